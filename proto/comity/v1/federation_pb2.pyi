@@ -1,0 +1,183 @@
+import datetime
+
+from comity.v1 import common_pb2 as _common_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class KeySet(_message.Message):
+    __slots__ = ("agency", "domain", "version", "ca_certificates", "statement_keys", "log_keys", "identity_providers", "signed_at")
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CA_CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_KEYS_FIELD_NUMBER: _ClassVar[int]
+    LOG_KEYS_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    agency: str
+    domain: str
+    version: int
+    ca_certificates: _containers.RepeatedScalarFieldContainer[bytes]
+    statement_keys: _containers.RepeatedCompositeFieldContainer[KeyValidity]
+    log_keys: _containers.RepeatedCompositeFieldContainer[LogKey]
+    identity_providers: _containers.RepeatedCompositeFieldContainer[IdentityProvider]
+    signed_at: _timestamp_pb2.Timestamp
+    def __init__(self, agency: _Optional[str] = ..., domain: _Optional[str] = ..., version: _Optional[int] = ..., ca_certificates: _Optional[_Iterable[bytes]] = ..., statement_keys: _Optional[_Iterable[_Union[KeyValidity, _Mapping]]] = ..., log_keys: _Optional[_Iterable[_Union[LogKey, _Mapping]]] = ..., identity_providers: _Optional[_Iterable[_Union[IdentityProvider, _Mapping]]] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class KeyValidity(_message.Message):
+    __slots__ = ("public_key", "not_before", "not_after")
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    public_key: bytes
+    not_before: _timestamp_pb2.Timestamp
+    not_after: _timestamp_pb2.Timestamp
+    def __init__(self, public_key: _Optional[bytes] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., not_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class LogKey(_message.Message):
+    __slots__ = ("origin", "verifier_key", "role")
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    origin: str
+    verifier_key: str
+    role: _common_pb2.EndRole
+    def __init__(self, origin: _Optional[str] = ..., verifier_key: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ...) -> None: ...
+
+class IdentityProvider(_message.Message):
+    __slots__ = ("issuer", "jwks")
+    ISSUER_FIELD_NUMBER: _ClassVar[int]
+    JWKS_FIELD_NUMBER: _ClassVar[int]
+    issuer: str
+    jwks: bytes
+    def __init__(self, issuer: _Optional[str] = ..., jwks: _Optional[bytes] = ...) -> None: ...
+
+class Roster(_message.Message):
+    __slots__ = ("federation", "version", "signed_at", "expires_at", "operator", "members")
+    FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    federation: str
+    version: int
+    signed_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    operator: Member
+    members: _containers.RepeatedCompositeFieldContainer[Member]
+    def __init__(self, federation: _Optional[str] = ..., version: _Optional[int] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator: _Optional[_Union[Member, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
+
+class Member(_message.Message):
+    __slots__ = ("agency", "display_name", "kind", "domain", "state", "contact", "identity_key", "key_set", "asks", "provides", "suspended")
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CONTACT_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
+    KEY_SET_FIELD_NUMBER: _ClassVar[int]
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDES_FIELD_NUMBER: _ClassVar[int]
+    SUSPENDED_FIELD_NUMBER: _ClassVar[int]
+    agency: str
+    display_name: str
+    kind: _common_pb2.AgencyKind
+    domain: str
+    state: str
+    contact: str
+    identity_key: bytes
+    key_set: bytes
+    asks: bool
+    provides: bool
+    suspended: bool
+    def __init__(self, agency: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.AgencyKind, str]] = ..., domain: _Optional[str] = ..., state: _Optional[str] = ..., contact: _Optional[str] = ..., identity_key: _Optional[bytes] = ..., key_set: _Optional[bytes] = ..., asks: bool = ..., provides: bool = ..., suspended: bool = ...) -> None: ...
+
+class RosterTimestamp(_message.Message):
+    __slots__ = ("roster_version", "roster_digest", "signed_at", "expires_at")
+    ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    roster_version: int
+    roster_digest: bytes
+    signed_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, roster_version: _Optional[int] = ..., roster_digest: _Optional[bytes] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Agreement(_message.Message):
+    __slots__ = ("nonce", "agreement_id", "title", "parties", "grants", "effective_at", "expires_at", "extension_days", "notice_days", "dissemination_terms", "duties", "documents")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    PARTIES_FIELD_NUMBER: _ClassVar[int]
+    GRANTS_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    EXTENSION_DAYS_FIELD_NUMBER: _ClassVar[int]
+    NOTICE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    DISSEMINATION_TERMS_FIELD_NUMBER: _ClassVar[int]
+    DUTIES_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    agreement_id: str
+    title: str
+    parties: _containers.RepeatedCompositeFieldContainer[AgreementParty]
+    grants: _containers.RepeatedCompositeFieldContainer[Grant]
+    effective_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    extension_days: int
+    notice_days: int
+    dissemination_terms: _containers.RepeatedScalarFieldContainer[str]
+    duties: _containers.RepeatedScalarFieldContainer[str]
+    documents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nonce: _Optional[bytes] = ..., agreement_id: _Optional[str] = ..., title: _Optional[str] = ..., parties: _Optional[_Iterable[_Union[AgreementParty, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., extension_days: _Optional[int] = ..., notice_days: _Optional[int] = ..., dissemination_terms: _Optional[_Iterable[str]] = ..., duties: _Optional[_Iterable[str]] = ..., documents: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AgreementParty(_message.Message):
+    __slots__ = ("agency", "identity_key")
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
+    agency: str
+    identity_key: bytes
+    def __init__(self, agency: _Optional[str] = ..., identity_key: _Optional[bytes] = ...) -> None: ...
+
+class Grant(_message.Message):
+    __slots__ = ("provider", "requester", "elements", "purposes", "ceiling_marking", "collected_after_effective_date", "onward_sharing")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    ELEMENTS_FIELD_NUMBER: _ClassVar[int]
+    PURPOSES_FIELD_NUMBER: _ClassVar[int]
+    CEILING_MARKING_FIELD_NUMBER: _ClassVar[int]
+    COLLECTED_AFTER_EFFECTIVE_DATE_FIELD_NUMBER: _ClassVar[int]
+    ONWARD_SHARING_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    requester: str
+    elements: _containers.RepeatedScalarFieldContainer[_common_pb2.Element]
+    purposes: _containers.RepeatedScalarFieldContainer[_common_pb2.ReasonCode]
+    ceiling_marking: bytes
+    collected_after_effective_date: bool
+    onward_sharing: str
+    def __init__(self, provider: _Optional[str] = ..., requester: _Optional[str] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., purposes: _Optional[_Iterable[_Union[_common_pb2.ReasonCode, str]]] = ..., ceiling_marking: _Optional[bytes] = ..., collected_after_effective_date: bool = ..., onward_sharing: _Optional[str] = ...) -> None: ...
+
+class CeilingLodgement(_message.Message):
+    __slots__ = ("agreement_digest", "provider", "requester", "ceiling_marking", "effective_at", "expires_at")
+    AGREEMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    CEILING_MARKING_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    agreement_digest: bytes
+    provider: str
+    requester: str
+    ceiling_marking: bytes
+    effective_at: _timestamp_pb2.Timestamp
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, agreement_digest: _Optional[bytes] = ..., provider: _Optional[str] = ..., requester: _Optional[str] = ..., ceiling_marking: _Optional[bytes] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,93 @@
+from comity.v1 import audit_pb2 as _audit_pb2
+from comity.v1 import envelope_pb2 as _envelope_pb2
+from comity.v1 import query_pb2 as _query_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SessionMessage(_message.Message):
+    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "padding")
+    READY_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    PADDING_FIELD_NUMBER: _ClassVar[int]
+    ready: Ready
+    ask: Ask
+    cancel: CancelAsk
+    credit: PageCredit
+    result: Result
+    page: PageDelivery
+    checkpoint: _audit_pb2.Checkpoint
+    end: SessionEnd
+    padding: bytes
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., padding: _Optional[bytes] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("version", "agency", "agreement_digest", "page_window")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PAGE_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    agency: str
+    agreement_digest: bytes
+    page_window: int
+    def __init__(self, version: _Optional[int] = ..., agency: _Optional[str] = ..., agreement_digest: _Optional[bytes] = ..., page_window: _Optional[int] = ...) -> None: ...
+
+class Ask(_message.Message):
+    __slots__ = ("exchange_id", "order", "inclusion", "query")
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    INCLUSION_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    order: _envelope_pb2.Envelope
+    inclusion: _query_pb2.OrderInclusion
+    query: bytes
+    def __init__(self, exchange_id: _Optional[bytes] = ..., order: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., inclusion: _Optional[_Union[_query_pb2.OrderInclusion, _Mapping]] = ..., query: _Optional[bytes] = ...) -> None: ...
+
+class CancelAsk(_message.Message):
+    __slots__ = ("exchange_id",)
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    def __init__(self, exchange_id: _Optional[bytes] = ...) -> None: ...
+
+class PageCredit(_message.Message):
+    __slots__ = ("exchange_id", "pages")
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGES_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    pages: int
+    def __init__(self, exchange_id: _Optional[bytes] = ..., pages: _Optional[int] = ...) -> None: ...
+
+class Result(_message.Message):
+    __slots__ = ("exchange_id", "detail", "receipt")
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    detail: bytes
+    receipt: _envelope_pb2.Envelope
+    def __init__(self, exchange_id: _Optional[bytes] = ..., detail: _Optional[bytes] = ..., receipt: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ...) -> None: ...
+
+class PageDelivery(_message.Message):
+    __slots__ = ("exchange_id", "page")
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    page: bytes
+    def __init__(self, exchange_id: _Optional[bytes] = ..., page: _Optional[bytes] = ...) -> None: ...
+
+class SessionEnd(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
