@@ -9,7 +9,17 @@
     ├── SignatureInvalid           the signature is not this key's over these bytes
     ├── EnvelopeInvalid            the envelope is malformed or not signed by whom it must be
     ├── CertificateRejected        a chain or leaf doesn't verify, or isn't shaped as the profile says
-    └── CredentialsUnusable        an end's folder of keys is incomplete or its parts don't match
+    ├── CredentialsUnusable        an end's folder of keys is incomplete or its parts don't match
+    ├── DocumentInvalid            a signed document of the federation isn't what it must be
+    │   ├── RosterInvalid          pin, roster, timestamp or a member's key set
+    │   │   └── RosterExpired      roster or timestamp is past its time
+    │   ├── ApplicationInvalid     an application for membership
+    │   ├── AgreementInvalid       an agreement
+    │   └── LodgementInvalid       a ceiling lodged with the broker
+    ├── UnknownMember              the roster has no such agency
+    ├── UnknownLog                 a key set has no such log key
+    ├── AssertionInvalid           a subject assertion doesn't verify
+    └── SetupRefused               a folder can't be set up as asked
 
 Wrong use by our own code (an empty list of keys to sign with, a naive time) is `ValueError`.
 Texts are for the party's own log: a peer never sees one.
@@ -48,3 +58,43 @@ class CertificateRejected(CertsError):
 
 class CredentialsUnusable(CertsError):
     """An end's own keys and certificate are incomplete or don't belong together."""
+
+
+class DocumentInvalid(CertsError):
+    """A signed document of the federation is malformed, or not signed by whom it must be."""
+
+
+class RosterInvalid(DocumentInvalid):
+    """The pin, the roster, its timestamp or a member's key set breaks a rule of `comity.certs.roster`."""
+
+
+class RosterExpired(RosterInvalid):
+    """The roster or its timestamp is past its time; `comity federation refresh` signs a new one."""
+
+
+class ApplicationInvalid(DocumentInvalid):
+    """An application for membership doesn't verify, or can't be admitted beside the other members."""
+
+
+class AgreementInvalid(DocumentInvalid):
+    """An agreement isn't signed by both parties with the keys it pins, or its terms make no sense."""
+
+
+class LodgementInvalid(DocumentInvalid):
+    """A lodged ceiling isn't signed by its provider, or doesn't name two members."""
+
+
+class UnknownMember(CertsError):
+    """The roster has no such agency, domain or issuer."""
+
+
+class UnknownLog(CertsError):
+    """A key set holds no log key of that role or origin."""
+
+
+class AssertionInvalid(CertsError):
+    """A subject assertion doesn't verify; the text names the claim or header, never its value."""
+
+
+class SetupRefused(CertsError):
+    """A folder can't be set up: something stands there already, or a value of the request isn't acceptable."""
