@@ -1,0 +1,116 @@
+"""The broker's configuration: one frozen value from a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from comity.broker.errors import ConfigInvalid
+
+MAX_MESSAGE_BYTES: Final = 4 << 20
+"""The largest gRPC message that a link takes: four full batches of 1 MiB (link.proto)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """What a broker runs on. Paths in the file are relative to the file's folder, its `home`.
+
+    home: folder of the configuration: `keys/`, `log/`, `wal/` stand in it.
+    listen: `host:port` to listen on; port 0 takes a free one.
+    public: folder with `authority.json`, `roster.json` and `timestamp.json`.
+    lodgements: folder with the ceilings that providers lodged.
+    capture: folder into which every link message is copied as it travels, or None. A transparency
+        aid: the operator can show what it sees. It keeps what the broker otherwise forgets.
+    max_links: links held at a time.
+    max_exchanges_per_agency: exchanges in flight of one requester.
+    session_window: bytes of one session that may wait in one direction.
+    max_sessions_per_link: sessions that one link may hold open.
+    """
+
+    home: Path
+    listen: str
+    public: Path
+    lodgements: Path
+    capture: Path | None = None
+    max_links: int = 1024
+    max_exchanges_per_agency: int = 512
+    session_window: int = 1 << 20
+    max_sessions_per_link: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        host, colon, port = self.listen.rpartition(":")
+        if not colon or not host or not port.isdecimal() or int(port) > 65535:
+            raise ConfigInvalid(
+                f"`listen` is `{self.listen}`, expected `host:port`, for example `0.0.0.0:7400`"
+            )
+        for name in ("max_links", "max_exchanges_per_agency", "session_window", "max_sessions_per_link"):
+            if getattr(self, name) < 1:
+                raise ConfigInvalid(f"`{name}` is {getattr(self, name)}, expected 1 or more")
+        if self.session_window < 64 << 10:
+            raise ConfigInvalid(f"`session_window` is {self.session_window}, expected 65536 bytes or more")
+
+
+_PATHS: Final = ("public", "lodgements", "capture")
+_TEXTS: Final = ("listen",)
+_NUMBERS: Final = ("max_links", "max_exchanges_per_agency", "session_window", "max_sessions_per_link")
+_REQUIRED: Final = ("listen", "public", "lodgements")
+
+
+def load_config(path: Path) -> BrokerConfig:
+    """Read a broker's configuration file.
+
+    Raises ConfigInvalid with one line that names the file, the key and what was expected.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path}: not TOML: {error}") from error
+    try:
+        return _from_table(path.parent.resolve(), table)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{path}: {error}") from error
+
+
+def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
+    known = (*_PATHS, *_TEXTS, *_NUMBERS)
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f", did you mean `{near[0]}`" if near else f", known are {', '.join(sorted(known))}"
+            raise ConfigInvalid(f"unknown key `{key}`{hint}")
+    for key in _REQUIRED:
+        if key not in table:
+            raise ConfigInvalid(f"`{key}` is missing")
+    paths: dict[str, Path] = {key: home / _text(table, key) for key in _PATHS if key in table}
+    numbers: dict[str, int] = {key: _number(table, key) for key in _NUMBERS if key in table}
+    for key in ("public", "lodgements"):
+        if not paths[key].is_dir():
+            raise ConfigInvalid(f"`{key}` is `{paths[key]}`, which is not a folder")
+    return BrokerConfig(
+        home=home,
+        listen=_text(table, "listen"),
+        public=paths["public"],
+        lodgements=paths["lodgements"],
+        capture=paths.get("capture"),
+        **numbers,
+    )
+
+
+def _text(table: dict[str, object], key: str) -> str:
+    value = table[key]
+    if not isinstance(value, str) or not value:
+        raise ConfigInvalid(f"`{key}` must be text")
+    return value
+
+
+def _number(table: dict[str, object], key: str) -> int:
+    value = table[key]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ConfigInvalid(f"`{key}` must be a whole number")
+    return value

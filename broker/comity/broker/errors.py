@@ -1,0 +1,127 @@
+"""What can go wrong in the broker.
+
+BrokerError
+├── ConfigInvalid     the configuration is wrong; one line that says what would have been right
+├── LinkRefused       an end's link is not opened; carries a `LinkRefusal`
+├── OrderRefused      an order is not taken; carries an `OrderRefusal`
+└── ReceiptRejected   a receipt is not stamped; the account says BAD_RECEIPT
+
+`LinkRefused` and `OrderRefused` hold two texts: `detail` for the operator's own eyes, and the
+catalogue's text, which is all that crosses the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+
+
+class BrokerError(Exception):
+    """Root of everything that the broker raises on purpose."""
+
+
+class ConfigInvalid(BrokerError):
+    """The configuration cannot be used; the text is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Public:
+    """What a peer is told: a gRPC status name, a reason for machines, a line for people."""
+
+    status: str
+    reason: str
+    text: str
+
+
+@unique
+class LinkRefusal(Enum):
+    """Why a link does not open. The value is what the peer is told."""
+
+    NO_HELLO = Public(
+        status="INVALID_ARGUMENT", reason="NO_HELLO", text="the first frame of a link must be `hello`"
+    )
+    VERSION = Public(
+        status="FAILED_PRECONDITION", reason="VERSION", text="this broker speaks protocol version 1"
+    )
+    ROLE = Public(
+        status="INVALID_ARGUMENT",
+        reason="ROLE",
+        text="a link is a gateway's or an adapter's, as its identity says",
+    )
+    CERTIFICATE = Public(
+        status="UNAUTHENTICATED",
+        reason="CERTIFICATE",
+        text="the certificate chain does not verify against the CA of its own domain",
+    )
+    IDENTITY = Public(
+        status="UNAUTHENTICATED",
+        reason="IDENTITY",
+        text="the chain, the identity in `hello` and the certificate of the connection must be one",
+    )
+    NOT_A_MEMBER = Public(
+        status="PERMISSION_DENIED", reason="NOT_A_MEMBER", text="the roster has no such member"
+    )
+    SUSPENDED = Public(status="PERMISSION_DENIED", reason="SUSPENDED", text="the member is suspended")
+    NOT_THIS_ROLE = Public(
+        status="PERMISSION_DENIED",
+        reason="NOT_THIS_ROLE",
+        text="the roster does not let this member ask with a gateway or provide with an adapter",
+    )
+    ROSTER_EXPIRED = Public(
+        status="UNAVAILABLE", reason="ROSTER_EXPIRED", text="the roster at the broker is past its date"
+    )
+    LIMIT = Public(status="RESOURCE_EXHAUSTED", reason="LIMIT", text="no more links can be held now")
+    STOPPING = Public(status="UNAVAILABLE", reason="STOPPING", text="the broker is stopping")
+    LOG = Public(
+        status="UNAVAILABLE", reason="LOG", text="the broker's log cannot be written, so nothing is opened"
+    )
+
+
+@unique
+class OrderRefusal(Enum):
+    """Why an order is not taken. The value is the line that the gateway is told."""
+
+    MALFORMED = "the order is not well formed"
+    SIGNATURE = "the order is not signed by a valid statement key of this link's agency"
+    REQUESTER = "the order names another requester than this link's agency"
+    NOT_A_GATEWAY = "orders are placed on a gateway's link"
+    STALE = "the order was not issued within the last 120 seconds"
+    DEADLINE = "the deadline must lie ahead, by 120 seconds at most"
+    REPLAYED = "an exchange with this id was placed before"
+    LEAVES = "the leaves do not stand under the order's root"
+    PROVIDERS = "1 to 64 providers, each once"
+    NO_CEILING = "no ceiling is lodged for a provider"
+    LIMIT = "limit: too many exchanges of this agency are in flight"
+    ROSTER_EXPIRED = "the roster at the broker is past its date"
+    LOG = "the broker's log cannot be written, so nothing is routed"
+    STOPPING = "the broker is stopping"
+
+
+class LinkRefused(BrokerError):
+    """A link is refused; `refusal` is for the peer, `detail` for the operator."""
+
+    def __init__(self, refusal: LinkRefusal, *, detail: str = "") -> None:
+        self.refusal = refusal
+        self.detail = detail or refusal.value.text
+        super().__init__(f"link refused ({refusal.value.reason}): {self.detail}")
+
+
+class OrderRefused(BrokerError):
+    """An order is refused; `text` is for the gateway and holds agency ids at most.
+
+    `exchange_id` is empty when the order could not be read.
+    """
+
+    def __init__(
+        self, refusal: OrderRefusal, *, exchange_id: bytes = b"", provider: str = "", detail: str = ""
+    ) -> None:
+        self.refusal = refusal
+        self.exchange_id = exchange_id
+        self.provider = provider
+        self.text = f"{refusal.value}: `{provider}`" if provider else refusal.value
+        self.detail = detail or self.text
+        super().__init__(f"order refused ({refusal.name}): {self.detail}")
+
+
+class ReceiptRejected(BrokerError):
+    """A receipt is not stamped; the text is for the operator and holds no content."""
