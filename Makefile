@@ -1,0 +1,59 @@
+# Two commands do all the set-up on a machine with Python 3.11+, make and pip: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := certs audit policy links broker adapters gateway cli
+
+.PHONY: demo test lint types imports proto proto-check verifier lock bench clean help
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.done: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Comity needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.verifier/.done: requirements/verifier.txt $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --ignore-requires-python --no-deps \
+		--require-hashes --upgrade --target .verifier -r requirements/verifier.txt
+	touch $@
+
+.venv-proto/.done: requirements/proto.txt
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/proto.txt
+	touch $@
+
+demo: $(VENV)/.done  ## Run the demonstration federation, end to end.
+	$(BIN)/comity demo
+
+test: $(VENV)/.done .verifier/.done  ## Run all tests.
+	$(BIN)/pytest
+
+verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
+
+lint: $(VENV)/.done  ## ruff, import rules, buf lint.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+
+types: $(VENV)/.done  ## mypy, strict.
+	$(BIN)/mypy $(addsuffix /comity,$(ROOMS))
+
+proto: .venv-proto/.done  ## Generate the contract's code beside each .proto.
+	PROTO_PYTHON=.venv-proto/bin/python scripts/generate_proto.sh proto
+
+proto-check: .venv-proto/.done  ## Fail if the committed code differs from what the contract generates.
+	rm -rf .proto-check && PROTO_PYTHON=.venv-proto/bin/python scripts/generate_proto.sh .proto-check
+	@for file in $$(cd .proto-check && find . -name '*_pb2*'); do \
+		cmp "proto/$$file" ".proto-check/$$file" || { echo "run 'make proto' and commit the result"; exit 1; }; \
+	done; rm -rf .proto-check; echo "generated code is as the contract says"
+
+lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index URL.
+	scripts/lock.sh
+
+clean:  ## Remove what the targets above made.
+	rm -rf $(VENV) .venv-proto .verifier .proto-check dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

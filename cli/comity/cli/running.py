@@ -1,0 +1,53 @@
+"""Running one of the three processes until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+
+Serve = Callable[[Callable[[str], None], asyncio.Event], Awaitable[None]]
+
+
+def serve_until_stopped(name: str, serve: Serve, errors: tuple[type[Exception], ...]) -> None:
+    """Run `serve(ready, stop)` until SIGTERM or SIGINT; print one line when ready.
+
+    `errors` are the room's own exceptions: each becomes one clear line and exit status 2.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format=f"%(asctime)s {name} %(levelname)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S%z",
+    )
+    try:
+        asyncio.run(_run(name, serve))
+    except errors as error:
+        click.echo(f"comity {name}: {error}", err=True)
+        sys.exit(2)
+
+
+async def _run(name: str, serve: Serve) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    await serve(lambda text: click.echo(f"comity {name}: {text}"), stop)
+
+
+def config_option(command: click.Command) -> click.Command:
+    """Add `--config FILE` to a serving command."""
+    option = click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        required=True,
+        help="The process's TOML file.",
+    )
+    decorated: click.Command = option(command)
+    return decorated

@@ -1,0 +1,1 @@
+"""The requester's end: the API for agency systems; sign, ask, verify, account."""

@@ -1,0 +1,94 @@
+"""The gateway's configuration: one frozen value from one TOML file.
+
+`gateway.toml` holds, with paths relative to its own folder:
+
+    agency = "sheriff"                        # our agency id in the roster
+    listen = "127.0.0.1:7443"                 # where our own systems call
+    broker = "127.0.0.1:7400"                 # the operator's broker
+    broker_name = "broker.operator.example"   # the DNS name in its certificate
+    public = "../../../public"                # authority.json, roster.json, timestamp.json
+    agreements = "../agreements"              # agreements signed by both sides
+    max_in_flight = 256                       # exchanges at the same time; optional
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from comity.gateway.errors import ConfigInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """What a gateway process needs to know; `home` keeps `keys/`, `log/`, `wal/`, `state.db`."""
+
+    home: Path
+    agency: str
+    listen: str
+    broker: str
+    broker_name: str
+    public: Path
+    agreements: Path
+    max_in_flight: int = 256
+
+
+def load_config(path: Path) -> GatewayConfig:
+    """Return the configuration in the TOML file at `path`.
+
+    Raises `ConfigInvalid` with one line that names file and key, and what would have been right.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigInvalid(f"configuration `{path}`: cannot be read: {error.strerror}") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
+    known = [field.name for field in fields(GatewayConfig) if field.name != "home"]
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
+            raise ConfigInvalid(f"configuration `{path}`: unknown key `{key}`; {hint}")
+    for key in known:
+        if key == "max_in_flight":
+            continue
+        if key not in table:
+            raise ConfigInvalid(f"configuration `{path}`: key `{key}` is missing")
+        if not isinstance(table[key], str) or not table[key]:
+            raise ConfigInvalid(f"configuration `{path}`: key `{key}` must be a text that is not empty")
+    for key in ("listen", "broker"):
+        check_address(path, key, table[key])
+    limit = table.get("max_in_flight", 256)
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
+        raise ConfigInvalid(f"configuration `{path}`: key `max_in_flight` must be a number from 1 to 100000")
+    home = path.resolve().parent
+    return GatewayConfig(
+        home=home,
+        agency=table["agency"],
+        listen=table["listen"],
+        broker=table["broker"],
+        broker_name=table["broker_name"],
+        public=_folder(path, "public", home / table["public"]),
+        agreements=_folder(path, "agreements", home / table["agreements"]),
+        max_in_flight=limit,
+    )
+
+
+def check_address(path: Path, key: str, value: str) -> None:
+    """Raise `ConfigInvalid` unless `value` is `HOST:PORT`."""
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigInvalid(
+            f"configuration `{path}`: key `{key}`: `{value}` is not HOST:PORT, for example `127.0.0.1:7400`"
+        )
+
+
+def _folder(path: Path, key: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ConfigInvalid(f"configuration `{path}`: key `{key}`: no folder at `{folder}`")
+    return folder.resolve()

@@ -1,0 +1,145 @@
+"""The gateway's exceptions and the one catalogue that turns them into statuses.
+
+    GatewayError
+    ├── ConfigInvalid        the configuration cannot be used
+    ├── RequestInvalid       fields of a request are missing or wrong (Q1-Q3)
+    ├── Unauthenticated      no assertion, or one that does not verify
+    ├── SubjectRefused       the user may not ask (Q4)
+    ├── AuditUnavailable     the log cannot be written, so nothing is asked
+    ├── BrokerUnavailable    there is no link to the broker
+    ├── Busy                 too many exchanges are in flight; try again later
+    ├── NobodyToAsk          no provider could be asked
+    ├── NobodyAnswered       no provider gave an outcome that it signed itself
+    └── Incomplete           the completeness that was asked for was not met
+
+Messages of these exceptions are public: they name fields and concepts and never hold a value
+that the user entered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+ERROR_DOMAIN = "comity"
+
+
+class GatewayError(Exception):
+    """Root of everything the gateway raises; its text may cross the wire."""
+
+    code: int = code_pb2.INTERNAL
+    reason: str = "INTERNAL"
+
+
+class ConfigInvalid(GatewayError):
+    """The configuration cannot be used; the text names file and key."""
+
+    reason = "CONFIG_INVALID"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldViolation:
+    """A field of a request and what would have been right; never the value itself."""
+
+    field: str
+    description: str
+
+
+class RequestInvalid(GatewayError):
+    """Fields of a request are missing or wrong; each is named (Q1, Q2, Q3)."""
+
+    code = code_pb2.INVALID_ARGUMENT
+    reason = "REQUEST_INVALID"
+
+    def __init__(self, violations: tuple[FieldViolation, ...]) -> None:
+        names = ", ".join(f"`{violation.field}`" for violation in violations)
+        super().__init__(f"the request has fields that are missing or wrong: {names}")
+        self.violations = violations
+
+
+class Unauthenticated(GatewayError):
+    """The caller shows no assertion, or one that does not verify."""
+
+    code = code_pb2.UNAUTHENTICATED
+    reason = "ASSERTION_INVALID"
+
+
+class SubjectRefused(GatewayError):
+    """The user may not ask (Q4)."""
+
+    code = code_pb2.PERMISSION_DENIED
+    reason = "SUBJECT_REFUSED"
+
+
+class AuditUnavailable(GatewayError):
+    """The log cannot be written, so nothing was asked or shown."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "AUDIT_UNAVAILABLE"
+
+
+class BrokerUnavailable(GatewayError):
+    """There is no link to the broker, so nothing was asked."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "BROKER_UNAVAILABLE"
+
+
+class Busy(GatewayError):
+    """Too many exchanges are in flight; the caller may try again after a second."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = "BUSY"
+
+
+class NobodyToAsk(GatewayError):
+    """No provider could be asked."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "NOBODY_TO_ASK"
+
+
+class NobodyAnswered(GatewayError):
+    """No provider gave an outcome that it signed itself."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "NOBODY_ANSWERED"
+
+
+class Incomplete(GatewayError):
+    """The completeness that was asked for was not met."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "INCOMPLETE"
+
+
+def to_status(error: GatewayError) -> status_pb2.Status:
+    """Return the status that crosses the wire, with `google.rpc` details."""
+    packed = []
+    if isinstance(error, RequestInvalid):
+        bad = error_details_pb2.BadRequest(
+            field_violations=[
+                error_details_pb2.BadRequest.FieldViolation(field=item.field, description=item.description)
+                for item in error.violations
+            ]
+        )
+        packed.append(_pack(bad))
+    if isinstance(error, Busy):
+        packed.append(_pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=1))))
+    packed.append(_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)))
+    return status_pb2.Status(code=error.code, message=str(error), details=packed)
+
+
+def to_grpc_code(error: GatewayError) -> grpc.StatusCode:
+    """Return grpc's own enumeration value of an error's code."""
+    return next(code for code in grpc.StatusCode if code.value[0] == error.code)
+
+
+def _pack(message: Message) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,259 @@
+"""What must hold before anything of a provider's is shown: receipt, detail and every page.
+
+Rules, in order: the receipt is signed by a statement key of the provider that was asked, in force
+at the time that it states; it names this exchange, this requester, this provider and the digest of
+the query that it was sent; it stands on the agreement in force and carries that agreement's
+ceiling, byte for byte; detail and receipt tell the same kind; the root over the detail and exactly
+the pages that came equals the receipt's; page numbers, counts and exchange ids agree; every read,
+page and detail carries a valid marking of this provider that the ceiling covers; every read is of
+the plate and in the period that were asked for (Q6). Whatever does not hold makes the whole
+outcome unverifiable: nothing of it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from google.protobuf.message import DecodeError
+
+from comity.audit import merkle
+from comity.certs.agreements import AgreementView, GrantView
+from comity.certs.envelope import digest, open_envelope
+from comity.certs.errors import CertsError
+from comity.certs.roster import MemberView
+from comity.gateway.errors import GatewayError
+from comity.gateway.order import Asking
+from comity.gateway.question import Question, to_datetime
+from comity.policy import markings
+from comity.policy.errors import PolicyError
+from comity.policy.plates import PlateInvalid, fold
+from comity.v1 import account_pb2, common_pb2, envelope_pb2, result_pb2
+
+SIGNED_BY_PROVIDER = frozenset(
+    (
+        common_pb2.OUTCOME_KIND_RESPONDED,
+        common_pb2.OUTCOME_KIND_REFUSED,
+        common_pb2.OUTCOME_KIND_REFERRED,
+        common_pb2.OUTCOME_KIND_RATE_LIMITED,
+        common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE,
+        common_pb2.OUTCOME_KIND_MALFORMED,
+    )
+)
+MAX_PAGES = 1000
+MAX_READS_A_PAGE = 200
+CLOCK_SKEW = timedelta(seconds=5)
+
+
+class Unverifiable(GatewayError):
+    """A provider's result does not verify; the text says which rule broke, without content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What the gateway knows of one provider's part of an exchange, before the answer."""
+
+    question: Question
+    requester: str
+    asking: Asking
+    exchange_id: bytes
+    member: MemberView
+    agreement: AgreementView
+    grant: GrantView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedReceipt:
+    """A receipt whose signature, names and ceiling hold; its pages may be still to come."""
+
+    receipt: result_pb2.Receipt
+    envelope: envelope_pb2.Envelope
+    digest: bytes
+    detail: result_pb2.ResultDetail
+    detail_bytes: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedResult:
+    """A provider's whole result; every rule of this module holds for it."""
+
+    receipt: VerifiedReceipt
+    pages: tuple[result_pb2.Page, ...]
+
+    @property
+    def read_count(self) -> int:
+        """Reads in all pages."""
+        return sum(len(page.reads) for page in self.pages)
+
+
+def verify_receipt(
+    expected: Expectation, envelope: envelope_pb2.Envelope, detail_bytes: bytes, *, now: datetime
+) -> VerifiedReceipt:
+    """Return the receipt and detail of one provider, or raise `Unverifiable`."""
+    try:
+        claimed = result_pb2.Receipt.FromString(envelope.payload)
+        signed_at = to_datetime(claimed.signed_at)
+    except (DecodeError, ValueError) as error:
+        raise Unverifiable("receipt: is not a receipt with a time") from error
+    if signed_at > now + CLOCK_SKEW:
+        raise Unverifiable("receipt: signed in the future")
+    try:
+        opened = open_envelope(
+            envelope, result_pb2.Receipt, expected.member.key_set.statement_keys_at(signed_at)
+        )
+    except CertsError as error:
+        raise Unverifiable("receipt: signature is not by a statement key of the provider asked") from error
+    receipt = opened.message
+    _check(receipt.exchange_id == expected.exchange_id, "receipt: names another exchange")
+    _check(receipt.provider == expected.asking.provider, "receipt: names another provider")
+    _check(receipt.requester == expected.requester, "receipt: names another requester")
+    _check(receipt.query_digest == expected.asking.query_digest, "receipt: answers another query")
+    _check(receipt.kind in SIGNED_BY_PROVIDER, "receipt: its kind is not a provider's to sign")
+    _check(receipt.agreement_digest == expected.agreement.digest, "receipt: stands on another agreement")
+    _check(bool(receipt.ceiling_marking), "receipt: carries no marking")
+    _check(receipt.ceiling_marking == expected.grant.ceiling, "receipt: ceiling is not the agreement's")
+    _check(
+        receipt.HasField("promise") != (receipt.kind == common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE),
+        "receipt: has no promise of its log",
+    )
+    try:
+        detail = result_pb2.ResultDetail.FromString(detail_bytes)
+    except DecodeError as error:
+        raise Unverifiable("detail: cannot be parsed") from error
+    _check(detail.exchange_id == expected.exchange_id, "detail: names another exchange")
+    _check(detail.kind == receipt.kind, "detail: its kind is not the receipt's")
+    _check(detail.page_count <= MAX_PAGES, f"detail: more than {MAX_PAGES} pages")
+    if receipt.kind != common_pb2.OUTCOME_KIND_RESPONDED:
+        _check(detail.page_count == 0 and detail.read_count == 0, "detail: reads beside an outcome without any")
+    _check_marking(expected, detail.HasField("marking"), detail.marking, "detail")
+    return VerifiedReceipt(
+        receipt=receipt,
+        envelope=envelope,
+        digest=opened.digest,
+        detail=detail,
+        detail_bytes=detail_bytes,
+    )
+
+
+def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequence[bytes]) -> VerifiedResult:
+    """Return the whole result, if `pages` (serialized, in order) are exactly what was signed.
+
+    Raises `Unverifiable`.
+    """
+    hashes = [merkle.leaf_hash(receipt.detail_bytes), *map(merkle.leaf_hash, pages)]
+    _check(len(pages) == receipt.detail.page_count, "pages: their number is not the detail's")
+    _check(merkle.root(hashes) == receipt.receipt.content_root, "pages: are not those that were signed")
+    parsed = []
+    sound: set[bytes] = set()  # markings of reads that were checked already: most are alike
+    for index, data in enumerate(pages):
+        try:
+            page = result_pb2.Page.FromString(data)
+        except DecodeError as error:
+            raise Unverifiable("page: cannot be parsed") from error
+        _check(page.exchange_id == expected.exchange_id, "page: names another exchange")
+        _check(page.index == index, "page: its number is wrong")
+        _check(0 < len(page.reads) <= MAX_READS_A_PAGE, "page: holds no read, or too many")
+        _check_marking(expected, page.HasField("marking"), page.marking, "page")
+        for read in page.reads:
+            _check_read(expected, read, sound)
+        parsed.append(page)
+    result = VerifiedResult(receipt=receipt, pages=tuple(parsed))
+    _check(result.read_count == receipt.detail.read_count, "pages: their reads are not as many as signed")
+    return result
+
+
+def verify_account(
+    envelope: envelope_pb2.Envelope,
+    *,
+    operator: MemberView,
+    order_digest: bytes,
+    exchange_id: bytes,
+    requester: str,
+    providers: Sequence[str],
+) -> account_pb2.Account:
+    """Return the broker's account of an exchange, every provider of the order exactly once.
+
+    Raises `Unverifiable` if it is not signed by the operator or tells of something else.
+    """
+    try:
+        closed_at = to_datetime(account_pb2.Account.FromString(envelope.payload).closed_at)
+        opened = open_envelope(envelope, account_pb2.Account, operator.key_set.statement_keys_at(closed_at))
+    except (DecodeError, ValueError, CertsError) as error:
+        raise Unverifiable("account: is not signed by the operator") from error
+    account = opened.message
+    _check(account.exchange_id == exchange_id, "account: names another exchange")
+    _check(account.requester == requester, "account: names another requester")
+    _check(account.order_digest == order_digest, "account: tells of another order")
+    named = [entry.provider for entry in account.entries]
+    _check(named == list(providers), "account: does not name every provider of the order exactly once")
+    return account
+
+
+def contradictions(
+    account: account_pb2.Account,
+    results: Mapping[str, VerifiedReceipt],
+    stamps: Mapping[str, account_pb2.Stamp],
+) -> tuple[str, ...]:
+    """Return one line for each statement of the broker that signed receipts contradict.
+
+    A stamp that the account leaves out or alters, a receipt that differs from the one that came
+    through the session, and an attested outcome of a provider whose receipt the gateway holds.
+    """
+    found = []
+    for entry in account.entries:
+        receipt = results.get(entry.provider)
+        stamp = stamps.get(entry.provider)
+        if entry.HasField("stamp") and receipt and entry.stamp.receipt_digest != receipt.digest:
+            found.append(f"{entry.provider}: the broker stamped another receipt than the session carried")
+        if receipt and not entry.HasField("stamp"):
+            told = common_pb2.OutcomeKind.Name(entry.kind).removeprefix("OUTCOME_KIND_").lower()
+            found.append(f"{entry.provider}: the broker attests `{told}`, but its signed receipt is here")
+        if receipt and entry.HasField("stamp") and entry.kind != receipt.receipt.kind:
+            found.append(f"{entry.provider}: the account's kind is not the receipt's")
+        if stamp is not None and (not entry.HasField("stamp") or entry.stamp != stamp):
+            found.append(f"{entry.provider}: the account does not bind the stamp that was given")
+    return tuple(found)
+
+
+def _check(holds: bool, fault: str) -> None:
+    if not holds:
+        raise Unverifiable(fault)
+
+
+def _check_marking(expected: Expectation, present: bool, marking: result_pb2.Marking, where: str) -> None:
+    _check(present, f"{where}: carries no marking (A4)")
+    try:
+        markings.validate(marking)
+        covered = markings.covers(result_pb2.Marking.FromString(expected.grant.ceiling), marking)
+    except PolicyError as error:
+        raise Unverifiable(f"{where}: marking is not valid (A4)") from error
+    _check(covered, f"{where}: marking is stricter than the agreement's ceiling")
+    _check(marking.provider == expected.asking.provider, f"{where}: marking names another agency (A4)")
+
+
+def _check_read(expected: Expectation, read: result_pb2.Read, sound: set[bytes]) -> None:
+    marking = read.marking.SerializeToString(deterministic=True)
+    if marking not in sound:
+        _check_marking(expected, read.HasField("marking"), read.marking, "read")
+        sound.add(marking)
+    try:
+        _check(fold(read.plate.number) == expected.question.folded_plate, "read: is of another plate (Q6)")
+        captured = to_datetime(read.captured_at)
+    except (PlateInvalid, ValueError) as error:
+        raise Unverifiable("read: its plate or time cannot be read (Q6)") from error
+    period = expected.question.period
+    inside = to_datetime(period.start) <= captured < to_datetime(period.end)
+    _check(inside, "read: is outside the period that was asked for (Q6)")
+
+
+__all__ = [
+    "Expectation",
+    "Unverifiable",
+    "VerifiedReceipt",
+    "VerifiedResult",
+    "contradictions",
+    "verify_account",
+    "verify_pages",
+    "verify_receipt",
+]
