@@ -1,0 +1,235 @@
+"""Log entries: RFC 8785 JSON, in which private fields stand as salted commitments (L1).
+
+An entry in the log is::
+
+    {"at":1763770000000,"exchange":"9f…","kind":"asked","peer":"lapd","private":{"plate":"mK3…="},"v":1}
+
+`private` holds, by name, base64 of HMAC-SHA256(salt, RFC 8785 of [name, value]) with 32 fresh random
+bytes of salt for each field. Salt and value are the *opening*; they never stand in the log, so deleting
+them after their retention leaves every proof valid. A bare hash would be no protection: there are few plates.
+"""
+
+import base64
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TypeAlias
+
+import rfc8785
+
+from comity.audit.errors import EntryInvalid, OpeningInvalid
+from comity.v1.audit_pb2 import EntryKind
+
+JsonValue: TypeAlias = "str | int | bool | list[JsonValue] | dict[str, JsonValue] | None"
+"""What a public field may hold: JSON without fractions, whose text is the same everywhere."""
+
+MAX_ENTRY_BYTES = 65_535
+"""Entry bundles give an entry's length in 16 bits (C2SP tlog-tiles)."""
+SALT_BYTES = 32
+CHECKPOINT_SEEN = "checkpoint_seen"
+CONTRADICTION = "contradiction"
+_KIND_PREFIX = "ENTRY_KIND_"
+KINDS = frozenset(
+    name.removeprefix(_KIND_PREFIX).lower()
+    for name, _ in EntryKind.items()
+    if not name.endswith("_UNSPECIFIED")
+)
+"""Names of the entry kinds: `comity.v1.EntryKind` in lower case without its prefix."""
+_RESERVED = frozenset({"v", "kind", "at", "exchange", "private"})
+_NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
+_NO_TEXT: Mapping[str, str] = MappingProxyType({})
+_NO_BYTES: Mapping[str, bytes] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What an end writes to its log.
+
+    `public` fields stand in the log as they are; `private` ones as commitments, their openings in the end's
+    `state.db`. `attachments` are envelopes kept as evidence beside the openings, by name; the entry itself
+    doesn't hold them. None of the two appears in `repr`.
+    """
+
+    kind: str
+    at: datetime
+    exchange: bytes | None = None
+    public: Mapping[str, JsonValue] = field(default=_NOTHING)
+    private: Mapping[str, str] = field(default=_NO_TEXT, repr=False)
+    attachments: Mapping[str, bytes] = field(default=_NO_BYTES, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise EntryInvalid(f"entry: kind `{self.kind}` is not one of {', '.join(sorted(KINDS))}")
+        if self.at.tzinfo is None:
+            raise EntryInvalid(f"entry `{self.kind}`: its time has no zone")
+        if taken := _RESERVED & self.public.keys():
+            raise EntryInvalid(f"entry `{self.kind}`: public field `{min(taken)}` is a name that entries use")
+        if self.exchange is not None and not 1 <= len(self.exchange) <= 64:
+            raise EntryInvalid(f"entry `{self.kind}`: an exchange id has 1 to 64 bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """Salt (32 bytes) and value behind one commitment. Neither appears in `repr`."""
+
+    name: str
+    salt: bytes = field(repr=False)
+    value: str = field(repr=False)
+
+    @property
+    def commitment(self) -> bytes:
+        """HMAC-SHA256(salt, RFC 8785 of [name, value]), 32 bytes."""
+        return commitment(self.name, self.value, self.salt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedEntry:
+    """An entry as its log holds it, with what opens it and what is kept beside it."""
+
+    kind: str
+    at_ms: int
+    exchange: bytes | None
+    leaf: bytes
+    openings: tuple[Opening, ...] = field(default=(), repr=False)
+    attachments: Mapping[str, bytes] = field(default=_NO_BYTES, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedEntry:
+    """An entry read back from a log: commitments (32 bytes) in place of private values."""
+
+    kind: str
+    at: datetime
+    exchange: bytes | None
+    public: Mapping[str, JsonValue]
+    commitments: Mapping[str, bytes]
+
+    def open(self, opening: Opening) -> str:
+        """Return the value that an opening proves to be behind its commitment. Raises `OpeningInvalid`."""
+        committed = self.commitments.get(opening.name)
+        if committed is None:
+            raise OpeningInvalid(f"entry `{self.kind}`: it has no private field `{opening.name}`")
+        if not hmac.compare_digest(committed, opening.commitment):
+            raise OpeningInvalid(
+                f"entry `{self.kind}`: salt and value don't open the commitment of `{opening.name}`"
+            )
+        return opening.value
+
+
+def commitment(name: str, value: str, salt: bytes) -> bytes:
+    """Return HMAC-SHA256(salt, RFC 8785 of [name, value])."""
+    return hmac.digest(salt, rfc8785.dumps([name, value]), "sha256")
+
+
+def fresh_salt() -> bytes:
+    """Return 32 random bytes from the operating system."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
+def seal_entry(entry: Entry, salt: Callable[[], bytes] = fresh_salt) -> SealedEntry:
+    """Return the entry as its log will hold it, each private field under a fresh salt.
+
+    Raises `EntryInvalid` if it can't be written as RFC 8785 JSON or is longer than 65,535 bytes.
+    """
+    openings = tuple(Opening(name=name, salt=salt(), value=value) for name, value in entry.private.items())
+    at_ms = to_milliseconds(entry.at)
+    record: dict[str, JsonValue] = {**entry.public, "v": 1, "kind": entry.kind, "at": at_ms}
+    if entry.exchange is not None:
+        record["exchange"] = entry.exchange.hex()
+    if openings:
+        record["private"] = {o.name: base64.b64encode(o.commitment).decode() for o in openings}
+    leaf = _canonical(record, entry.kind)
+    if len(leaf) > MAX_ENTRY_BYTES:
+        raise EntryInvalid(f"entry `{entry.kind}`: {len(leaf)} bytes, where {MAX_ENTRY_BYTES} fit in a log")
+    return SealedEntry(
+        kind=entry.kind,
+        at_ms=at_ms,
+        exchange=entry.exchange,
+        leaf=leaf,
+        openings=openings,
+        attachments=entry.attachments,
+    )
+
+
+def parse_entry(leaf: bytes) -> LoggedEntry:
+    """Read an entry from its bytes in a log; they must be canonical RFC 8785. Raises `EntryInvalid`."""
+    try:
+        record = json.loads(leaf, object_pairs_hook=_object_without_doubles)
+    except (ValueError, RecursionError) as problem:
+        raise EntryInvalid("entry: it is not JSON") from problem
+    if not isinstance(record, dict):
+        raise EntryInvalid("entry: it is not a JSON object")
+    if _canonical(record, "unknown") != leaf:
+        raise EntryInvalid("entry: it is not in canonical form (RFC 8785)")
+    version, kind, at = record.pop("v", None), record.pop("kind", None), record.pop("at", None)
+    if version != 1 or version is True:
+        raise EntryInvalid("entry: `v` is not 1")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise EntryInvalid("entry: `kind` is not a known kind of entry")
+    if not isinstance(at, int) or isinstance(at, bool) or not 0 <= at < 1 << 47:
+        raise EntryInvalid(f"entry `{kind}`: `at` is not a time in milliseconds since 1970")
+    return LoggedEntry(
+        kind=kind,
+        at=from_milliseconds(at),
+        exchange=_exchange(record.pop("exchange", None), kind),
+        public=record,
+        commitments=_commitments(record.pop("private", None), kind),
+    )
+
+
+def to_milliseconds(at: datetime) -> int:
+    """Return an aware time as whole milliseconds since 1970, UTC."""
+    return int(at.timestamp() * 1000 + 0.5)
+
+
+def from_milliseconds(at: int) -> datetime:
+    """Return the UTC time of milliseconds since 1970."""
+    return datetime.fromtimestamp(at / 1000, tz=UTC)
+
+
+def _canonical(record: JsonValue, kind: str) -> bytes:
+    try:
+        return rfc8785.dumps(record)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as problem:
+        raise EntryInvalid(f"entry `{kind}`: a field cannot be written as RFC 8785 JSON") from problem
+
+
+def _object_without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a name stands twice")
+    return record
+
+
+def _exchange(value: JsonValue, kind: str) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 2 <= len(value) <= 128 or value.lower() != value:
+        raise EntryInvalid(f"entry `{kind}`: `exchange` is not 1 to 64 bytes in lower-case hex")
+    try:
+        return bytes.fromhex(value)
+    except ValueError as problem:
+        raise EntryInvalid(f"entry `{kind}`: `exchange` is not hex") from problem
+
+
+def _commitments(value: JsonValue, kind: str) -> dict[str, bytes]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise EntryInvalid(f"entry `{kind}`: `private` is not an object")
+    commitments: dict[str, bytes] = {}
+    for name, encoded in value.items():
+        raw = b""
+        if isinstance(encoded, str):
+            try:
+                raw = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                raw = b""
+        if len(raw) != 32 or base64.b64encode(raw).decode() != encoded:
+            raise EntryInvalid(f"entry `{kind}`: commitment `{name}` is not 32 bytes in base64")
+        commitments[name] = raw
+    return commitments

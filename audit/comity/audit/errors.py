@@ -1,0 +1,75 @@
+"""What goes wrong in the audit room.
+
+::
+
+    AuditError
+    ├── NoteInvalid            a signed note or verifier key is malformed or no known key signed it
+    │   └── CheckpointInvalid  the note is no checkpoint of the log it should be of
+    ├── ProofInvalid           an inclusion or consistency proof does not verify
+    ├── TileInvalid            a tile or entry bundle is missing or malformed
+    ├── EntryInvalid           an entry cannot be written, or is not in the form that entries have
+    │   └── OpeningInvalid     salt and value do not open a commitment
+    ├── LogUnwritable          nothing was acknowledged; the log recovers by itself once it can write
+    ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
+    ├── LogInUse               another process has this log open
+    ├── LogClosed              the log was closed
+    ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
+    └── TrustInvalid           a trust file cannot be read or does not verify
+
+No message holds the value of a private field, a salt or a key.
+"""
+
+
+class AuditError(Exception):
+    """Root of every error of the audit room."""
+
+
+class NoteInvalid(AuditError):
+    """A signed note or a verifier key is malformed, or no known key signed the note."""
+
+
+class CheckpointInvalid(NoteInvalid):
+    """A verified note is not a checkpoint of the log that it should be of."""
+
+
+class ProofInvalid(AuditError):
+    """An inclusion or consistency proof does not verify."""
+
+
+class TileInvalid(AuditError):
+    """A tile or entry bundle is missing, or its bytes have not the right form."""
+
+
+class EntryInvalid(AuditError):
+    """An entry cannot be written, or bytes are not an entry in canonical form."""
+
+
+class OpeningInvalid(EntryInvalid):
+    """A salt and a value do not open the commitment that the entry holds."""
+
+
+class LogUnwritable(AuditError):
+    """The log could not be written: nothing of this call was acknowledged.
+
+    The next call tries anew, so the log recovers by itself once space or rights are back.
+    """
+
+
+class LogDamaged(AuditError):
+    """Entries that were acknowledged are gone or changed; the log refuses to open or to go on."""
+
+
+class LogInUse(AuditError):
+    """Another process, or another part of this one, has the log open."""
+
+
+class LogClosed(AuditError):
+    """The log was closed; nothing was written."""
+
+
+class PeerContradiction(AuditError):
+    """A peer's checkpoint shrank or has another root than one of the same size seen before."""
+
+
+class TrustInvalid(AuditError):
+    """A trust file cannot be read, or its roster does not verify against the keys it pins."""
