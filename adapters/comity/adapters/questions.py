@@ -1,0 +1,159 @@
+"""The fields of a query, validated at the provider's end: nobody upstream is trusted to have done it.
+
+One known plate with state and country (Q1, Q3), a period that is not empty (Q2), a reason from the list,
+case number and free text (Q3), known elements, an area within its bounds, and an assertion of whom the
+agency vouches for (Q4). Every violation is named, with what would have been right and never with the
+value: violations travel in receipts' details and must hold no content.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from comity.adapters.errors import Rejected, RejectReason
+from comity.adapters.orders import moment
+from comity.policy.plates import PlateInvalid, fold
+from comity.v1 import common_pb2
+from comity.v1.query_pb2 import Query
+
+ALL_ELEMENTS: Final = frozenset({"LOCATION", "IMAGES", "VEHICLE", "CAMERA"})
+"""What a read can hold besides plate, jurisdiction and time."""
+
+_STATE = re.compile(r"[A-Z0-9]{1,3}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_NONCE_BYTES = 16
+_LONGEST_ASSERTION = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaOfInterest:
+    """A circle that narrows a plate query (Q1): degrees WGS 84, metres."""
+
+    latitude: float
+    longitude: float
+    radius_metres: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A valid query. Its repr shows no content."""
+
+    plate: str = field(repr=False)
+    folded: str = field(repr=False)
+    state: str = field(repr=False)
+    country: str = field(repr=False)
+    start: datetime = field(repr=False)
+    end: datetime = field(repr=False)
+    reason: str = field(repr=False)
+    """The reason's name without prefix, for example `CRIMINAL_INVESTIGATION`."""
+    case_number: str = field(repr=False)
+    reason_text: str = field(repr=False)
+    on_behalf_of: str = field(repr=False)
+    """Empty: for oneself."""
+    wanted: frozenset[str] = field(repr=False)
+    """Elements wanted besides the plate, of `ALL_ELEMENTS`."""
+    area: AreaOfInterest | None = field(repr=False)
+    limitation_years: int = field(repr=False)
+    assertion: str = field(repr=False)
+
+
+class _Findings:
+    """Collects violations, so that an answer names all of them at once."""
+
+    def __init__(self) -> None:
+        self.violations: list[str] = []
+
+    def require(self, holds: bool, violation: str) -> None:
+        """Note `violation` unless `holds`."""
+        if not holds:
+            self.violations.append(violation)
+
+    def text(self, name: str, value: str, longest: int, *, required: bool = True) -> None:
+        """Note a text that is blank though required, too long, or has control characters."""
+        self.require(bool(value.strip()) or not required, f"{name}: required")
+        printable = all(character.isprintable() or character in "\n\t" for character in value)
+        self.require(
+            len(value) <= longest and printable,
+            f"{name}: at most {longest} characters, all of them printable",
+        )
+
+
+def parse_question(query: Query) -> Question:
+    """Return the question that `query` asks; raise `Rejected` with every violation (Q1, Q2, Q3)."""
+    found = _Findings()
+    found.require(len(query.nonce) == _NONCE_BYTES, f"nonce: expected {_NONCE_BYTES} bytes")
+    folded = _plate(query, found)
+    start, end = _period(query, found)
+    reasons = common_pb2.ReasonCode.values()
+    found.require(bool(query.reason) and query.reason in reasons, "reason: expected a code of the list (Q3)")
+    found.text("case_number", query.case_number, 64)
+    found.text("reason_text", query.reason_text, 1000)
+    found.text("on_behalf_of", query.on_behalf_of, 128, required=False)
+    known = all(element and element in common_pb2.Element.values() for element in query.elements)
+    found.require(known, "elements: expected PLATE, LOCATION, IMAGES, VEHICLE, CAMERA")
+    area = _area(query, found)
+    found.require(0 < len(query.subject.jwt) <= _LONGEST_ASSERTION, "subject: expected an assertion (Q4)")
+    found.require(len(query.retry_of) in (0, _NONCE_BYTES), "retry_of: expected 16 bytes, or none")
+    found.require(query.limitation_years <= 100, "limitation_years: expected 1 to 100, or 0 (Q5)")
+    if found.violations or start is None or end is None:
+        raise Rejected(RejectReason.MALFORMED, *found.violations)
+    names = {common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in query.elements}
+    return Question(
+        plate=query.plate.number,
+        folded=folded,
+        state=query.plate.state,
+        country=query.plate.country,
+        start=start,
+        end=end,
+        reason=common_pb2.ReasonCode.Name(query.reason).removeprefix("REASON_CODE_"),
+        case_number=query.case_number,
+        reason_text=query.reason_text,
+        on_behalf_of=query.on_behalf_of,
+        wanted=frozenset(names) & ALL_ELEMENTS,
+        area=area,
+        limitation_years=query.limitation_years,
+        assertion=query.subject.jwt,
+    )
+
+
+def _plate(query: Query, found: _Findings) -> str:
+    """Return the folded plate, having noted what is wrong with plate, state and country (Q1, Q3)."""
+    found.require(
+        bool(_STATE.fullmatch(query.plate.state)), "plate.state: expected letters such as `CA` (Q3)"
+    )
+    found.require(
+        bool(_COUNTRY.fullmatch(query.plate.country)), "plate.country: expected two letters such as `US` (Q3)"
+    )
+    try:
+        return fold(query.plate.number)
+    except PlateInvalid:
+        found.require(False, "plate.number: expected one known plate, 1 to 16 characters (Q1)")
+        return ""
+
+
+def _period(query: Query, found: _Findings) -> tuple[datetime | None, datetime | None]:
+    """Return start and end, having noted what is wrong with them (Q2)."""
+    if not (query.period.HasField("start") and query.period.HasField("end")):
+        found.require(False, "period: expected a start and an end; nothing runs without (Q2)")
+        return None, None
+    try:
+        start, end = moment(query.period.start), moment(query.period.end)
+    except ValueError:
+        found.require(False, "period: expected times between the years 1 and 9999 (Q2)")
+        return None, None
+    found.require(start < end, "period.end: expected to be later than `period.start` (Q2)")
+    return start, end
+
+
+def _area(query: Query, found: _Findings) -> AreaOfInterest | None:
+    """Return the area, having noted what is wrong with it; it only ever narrows (Q1)."""
+    if not query.HasField("area"):
+        return None
+    area = query.area
+    inside = -90 <= area.latitude <= 90 and -180 <= area.longitude <= 180
+    found.require(inside, "area: expected degrees WGS 84")
+    found.require(1 <= area.radius_metres <= 100_000, "area.radius_metres: expected 1 to 100,000")
+    return AreaOfInterest(latitude=area.latitude, longitude=area.longitude, radius_metres=area.radius_metres)
