@@ -1,0 +1,403 @@
+"""Agreements: without one in force, signed by both sides, no session opens and nothing is asked (A2).
+
+An agreement pins both identity keys. Between two parties that have one, not even the governing
+authority can slip a false key into a session: a roster that names another identity key makes the
+agreement unusable, and with it the session. `load_agreement` applies these rules in this order:
+
+1. it names two parties, both members, each with an identity key;
+2. each pinned key is the one that the roster names;
+3. both pinned keys signed it: one that a single side signed does nothing;
+4. its times, and every grant, make sense: a grant goes from one party to the other, lists what it
+   gives and for which reasons, and carries a constant ceiling marking of its provider.
+
+An agreement ends at `expires_at`. Extension and notice (MOA V) stand in it as terms for people; it is
+prolonged by signing the next one, since nothing here could tell that no notice was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from comity.certs import words
+from comity.certs.envelope import digest, from_json, open_envelope, payload_type
+from comity.certs.errors import (
+    AgreementInvalid,
+    CertsError,
+    EnvelopeInvalid,
+    FileUnusable,
+    KeyUnusable,
+    LodgementInvalid,
+    UnknownMember,
+)
+from comity.certs.files import read_public
+from comity.certs.instants import require_aware, to_instant
+from comity.certs.keys import VerifyKey
+from comity.certs.roster import Federation
+from comity.v1.common_pb2 import Element, ReasonCode
+from comity.v1.envelope_pb2 import Envelope
+from comity.v1.federation_pb2 import Agreement, CeilingLodgement, Grant
+from comity.v1.result_pb2 import MARKING_SCHEME_UNSPECIFIED, Marking
+
+ELEMENTS: Final = frozenset(name.removeprefix("ELEMENT_") for name in Element.keys()[1:])
+"""Names of elements: `PLATE`, `LOCATION`, `IMAGES`, `VEHICLE`, `CAMERA`."""
+
+PURPOSES: Final = frozenset(name.removeprefix("REASON_CODE_") for name in ReasonCode.keys()[1:])
+"""Names of reasons: `CRIMINAL_INVESTIGATION`, `CIVIL_IMMIGRATION` and so on."""
+
+MAX_CEILING_BYTES: Final = 4_096
+"""A serialized ceiling marking; it travels in every receipt and stamp."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantView:
+    """What one party provides to the other."""
+
+    provider: str
+    requester: str
+    elements: frozenset[str]
+    """Elements that may be shared, of `ELEMENTS`; the plate is always part of a read."""
+    purposes: frozenset[str]
+    """Reasons for which may be asked, of `PURPOSES`."""
+    ceiling: bytes = field(repr=False)
+    """The constant ceiling, a serialized `Marking`: compared byte for byte."""
+    collected_after_effective_date: bool
+    """Only reads captured at or after the agreement's effective date (A2, MOU 3.1)."""
+    onward_sharing: str
+    """To whom the requester may pass data on; empty: to nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementView:
+    """An agreement that both parties signed and whose pinned keys are the roster's."""
+
+    agreement_id: str
+    title: str
+    digest: bytes
+    """SHA-256 of the payload: its name in receipts and sessions."""
+    parties: Mapping[str, VerifyKey]
+    """The two agencies with the identity keys that it pins."""
+    grants: tuple[GrantView, ...]
+    effective_at: datetime
+    expires_at: datetime
+    extension_days: int
+    notice_days: int
+    dissemination_terms: tuple[str, ...]
+    duties: tuple[str, ...]
+    documents: tuple[str, ...]
+
+    def in_force(self, now: datetime) -> bool:
+        """Return whether `now` lies in the half-open time from `effective_at` to `expires_at`."""
+        return self.effective_at <= require_aware(now) < self.expires_at
+
+    def grant(self, *, provider: str, requester: str) -> GrantView | None:
+        """Return what `provider` grants to `requester`, whether in force or not; None if nothing."""
+        for grant in self.grants:
+            if (grant.provider, grant.requester) == (provider, requester):
+                return grant
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A file of a folder that isn't used, and why: for the log and the person who runs the end."""
+
+    path: Path
+    reason: str
+
+
+def load_agreement(data: bytes, federation: Federation) -> AgreementView:
+    """Return the agreement in `data` (DSSE's JSON form), every rule of this module applied.
+
+    It may be past its time or not yet in force: ask `in_force`. Raises `AgreementInvalid`.
+    """
+    try:
+        return verify_agreement(from_json(data), federation)
+    except EnvelopeInvalid as error:
+        raise AgreementInvalid(f"agreement: {error}") from error
+
+
+def verify_agreement(envelope: Envelope, federation: Federation) -> AgreementView:
+    """Return the agreement in `envelope`, every rule of this module applied; raise `AgreementInvalid`."""
+    proposed = read_proposal(envelope, federation)
+    try:
+        open_envelope(envelope, Agreement, proposed.parties.values(), threshold=len(proposed.parties))
+    except EnvelopeInvalid as error:
+        both = " and ".join(proposed.parties)
+        raise AgreementInvalid(
+            f"agreement `{proposed.agreement_id}` isn't signed by both {both}: {error}"
+        ) from error
+    return proposed
+
+
+def signed_by(envelope: Envelope, proposed: AgreementView) -> tuple[str, ...]:
+    """Return the parties of `proposed` whose signature over `envelope` verifies; may be empty."""
+    found = []
+    for agency, key in proposed.parties.items():
+        try:
+            open_envelope(envelope, Agreement, [key])
+        except EnvelopeInvalid:
+            continue
+        found.append(agency)
+    return tuple(found)
+
+
+def read_proposal(envelope: Envelope, federation: Federation) -> AgreementView:
+    """Return the terms in `envelope` with every rule but the signatures applied (rules 1, 2 and 4).
+
+    For a party that is about to read and sign it; nothing may be asked or answered under it. Raises
+    `AgreementInvalid`.
+    """
+    if envelope.payload_type != payload_type(Agreement):
+        raise AgreementInvalid(
+            f"document is {envelope.payload_type[:120]!a}, expected `{payload_type(Agreement)}`"
+        )
+    try:
+        agreement = Agreement.FromString(envelope.payload)
+    except DecodeError as error:
+        raise AgreementInvalid("agreement: payload is not an `Agreement`") from error
+    try:
+        parties = _parties(agreement, federation)
+        view = AgreementView(
+            agreement_id=words.short_name(agreement.agreement_id, "agreement id"),
+            title=words.line(agreement.title, "title"),
+            digest=digest(envelope.payload),
+            parties=MappingProxyType(parties),
+            grants=tuple(_grant(grant, parties) for grant in agreement.grants),
+            effective_at=to_instant(agreement, "effective_at"),
+            expires_at=to_instant(agreement, "expires_at"),
+            extension_days=agreement.extension_days,
+            notice_days=agreement.notice_days,
+            dissemination_terms=words.lines(agreement.dissemination_terms, "dissemination term"),
+            duties=words.lines(agreement.duties, "duty"),
+            documents=words.lines(agreement.documents, "document"),
+        )
+        _check_terms(view, agreement)
+    except (ValueError, UnknownMember, KeyUnusable) as error:
+        name = ascii(agreement.agreement_id)[1:-1][:64]
+        raise AgreementInvalid(f"agreement `{name}`: {error}") from error
+    return view
+
+
+def _parties(agreement: Agreement, federation: Federation) -> dict[str, VerifyKey]:
+    """Return the two parties with their pinned keys, which are the roster's; raise `ValueError`."""
+    found = {party.agency: VerifyKey.from_der(party.identity_key) for party in agreement.parties}
+    if len(found) != 2 or len(agreement.parties) != 2:
+        raise ValueError("expected exactly two different parties")
+    for agency, key in found.items():
+        if federation.member(agency).identity_key != key:
+            raise ValueError(
+                f"the identity key that it pins for `{agency}` isn't the one in the roster: find out from "
+                f"`{agency}` itself, not from the roster, which of the two is right"
+            )
+    return found
+
+
+def _grant(grant: Grant, parties: Mapping[str, VerifyKey]) -> GrantView:
+    """Return one grant; raise `ValueError`."""
+    if {grant.provider, grant.requester} != parties.keys():
+        raise ValueError(f"grant: expected provider and requester to be {' and '.join(parties)}")
+    what = f"grant `{grant.provider}:{grant.requester}`"
+    try:
+        elements = frozenset(Element.Name(value).removeprefix("ELEMENT_") for value in grant.elements)
+        purposes = frozenset(ReasonCode.Name(value).removeprefix("REASON_CODE_") for value in grant.purposes)
+    except ValueError as error:
+        raise ValueError(f"{what} names an element or a purpose that isn't known") from error
+    if not elements <= ELEMENTS or not purposes <= PURPOSES:
+        raise ValueError(f"{what} names an element or a purpose without a value")
+    check_ceiling(grant.ceiling_marking, provider=grant.provider, what=what)
+    return GrantView(
+        provider=grant.provider,
+        requester=grant.requester,
+        elements=elements,
+        purposes=purposes,
+        ceiling=grant.ceiling_marking,
+        collected_after_effective_date=grant.collected_after_effective_date,
+        onward_sharing=words.line(grant.onward_sharing, "onward sharing", empty=True),
+    )
+
+
+def check_ceiling(ceiling: bytes, *, provider: str, what: str) -> None:
+    """Raise `ValueError` unless `ceiling` is a complete marking of `provider` (A4).
+
+    It is part of the agreement, so it can't hold the agreement's digest.
+    """
+    if len(ceiling) > MAX_CEILING_BYTES:
+        raise ValueError(f"{what}: ceiling marking is larger than {MAX_CEILING_BYTES} bytes")
+    try:
+        marking = Marking.FromString(ceiling)
+    except DecodeError as error:
+        raise ValueError(f"{what}: ceiling is not a `Marking`") from error
+    if marking.provider != provider:
+        raise ValueError(f"{what}: ceiling marking names another provider, expected `{provider}`")
+    if marking.scheme == MARKING_SCHEME_UNSPECIFIED or marking.agreement_digest:
+        raise ValueError(f"{what}: ceiling marking needs a scheme, and no agreement's digest")
+    for name, value in (("nature", marking.nature), ("banner", marking.banner), ("portion", marking.portion)):
+        words.line(value, f"{what}: ceiling's {name}")
+
+
+def _check_terms(view: AgreementView, agreement: Agreement) -> None:
+    """Raise `ValueError` unless times, nonce and grants of the whole make sense."""
+    if view.expires_at <= view.effective_at:
+        raise ValueError("it expires before it takes effect")
+    if len(agreement.nonce) != 16:
+        raise ValueError(f"nonce has {len(agreement.nonce)} bytes, expected 16")
+    pairs = [(grant.provider, grant.requester) for grant in view.grants]
+    if not pairs or len(set(pairs)) != len(pairs):
+        raise ValueError("expected one or two grants, each in another direction")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementBook:
+    """The agreements of one end's folder, as one snapshot."""
+
+    federation: Federation = field(repr=False)
+    agreements: tuple[AgreementView, ...]
+    """Those that verify, in force or not."""
+    rejected: tuple[Rejected, ...] = ()
+    """Files that do nothing, and why: show and log them."""
+
+    @classmethod
+    def load(cls, folder: Path, federation: Federation) -> AgreementBook:
+        """Return every agreement in the `*.json` files of `folder`; raise `FileUnusable` if it isn't there.
+
+        A file that doesn't verify is not used and stands in `rejected`: it must not take the others with it.
+        """
+        found: list[AgreementView] = []
+        rejected: list[Rejected] = []
+        for path in _documents(folder):
+            try:
+                found.append(load_agreement(read_public(path), federation))
+            except CertsError as error:
+                rejected.append(Rejected(path=path, reason=str(error)))
+        return cls(federation=federation, agreements=tuple(found), rejected=tuple(rejected))
+
+    def grant(
+        self, *, provider: str, requester: str, now: datetime
+    ) -> tuple[AgreementView, GrantView] | None:
+        """Return the agreement in force under which `requester` may ask `provider`, with its grant; or None.
+
+        None, too, if either is suspended or isn't a member, if the provider doesn't provide or the requester
+        doesn't ask. Of several in force the one that took effect last counts, so that both ends choose alike.
+        """
+        members = self.federation.members
+        asked, asking = members.get(provider), members.get(requester)
+        if asked is None or asking is None or asked.suspended or asking.suspended:
+            return None
+        if not asked.provides or not asking.asks:
+            return None
+        found = [
+            (agreement, grant)
+            for agreement in self.agreements
+            if agreement.in_force(now)
+            and (grant := agreement.grant(provider=provider, requester=requester)) is not None
+        ]
+        return max(found, key=lambda pair: (pair[0].effective_at, pair[0].digest), default=None)
+
+    def providers_for(self, requester: str, now: datetime) -> tuple[str, ...]:
+        """Return the agencies that `requester` may ask at `now`, in alphabetical order."""
+        members = self.federation.members
+        return tuple(
+            agency
+            for agency in sorted(members)
+            if self.grant(provider=agency, requester=requester, now=now) is not None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lodged:
+    """The ceiling of one pair, as its provider lodged it."""
+
+    provider: str
+    requester: str
+    ceiling: bytes = field(repr=False)
+    """A serialized `Marking`: compared byte for byte, never read."""
+    agreement_digest: bytes
+    """SHA-256 of the agreement's payload."""
+    effective_at: datetime
+    expires_at: datetime
+
+
+def load_lodgement(data: bytes, federation: Federation) -> Lodged:
+    """Return a ceiling in `data` (DSSE's JSON form), signed by the identity key of the provider it names.
+
+    Raises `LodgementInvalid`: the requester can't lodge in its provider's place.
+    """
+    try:
+        envelope = from_json(data)
+        if envelope.payload_type != payload_type(CeilingLodgement):
+            raise LodgementInvalid(f"expected a `{payload_type(CeilingLodgement)}`")
+        claimed = CeilingLodgement.FromString(envelope.payload)
+        provider = federation.member(claimed.provider)
+        lodged = open_envelope(envelope, CeilingLodgement, [provider.identity_key]).message
+        requester = federation.member(lodged.requester)
+        found = Lodged(
+            provider=provider.agency,
+            requester=requester.agency,
+            ceiling=lodged.ceiling_marking,
+            agreement_digest=lodged.agreement_digest,
+            effective_at=to_instant(lodged, "effective_at"),
+            expires_at=to_instant(lodged, "expires_at"),
+        )
+        if provider == requester or len(found.agreement_digest) != 32:
+            raise LodgementInvalid("expected two agencies and an agreement's digest of 32 bytes")
+        if found.expires_at <= found.effective_at:
+            raise LodgementInvalid("it expires before it takes effect")
+        if not 1 <= len(found.ceiling) <= MAX_CEILING_BYTES:
+            raise LodgementInvalid(f"ceiling: expected 1 to {MAX_CEILING_BYTES} bytes")
+    except (ValueError, DecodeError, EnvelopeInvalid, UnknownMember, LodgementInvalid) as error:
+        raise LodgementInvalid(f"lodgement: {error}") from error
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LodgementBook:
+    """The ceilings lodged with the broker: all that it knows of agreements."""
+
+    lodgements: tuple[Lodged, ...]
+    rejected: tuple[Rejected, ...] = ()
+    """Files that do nothing, and why."""
+
+    @classmethod
+    def load(cls, folder: Path, federation: Federation) -> LodgementBook:
+        """Return every lodgement in `folder`'s `*.json` files; raise `FileUnusable` if it isn't there."""
+        found: list[Lodged] = []
+        rejected: list[Rejected] = []
+        for path in _documents(folder):
+            try:
+                found.append(load_lodgement(read_public(path), federation))
+            except CertsError as error:
+                rejected.append(Rejected(path=path, reason=str(error)))
+        return cls(lodgements=tuple(found), rejected=tuple(rejected))
+
+    def ceiling(
+        self, provider: str, requester: str, now: datetime, *, agreement_digest: bytes | None = None
+    ) -> Lodged | None:
+        """Return what is lodged for the pair and in force at `now`, the latest to take effect; or None.
+
+        With `agreement_digest`, the ceiling of that very agreement.
+        """
+        require_aware(now)
+        found = [
+            lodged
+            for lodged in self.lodgements
+            if (lodged.provider, lodged.requester) == (provider, requester)
+            and lodged.effective_at <= now < lodged.expires_at
+            and agreement_digest in (None, lodged.agreement_digest)
+        ]
+        return max(found, key=lambda lodged: (lodged.effective_at, lodged.agreement_digest), default=None)
+
+
+def _documents(folder: Path) -> Iterator[Path]:
+    """Yield the JSON documents of `folder` in the order of their names."""
+    try:
+        entries: Sequence[Path] = sorted(folder.iterdir())
+    except OSError as error:
+        raise FileUnusable(f"folder `{folder}` can't be read: {(error.strerror or '').lower()}") from error
+    yield from (path for path in entries if path.suffix == ".json" and not path.name.startswith("."))
