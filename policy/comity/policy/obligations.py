@@ -25,6 +25,13 @@ IMPLEMENTED: Final[dict[str, str]] = {
 }
 """Obligations that a policy can name in `@obligation`, with the element each withholds."""
 
+_NUMBERS: Final = {
+    "LOCATION": common_pb2.ELEMENT_LOCATION,
+    "IMAGES": common_pb2.ELEMENT_IMAGES,
+    "VEHICLE": common_pb2.ELEMENT_VEHICLE,
+    "CAMERA": common_pb2.ELEMENT_CAMERA,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Applied:
@@ -140,7 +147,7 @@ def withhold(
     unwanted = frozenset() if wanted is None else frozenset(IMPLEMENTED.values()) - frozenset(wanted)
     for element in hidden | unwanted:
         _remove(kept, element)
-    said = {common_pb2.Element.Value(f"ELEMENT_{element}") for element in hidden - unwanted}
+    said = {_NUMBERS[element] for element in hidden - unwanted}
     kept.ClearField("withheld")
     kept.withheld.extend(sorted(said | set(read.withheld)))
     return kept
