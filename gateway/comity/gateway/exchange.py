@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from comity.certs.roster import MemberView
 from comity.gateway.order import SignedOrder
 from comity.gateway.verification import (
     MAX_PAGES,
@@ -28,7 +29,6 @@ from comity.gateway.verification import (
     verify_pages,
     verify_receipt,
 )
-from comity.certs.roster import MemberView
 from comity.v1 import (
     account_pb2,
     common_pb2,
@@ -152,7 +152,9 @@ class Exchange:
             return
         part.stamp = message.stamp
         if message.stamp.ceiling_marking != part.expected.grant.ceiling:
-            self.findings.append(f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement")
+            self.findings.append(
+                f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement"
+            )
         self._try_release(part)
 
     def on_account(self, message: link_pb2.AccountDelivery) -> None:
@@ -175,7 +177,9 @@ class Exchange:
         for entry in self.account.entries:
             part = self._parts[entry.provider]
             if part.stage is _Stage.PENDING and not entry.HasField("stamp"):
-                self._settle(part, entry.kind, query_service_pb2.ATTESTATION_BROKER, text=_attested_text(entry.kind))
+                self._settle(
+                    part, entry.kind, query_service_pb2.ATTESTATION_BROKER, text=_attested_text(entry.kind)
+                )
         self.findings.extend(
             contradictions(
                 self.account,
@@ -222,8 +226,10 @@ class Exchange:
         unstamped = any(
             part.stage is _Stage.SETTLED and part.receipt is None for part in self._parts.values()
         )
-        return self.account is None and unstamped and all(
-            part.stage is not _Stage.PENDING or part.absent for part in self._parts.values()
+        return (
+            self.account is None
+            and unstamped
+            and all(part.stage is not _Stage.PENDING or part.absent for part in self._parts.values())
         )
 
     def is_open(self, provider: str) -> bool:

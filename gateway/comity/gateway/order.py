@@ -14,8 +14,9 @@ from datetime import datetime
 
 from comity.audit import merkle
 from comity.certs.envelope import digest, seal
+from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
-from comity.gateway.question import Question, to_timestamp
+from comity.gateway.question import Question
 from comity.v1 import envelope_pb2, query_pb2, subject_pb2
 
 NONCE_BYTES = 16
@@ -67,7 +68,9 @@ def sign_order(
         raise ValueError("an order names at least one provider")
     exchange_id = random(NONCE_BYTES)
     queries = {
-        provider: _query(question, exchange_id, requester, provider, assertion, now, random).SerializeToString()
+        provider: _query(
+            question, exchange_id, requester, provider, assertion, now, random
+        ).SerializeToString()
         for provider in providers
     }
     digests = {provider: digest(query) for provider, query in queries.items()}
@@ -81,8 +84,8 @@ def sign_order(
     order = query_pb2.Order(
         exchange_id=exchange_id,
         requester=requester,
-        issued_at=to_timestamp(now),
-        deadline=to_timestamp(deadline),
+        issued_at=from_instant(now),
+        deadline=from_instant(deadline),
         roster_version=roster_version,
         root=merkle.root(hashes),
         leaf_count=len(leaves),
@@ -133,7 +136,7 @@ def _query(
         elements=question.elements,
         area=question.area,
         subject=subject_pb2.SubjectAssertion(jwt=assertion),
-        made_at=to_timestamp(now),
+        made_at=from_instant(now),
         retry_of=question.retry_of,
         limitation_years=question.limitation_years,
     )

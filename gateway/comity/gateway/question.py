@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
+from comity.certs.instants import to_instant
 from comity.gateway.errors import FieldViolation, RequestInvalid
 from comity.policy.plates import PlateInvalid, fold
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
@@ -80,7 +79,9 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
     if request.reason not in common_pb2.ReasonCode.values() or not request.reason:
         violated("reason", "required: a reason code from the list, such as `CRIMINAL_INVESTIGATION` (Q3)")
     _check_text("case_number", request.case_number, 64, "the number of the case (Q3, Q4)", violated)
-    _check_text("reason_text", request.reason_text, 1000, "free text that tells what led to the query (Q3)", violated)
+    _check_text(
+        "reason_text", request.reason_text, 1000, "free text that tells what led to the query (Q3)", violated
+    )
     if request.for_self == bool(request.on_behalf_of.strip()):
         violated("on_behalf_of", "say either `for_self` or the named person for whom you ask, not both (Q3)")
     elif len(request.on_behalf_of) > 128:
@@ -121,27 +122,16 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
     )
 
 
-def to_datetime(stamp: Timestamp) -> datetime:
-    """Return an aware UTC time; raises `ValueError` when the timestamp is outside years 1 to 9999."""
-    try:
-        return stamp.ToDatetime(tzinfo=UTC)
-    except (OverflowError, ValueError) as error:
-        raise ValueError("a time between the years 1 and 9999") from error
-
-
-def to_timestamp(moment: datetime) -> Timestamp:
-    """Return the protobuf form of an aware time."""
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.astimezone(UTC))
-    return stamp
-
-
 def _check_period(request: query_service_pb2.SearchRequest, now: datetime, violated: _Violated) -> None:
-    if not request.HasField("period") or not request.period.HasField("start") or not request.period.HasField("end"):
+    if (
+        not request.HasField("period")
+        or not request.period.HasField("start")
+        or not request.period.HasField("end")
+    ):
         violated("period", "required: nothing runs without a start and an end (Q2)")
         return
     try:
-        start, end = to_datetime(request.period.start), to_datetime(request.period.end)
+        start, end = to_instant(request.period, "start"), to_instant(request.period, "end")
     except ValueError as error:
         violated("period", str(error))
         return

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from google.protobuf.message import DecodeError
 
 from comity.audit import merkle
 from comity.certs.agreements import AgreementView, GrantView
-from comity.certs.envelope import digest, open_envelope
+from comity.certs.envelope import open_envelope
 from comity.certs.errors import CertsError
+from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.roster import MemberView
 from comity.gateway.errors import GatewayError
 from comity.gateway.order import Asking
-from comity.gateway.question import Question, to_datetime
+from comity.gateway.question import Question
 from comity.policy import markings
 from comity.policy.errors import PolicyError
 from comity.policy.plates import PlateInvalid, fold
@@ -43,7 +44,6 @@ SIGNED_BY_PROVIDER = frozenset(
 )
 MAX_PAGES = 1000
 MAX_READS_A_PAGE = 200
-CLOCK_SKEW = timedelta(seconds=5)
 
 
 class Unverifiable(GatewayError):
@@ -93,7 +93,7 @@ def verify_receipt(
     """Return the receipt and detail of one provider, or raise `Unverifiable`."""
     try:
         claimed = result_pb2.Receipt.FromString(envelope.payload)
-        signed_at = to_datetime(claimed.signed_at)
+        signed_at = to_instant(claimed, "signed_at")
     except (DecodeError, ValueError) as error:
         raise Unverifiable("receipt: is not a receipt with a time") from error
     if signed_at > now + CLOCK_SKEW:
@@ -125,7 +125,9 @@ def verify_receipt(
     _check(detail.kind == receipt.kind, "detail: its kind is not the receipt's")
     _check(detail.page_count <= MAX_PAGES, f"detail: more than {MAX_PAGES} pages")
     if receipt.kind != common_pb2.OUTCOME_KIND_RESPONDED:
-        _check(detail.page_count == 0 and detail.read_count == 0, "detail: reads beside an outcome without any")
+        _check(
+            detail.page_count == 0 and detail.read_count == 0, "detail: reads beside an outcome without any"
+        )
     _check_marking(expected, detail.HasField("marking"), detail.marking, "detail")
     return VerifiedReceipt(
         receipt=receipt,
@@ -177,7 +179,7 @@ def verify_account(
     Raises `Unverifiable` if it is not signed by the operator or tells of something else.
     """
     try:
-        closed_at = to_datetime(account_pb2.Account.FromString(envelope.payload).closed_at)
+        closed_at = to_instant(account_pb2.Account.FromString(envelope.payload), "closed_at")
         opened = open_envelope(envelope, account_pb2.Account, operator.key_set.statement_keys_at(closed_at))
     except (DecodeError, ValueError, CertsError) as error:
         raise Unverifiable("account: is not signed by the operator") from error
@@ -239,11 +241,11 @@ def _check_read(expected: Expectation, read: result_pb2.Read, sound: set[bytes])
         sound.add(marking)
     try:
         _check(fold(read.plate.number) == expected.question.folded_plate, "read: is of another plate (Q6)")
-        captured = to_datetime(read.captured_at)
+        captured = to_instant(read, "captured_at")
     except (PlateInvalid, ValueError) as error:
         raise Unverifiable("read: its plate or time cannot be read (Q6)") from error
     period = expected.question.period
-    inside = to_datetime(period.start) <= captured < to_datetime(period.end)
+    inside = to_instant(period, "start") <= captured < to_instant(period, "end")
     _check(inside, "read: is outside the period that was asked for (Q6)")
 
 

@@ -1,0 +1,520 @@
+"""One gateway: its keys, its log, its link, its sessions, and the exchanges in flight.
+
+The order of things in an exchange, which nothing may change: the question is checked; the user is
+checked; the order is signed; **`asked` is durable**; the order and then the queries leave; what
+comes back is verified; **`delivered` is durable**; the caller sees it; the summary accounts for all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from comity.certs.assertions import Claims
+
+from comity.audit.entry import Entry
+from comity.audit.errors import AuditError
+from comity.audit.log import PeerCheckpoints, SignedLog
+from comity.certs.agreements import AgreementBook, AgreementView, GrantView
+from comity.certs.clock import Clock
+from comity.certs.credentials import EndCredentials
+from comity.certs.instants import from_instant
+from comity.certs.roster import Federation, MemberView
+from comity.gateway import records
+from comity.gateway.errors import (
+    AuditUnavailable,
+    BrokerUnavailable,
+    Busy,
+    FieldViolation,
+    Incomplete,
+    NobodyAnswered,
+    NobodyToAsk,
+    RequestInvalid,
+)
+from comity.gateway.exchange import Exchange, Settled
+from comity.gateway.order import SignedOrder, sign_order
+from comity.gateway.question import Question
+from comity.gateway.summary import has_answer, summarize
+from comity.gateway.verification import Expectation
+from comity.links.client import LinkClient
+from comity.links.errors import LinkError, SessionFailed
+from comity.links.sessions.hub import GatewaySessions, Session
+from comity.v1 import audit_pb2, link_pb2, query_service_pb2, session_pb2
+
+ACCOUNT_GRACE = timedelta(milliseconds=500)
+LOGGER = logging.getLogger("comity.gateway")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Askable:
+    provider: str
+    agreement: AgreementView
+    grant: GrantView
+
+
+class _Running:
+    """One exchange in flight with the event that wakes its caller."""
+
+    def __init__(self, exchange: Exchange, order: SignedOrder, asked_at: datetime) -> None:
+        self.exchange = exchange
+        self.order = order
+        self.asked_at = asked_at
+        self.changed = asyncio.Event()
+        self.opening: list[asyncio.Task[None]] = []
+        self.sessions: dict[str, Session] = {}
+
+
+class Gateway:
+    """The requester's end. `search` is the one way to ask; everything else serves it."""
+
+    def __init__(
+        self,
+        *,
+        agency: str,
+        federation: Federation,
+        agreements: AgreementBook,
+        credentials: EndCredentials,
+        log: SignedLog,
+        peers: PeerCheckpoints,
+        clock: Clock,
+        max_in_flight: int,
+    ) -> None:
+        self.agency = agency
+        self.federation = federation
+        self._agreements = agreements
+        self._credentials = credentials
+        self._log = log
+        self._peers = peers
+        self._clock = clock
+        self._max_in_flight = max_in_flight
+        self._running: dict[bytes, _Running] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open_sessions: dict[str, Session] = {}
+        self.link: LinkClient | None = None
+        self.sessions: GatewaySessions | None = None
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    async def search(
+        self, question: Question, claims: Claims, assertion: str
+    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
+        """Ask, and yield plan, outcomes with their pages, and summary.
+
+        Raises, after the summary where there is one: `RequestInvalid`, `Busy`, `AuditUnavailable`,
+        `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
+        """
+        now = self._clock()
+        askable, not_asked = self._plan(question, now)
+        if not askable:
+            await self._append(
+                records.turned_down(
+                    self.agency, "nobody_to_ask", now, claims=claims, question=question, not_asked=not_asked
+                )
+            )
+            yield _plan_message(question, None, (), not_asked, now)
+            yield query_service_pb2.SearchResponse(
+                summary=summarize(b"", {}, not_asked, question.completeness, None)
+            )
+            raise NobodyToAsk("no provider could be asked; the plan says why of each")
+        if len(self._running) >= self._max_in_flight:
+            raise Busy("too many exchanges are in flight at this gateway; try again in a second")
+        if self.link is None or self.sessions is None or not self.link.is_up:
+            raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
+        running = await self._ask(question, claims, assertion, askable, not_asked, now)
+        finished = False
+        try:
+            providers = [item.provider for item in askable]
+            yield _plan_message(question, running.order, providers, not_asked, now)
+            settled: dict[str, Settled] = {}
+            async for item in self._settle(running):
+                settled[item.provider] = item
+                for message in self._outcome_messages(running, item):
+                    yield message
+            summary = summarize(
+                running.order.exchange_id, settled, not_asked, question.completeness, running.exchange
+            )
+            await self._append(*records.concluded(self.agency, running.exchange, settled, self._clock()))
+            finished = True
+            yield query_service_pb2.SearchResponse(summary=summary)
+        finally:
+            self._end(running, cancelled=not finished)
+        if not has_answer(settled):
+            raise NobodyAnswered("nobody answered; the summary says what happened at each provider")
+        if not summary.complete:
+            raise Incomplete(f"the answer is not as complete as asked: {summary.incomplete_text}")
+
+    def _plan(
+        self, question: Question, now: datetime
+    ) -> tuple[list[_Askable], list[query_service_pb2.NotAsked]]:
+        """Decide whom to ask: providers of the roster with an agreement in force, as the caller chose."""
+        unknown = [name for name in sorted(question.providers) if name not in self.federation.members]
+        if unknown:
+            raise RequestInvalid(
+                (FieldViolation(field="providers", description="ids of members of the federation's roster"),)
+            )
+        askable: list[_Askable] = []
+        not_asked: list[query_service_pb2.NotAsked] = []
+
+        def leave_out(agency: str, reason: query_service_pb2.NotAskedReason, text: str) -> None:
+            not_asked.append(query_service_pb2.NotAsked(agency=agency, reason=reason, text=text))
+
+        for name, member in sorted(self.federation.members.items()):
+            if name == self.agency:
+                continue
+            named = name in question.providers
+            if not member.provides:
+                if named:
+                    leave_out(name, query_service_pb2.NOT_ASKED_REASON_NOT_A_PROVIDER, "it provides nothing")
+                continue
+            if question.providers and not named:
+                leave_out(name, query_service_pb2.NOT_ASKED_REASON_EXCLUDED, "you did not name it")
+                continue
+            if member.suspended:
+                leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, "it is suspended in the roster")
+                continue
+            found = self._agreements.grant(provider=name, requester=self.agency, now=now)
+            if found is None:
+                leave_out(
+                    name,
+                    query_service_pb2.NOT_ASKED_REASON_NO_AGREEMENT,
+                    "no agreement in force: nothing of the question left the house (A2)",
+                )
+                continue
+            askable.append(_Askable(provider=name, agreement=found[0], grant=found[1]))
+        return askable, not_asked
+
+    async def _ask(
+        self,
+        question: Question,
+        claims: Claims,
+        assertion: str,
+        askable: Sequence[_Askable],
+        not_asked: Sequence[query_service_pb2.NotAsked],
+        now: datetime,
+    ) -> _Running:
+        order = sign_order(
+            question,
+            requester=self.agency,
+            providers=[item.provider for item in askable],
+            assertion=assertion,
+            key=self._credentials.statement,
+            roster_version=self.federation.version,
+            now=now,
+            deadline=now + question.timeout,
+        )
+        await self._append(records.asked(self.agency, question, claims, order, not_asked, now))
+        exchange = Exchange(
+            order,
+            {
+                item.provider: Expectation(
+                    question=question,
+                    requester=self.agency,
+                    asking=order.asking[item.provider],
+                    exchange_id=order.exchange_id,
+                    member=self.federation.member(item.provider),
+                    agreement=item.agreement,
+                    grant=item.grant,
+                )
+                for item in askable
+            },
+            requester=self.agency,
+            operator=self.federation.operator,
+        )
+        running = _Running(exchange, order, now)
+        self._running[order.exchange_id] = running
+        assert self.link is not None
+        try:
+            self.link.send(
+                link_pb2.LinkFrame(
+                    order=link_pb2.OrderPlacement(order=order.envelope, leaves=list(order.leaves))
+                )
+            )
+        except LinkError as error:
+            del self._running[order.exchange_id]
+            raise BrokerUnavailable("the link to the broker was lost before anything was asked") from error
+        for provider in order.asking:
+            running.opening.append(asyncio.create_task(self._ask_one(running, provider)))
+        return running
+
+    async def _ask_one(self, running: _Running, provider: str) -> None:
+        assert self.sessions is not None
+        asking = running.order.asking[provider]
+        try:
+            session = await self.sessions.session(provider)
+            running.sessions[provider] = session
+            session.send(
+                session_pb2.SessionMessage(
+                    ask=session_pb2.Ask(
+                        exchange_id=running.order.exchange_id,
+                        order=running.order.envelope,
+                        inclusion=asking.inclusion,
+                        query=asking.query,
+                    )
+                )
+            )
+        except SessionFailed as error:
+            self._session_failed(running, provider, error.reason)
+
+    def _session_failed(self, running: _Running, provider: str, reason: link_pb2.CloseReason) -> None:
+        absent = reason == link_pb2.CLOSE_REASON_PEER_ABSENT
+        running.exchange.on_session_failed(
+            provider, f"the session with this provider failed: {records.reason_name(reason)}", absent=absent
+        )
+        running.changed.set()
+
+    async def _settle(self, running: _Running) -> AsyncIterator[Settled]:
+        """Yield each provider's outcome once it is final, and for signed ones once it is logged."""
+        exchange = running.exchange
+        cancelled_at_broker = False
+        while True:
+            batch = exchange.take_settled()
+            if batch:
+                entries = records.delivered(self.agency, running.order.exchange_id, batch, self._clock())
+                if entries:
+                    await self._append(*entries)
+                for item in batch:
+                    yield item
+                continue
+            if exchange.is_finished:
+                return
+            if exchange.awaits_only_broker and not cancelled_at_broker:
+                cancelled_at_broker = True
+                self._send_link(
+                    link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=running.order.exchange_id))
+                )
+            running.changed.clear()
+            remaining = (running.order.deadline + ACCOUNT_GRACE - self._clock()).total_seconds()
+            try:
+                async with asyncio.timeout(max(remaining, 0)):
+                    await running.changed.wait()
+            except TimeoutError:
+                exchange.end_waiting()
+
+    def _outcome_messages(self, running: _Running, item: Settled) -> list[query_service_pb2.SearchResponse]:
+        elapsed = self._clock() - running.asked_at
+        outcome = query_service_pb2.ProviderOutcome(
+            agency=item.provider,
+            kind=item.kind,
+            attested_by=item.attested_by,
+            stamp=item.stamp,
+            text=item.text,
+            elapsed_ms=max(0, int(elapsed / timedelta(milliseconds=1))),
+        )
+        messages = [query_service_pb2.SearchResponse(outcome=outcome)]
+        if item.result is not None:
+            outcome.detail.CopyFrom(item.result.receipt.detail)
+            outcome.receipt.CopyFrom(item.result.receipt.envelope)
+            outcome.page_count = len(item.result.pages)
+            messages = [query_service_pb2.SearchResponse(outcome=outcome)]
+            messages.extend(
+                query_service_pb2.SearchResponse(
+                    page=query_service_pb2.ProviderPage(agency=item.provider, page=page)
+                )
+                for page in item.result.pages
+            )
+        return messages
+
+    def _end(self, running: _Running, *, cancelled: bool) -> None:
+        """Let go of an exchange; where it is not over, tell everyone that works on it to stop."""
+        exchange_id = running.order.exchange_id
+        self._running.pop(exchange_id, None)
+        for task in running.opening:
+            task.cancel()
+        stop = session_pb2.SessionMessage(cancel=session_pb2.CancelAsk(exchange_id=exchange_id))
+        for provider, session in running.sessions.items():
+            if (cancelled or running.exchange.is_open(provider)) and session.is_open:
+                with contextlib.suppress(LinkError):
+                    session.send(stop)
+        if cancelled:
+            self._send_link(link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=exchange_id)))
+            self.start(self._record_cancelled(exchange_id))
+
+    # -- the log --------------------------------------------------------------------------------
+
+    async def _append(self, *entries: Entry) -> None:
+        try:
+            await self._log.append(*entries)
+        except AuditError as error:
+            LOGGER.error("the log cannot be written: nothing is asked or shown until it can")
+            raise AuditUnavailable(
+                "this gateway's log cannot be written, so nothing is asked or shown"
+            ) from error
+
+    async def record_turned_down(self, claims: Claims, why: str) -> None:
+        """Log that a request was turned down before anything left the house; `why` holds no content."""
+        await self._append(records.turned_down(self.agency, why, self._clock(), claims=claims))
+
+    async def _record_cancelled(self, exchange_id: bytes) -> None:
+        with contextlib.suppress(AuditUnavailable):
+            await self._append(records.cancelled(self.agency, exchange_id, self._clock()))
+
+    # -- what arrives ---------------------------------------------------------------------------
+
+    def _on_frame(self, frame: link_pb2.LinkFrame) -> None:
+        match frame.WhichOneof("frame"):
+            case "stamp":
+                self._with(frame.stamp.stamp.exchange_id, lambda e: e.on_stamp(frame.stamp))
+            case "account":
+                self._with(frame.account.exchange_id, lambda e: e.on_account(frame.account))
+            case "order_rejection":
+                rejection = frame.order_rejection
+                self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text))
+            case "checkpoint":
+                self.start(self._saw_checkpoint(self.federation.operator.agency, frame.checkpoint.note))
+            case _:
+                pass
+
+    def on_message(self, session: Session, message: session_pb2.SessionMessage) -> None:
+        """Take one message of a session; its peer is whoever the session's TLS verified."""
+        match message.WhichOneof("message"):
+            case "result":
+                self._with(
+                    message.result.exchange_id,
+                    lambda e: e.on_result(session.peer, message.result, now=self._clock()),
+                )
+            case "page":
+                self._with(message.page.exchange_id, lambda e: e.on_page(session.peer, message.page))
+                credit = session_pb2.PageCredit(exchange_id=message.page.exchange_id, pages=1)
+                with contextlib.suppress(LinkError):
+                    session.send(session_pb2.SessionMessage(credit=credit))
+            case "checkpoint":
+                self.start(self._saw_checkpoint(session.peer, message.checkpoint.note))
+            case _:
+                pass
+
+    def on_session_opened(self, session: Session) -> None:
+        """A session became ready; from now on both ends show each other their newest checkpoints."""
+        self._peers.forget(self._origin_of(session.peer))
+        self._open_sessions[session.peer] = session
+        self._record("session_opened", {"peer": session.peer, "certificate": session.certificate.hex()})
+
+    def on_session_closed(self, session: Session, reason: link_pb2.CloseReason, text: str) -> None:
+        """A session ended: every exchange that awaits something of its peer learns so."""
+        if self._open_sessions.get(session.peer) is session:
+            del self._open_sessions[session.peer]
+        for running in list(self._running.values()):
+            if running.sessions.get(session.peer) is session:
+                self._session_failed(running, session.peer, reason)
+        self._record("session_closed", {"peer": session.peer, "reason": records.reason_name(reason)})
+
+    def on_session_refused(self, peer: str, reason: link_pb2.CloseReason, text: str) -> None:
+        """A session never became ready. That a provider is absent is no event of its own."""
+        if reason == link_pb2.CLOSE_REASON_PEER_ABSENT:
+            return
+        LOGGER.warning("session with %s was not opened: %s", peer, text)
+        self._record("session_refused", {"peer": peer, "reason": records.reason_name(reason)})
+
+    def linked(self, welcome: link_pb2.Welcome) -> None:
+        """The link is up."""
+        LOGGER.info("linked to the broker")
+        self._peers.forget(self._origin_of(self.federation.operator.agency))
+        self._record("link_opened", {"peer": self.federation.operator.agency})
+        if self.sessions is not None:
+            self.sessions.linked(welcome)
+
+    def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
+        """The link is gone; the client dials again by itself."""
+        LOGGER.warning("the link to the broker ended: %s", records.reason_name(reason))
+        if self.sessions is not None:
+            self.sessions.unlinked(reason, text)
+        self._record(
+            "link_closed", {"peer": self.federation.operator.agency, "reason": records.reason_name(reason)}
+        )
+
+    def frames(self, frames: Sequence[link_pb2.LinkFrame]) -> None:
+        """Take one message's frames from the link: first the sessions', then the exchanges'."""
+        for frame in frames:
+            self._on_frame(frame)
+        if self.sessions is not None:
+            self.sessions.frames(frames)
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    async def exchange_checkpoints(self) -> None:
+        """Show our newest checkpoint to the broker and to every session's peer, about each second."""
+        operator = self._origin_of(self.federation.operator.agency)
+        while True:
+            await asyncio.sleep(1.0)
+            if self.link is not None and self.link.is_up and (note := self._peers.due(operator)):
+                self._send_link(link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=note)))
+            for peer, session in list(self._open_sessions.items()):
+                if session.is_open and (note := self._peers.due(self._origin_of(peer))):
+                    with contextlib.suppress(LinkError):
+                        session.send(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=note)))
+
+    async def _saw_checkpoint(self, agency: str, note: bytes) -> None:
+        member = self._member(agency)
+        origin = self._origin_of(agency)
+        keys = [key.verifier_key for key in member.key_set.log_keys if key.origin == origin]
+        try:
+            await self._peers.saw(origin, note, *keys)
+        except AuditError as error:
+            LOGGER.error("a checkpoint of %s was not accepted: %s", agency, error)
+
+    def _origin_of(self, agency: str) -> str:
+        member = self._member(agency)
+        role = "broker" if agency == self.federation.operator.agency else "adapter"
+        return f"{member.domain}/{role}"
+
+    def _member(self, agency: str) -> MemberView:
+        if agency == self.federation.operator.agency:
+            return self.federation.operator
+        return self.federation.member(agency)
+
+    # -- small parts ----------------------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside; its errors are logged by their kind alone."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    async def settle_tasks(self) -> None:
+        """Wait for what runs beside, at most two seconds, before the log closes."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2.0)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            LOGGER.error("a task beside the exchanges failed: %s", type(error).__name__)
+
+    def _record(self, kind: str, public: Mapping[str, str]) -> None:
+        self.start(self._record_beside(records.event(kind, self.agency, self._clock(), **public)))
+
+    async def _record_beside(self, entry: Entry) -> None:
+        with contextlib.suppress(AuditUnavailable):
+            await self._append(entry)
+
+    def _with(self, exchange_id: bytes, act: Callable[[Exchange], None]) -> None:
+        running = self._running.get(exchange_id)
+        if running is not None:
+            act(running.exchange)
+            running.changed.set()
+
+    def _send_link(self, frame: link_pb2.LinkFrame) -> None:
+        if self.link is not None:
+            with contextlib.suppress(LinkError):
+                self.link.send(frame)
+
+
+def _plan_message(
+    question: Question,
+    order: SignedOrder | None,
+    providers: Sequence[str],
+    not_asked: Sequence[query_service_pb2.NotAsked],
+    now: datetime,
+) -> query_service_pb2.SearchResponse:
+    plan = query_service_pb2.Plan(
+        exchange_id=order.exchange_id if order else b"",
+        asked=providers,
+        not_asked=not_asked,
+        deadline=from_instant(order.deadline if order else now),
+        folded_plate=question.folded_plate,
+    )
+    return query_service_pb2.SearchResponse(plan=plan)

@@ -1,0 +1,184 @@
+"""What a gateway writes to its log: pure builders of entries (L1).
+
+In clear stand ids, digests, agencies and outcomes; everything that the user entered, and who the
+user is, stands as a commitment, its opening in this end's own store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from comity.certs.assertions import Claims
+
+from comity.audit.entry import Entry, JsonValue
+from comity.certs.envelope import digest
+from comity.certs.instants import to_instant
+from comity.gateway.exchange import Exchange, Settled
+from comity.gateway.order import SignedOrder
+from comity.gateway.question import Question
+from comity.v1 import common_pb2, link_pb2, query_service_pb2
+
+
+def kind_name(kind: common_pb2.OutcomeKind) -> str:
+    """Return `responded` for `OUTCOME_KIND_RESPONDED`, and so on."""
+    return common_pb2.OutcomeKind.Name(kind).removeprefix("OUTCOME_KIND_").lower()
+
+
+def reason_name(reason: link_pb2.CloseReason) -> str:
+    """Return `peer_absent` for `CLOSE_REASON_PEER_ABSENT`, and so on."""
+    return link_pb2.CloseReason.Name(reason).removeprefix("CLOSE_REASON_").lower()
+
+
+def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
+    """Return an entry of the end itself: started, stopped, links and sessions."""
+    return Entry(kind=kind, at=at, public={"agency": agency, **public})
+
+
+def asked(
+    agency: str,
+    question: Question,
+    claims: Claims,
+    order: SignedOrder,
+    not_asked: Sequence[query_service_pb2.NotAsked],
+    at: datetime,
+) -> Entry:
+    """Return the entry that must be durable before a frame of the exchange leaves."""
+    attachments = {"order": order.envelope.SerializeToString()}
+    attachments.update({f"query:{name}": asking.query for name, asking in order.asking.items()})
+    queries: dict[str, JsonValue] = {name: asking.query_digest.hex() for name, asking in order.asking.items()}
+    return Entry(
+        kind="asked",
+        at=at,
+        exchange=order.exchange_id,
+        public={
+            "agency": agency,
+            "order": order.digest.hex(),
+            "asked": queries,
+            "not_asked": _reasons(not_asked),
+            "area": question.area is not None,
+            "retry": bool(question.retry_of),
+        },
+        private=_entered(question, claims),
+        attachments=attachments,
+    )
+
+
+def turned_down(
+    agency: str,
+    why: str,
+    at: datetime,
+    *,
+    claims: Claims,
+    question: Question | None = None,
+    not_asked: Sequence[query_service_pb2.NotAsked] = (),
+) -> Entry:
+    """Return the entry of a request of which nothing left the house; `why` is a class, never content."""
+    if question is None:
+        return Entry(
+            kind="turned_down",
+            at=at,
+            public={"agency": agency, "why": why},
+            private={"user": claims.user, "office": claims.office},
+        )
+    return Entry(
+        kind="turned_down",
+        at=at,
+        public={"agency": agency, "why": why, "not_asked": _reasons(not_asked)},
+        private=_entered(question, claims),
+    )
+
+
+def delivered(agency: str, exchange_id: bytes, batch: Iterable[Settled], at: datetime) -> list[Entry]:
+    """Return the entries that must be durable before the caller sees the results in `batch`."""
+    return [
+        Entry(
+            kind="delivered",
+            at=at,
+            exchange=exchange_id,
+            public={
+                "agency": agency,
+                "peer": item.provider,
+                "outcome": kind_name(item.kind),
+                "receipt": item.result.receipt.digest.hex(),
+                "policy": item.result.receipt.receipt.policy_digest.hex(),
+                "stamped": item.stamp is not None,
+            },
+            private={
+                "results": item.result.receipt.receipt.content_root.hex(),
+                "reads": str(item.result.read_count),
+            },
+            attachments={
+                f"receipt:{item.provider}": item.result.receipt.envelope.SerializeToString(),
+                f"detail:{item.provider}": item.result.receipt.detail_bytes,
+            },
+        )
+        for item in batch
+        if item.result is not None
+    ]
+
+
+def concluded(agency: str, exchange: Exchange, settled: Mapping[str, Settled], at: datetime) -> list[Entry]:
+    """Return the entries of a finished exchange: all outcomes, the account, and contradictions if any."""
+    outcomes: dict[str, JsonValue] = {name: kind_name(item.kind) for name, item in settled.items()}
+    public: dict[str, JsonValue] = {"agency": agency, "outcomes": outcomes}
+    attachments = {}
+    if exchange.account_envelope is not None:
+        public["account"] = digest(exchange.account_envelope.payload).hex()
+        attachments["account"] = exchange.account_envelope.SerializeToString()
+    exchange_id = exchange.order.exchange_id
+    entries = [Entry(kind="concluded", at=at, exchange=exchange_id, public=public, attachments=attachments)]
+    if exchange.findings:
+        findings: list[JsonValue] = list(exchange.findings)
+        entries.append(
+            Entry(
+                kind="contradiction",
+                at=at,
+                exchange=exchange_id,
+                public={"agency": agency, "findings": findings},
+            )
+        )
+    return entries
+
+
+def cancelled(agency: str, exchange_id: bytes, at: datetime) -> Entry:
+    """Return the entry of an exchange whose caller went away."""
+    return Entry(
+        kind="concluded",
+        at=at,
+        exchange=exchange_id,
+        public={"agency": agency, "outcomes": {}, "cancelled": True},
+    )
+
+
+def _reasons(not_asked: Sequence[query_service_pb2.NotAsked]) -> dict[str, JsonValue]:
+    prefix = "NOT_ASKED_REASON_"
+    return {
+        item.agency: query_service_pb2.NotAskedReason.Name(item.reason).removeprefix(prefix).lower()
+        for item in not_asked
+    }
+
+
+def _entered(question: Question, claims: Claims) -> dict[str, str]:
+    start, end = to_instant(question.period, "start"), to_instant(question.period, "end")
+    elements = (common_pb2.Element.Name(element) for element in question.elements)
+    fields = {
+        "user": claims.user,
+        "office": claims.office,
+        "plate": question.plate.number,
+        "plate_folded": question.folded_plate,
+        "state": question.plate.state,
+        "country": question.plate.country,
+        "period": f"{start.isoformat()}/{end.isoformat()}",
+        "reason": common_pb2.ReasonCode.Name(question.reason).removeprefix("REASON_CODE_"),
+        "case": question.case_number,
+        "reason_text": question.reason_text,
+        "on_behalf_of": question.on_behalf_of,
+        "elements": ",".join(name.removeprefix("ELEMENT_") for name in elements),
+    }
+    if question.area is not None:
+        area = question.area
+        fields["area"] = f"{area.latitude},{area.longitude},{area.radius_metres}"
+    if question.limitation_years:
+        fields["limitation_years"] = str(question.limitation_years)
+    return fields

@@ -1,0 +1,149 @@
+"""Wiring: one gateway process from its configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from comity.audit.errors import AuditError
+from comity.audit.log import PeerCheckpoints, SignedLog
+from comity.audit.note import LogKey
+from comity.certs.agreements import AgreementBook
+from comity.certs.clock import Clock, utc_now
+from comity.certs.credentials import EndCredentials
+from comity.certs.errors import CertsError
+from comity.certs.roster import Federation
+from comity.gateway import records
+from comity.gateway.config import GatewayConfig
+from comity.gateway.errors import ConfigInvalid
+from comity.gateway.gateway import Gateway
+from comity.gateway.service import QueryService
+from comity.links.client import LinkClient, LinkConfig
+from comity.links.sessions.hub import GatewaySessions, SessionIdentity
+from comity.v1 import common_pb2, query_service_pb2, query_service_pb2_grpc
+
+STOP_GRACE_SECONDS = 2.0
+MAX_REQUEST_BYTES = 64 * 1024
+LOGGER = logging.getLogger("comity.gateway")
+
+
+async def serve(
+    config: GatewayConfig, *, ready: Callable[[str], None], stop: asyncio.Event, clock: Clock = utc_now
+) -> None:
+    """Run a gateway until `stop` is set; call `ready` with one line once agency systems can call.
+
+    Raises `ConfigInvalid` when what the configuration names cannot be used.
+    """
+    try:
+        federation = Federation.load(config.public, now=clock())
+        member = federation.member(config.agency)
+        agreements = AgreementBook.load(config.agreements, federation)
+        credentials = EndCredentials.load(config.home)
+        origin = f"{member.domain}/gateway"
+        key = LogKey.load(credentials.log_key, origin)
+        log = await SignedLog.open(config.home, origin=origin, key=key, clock=clock)
+    except (CertsError, AuditError) as error:
+        raise ConfigInvalid(str(error)) from error
+    if not member.asks:
+        raise ConfigInvalid(
+            f"agency `{config.agency}` may not ask: the roster does not list it as a requester"
+        )
+    peers = PeerCheckpoints(log, clock)
+    gateway = Gateway(
+        agency=config.agency,
+        federation=federation,
+        agreements=agreements,
+        credentials=credentials,
+        log=log,
+        peers=peers,
+        clock=clock,
+        max_in_flight=config.max_in_flight,
+    )
+    gateway.link = LinkClient(_link_config(config, federation, credentials), gateway, clock)
+    gateway.sessions = GatewaySessions(
+        link=gateway.link,
+        federation=federation,
+        agreements=agreements,
+        identity=SessionIdentity(
+            agency=config.agency,
+            chain=config.home / "keys" / "leaf.pem",
+            key=config.home / "keys" / "leaf.key",
+        ),
+        clock=clock,
+        on_message=gateway.on_message,
+        on_closed=gateway.on_session_closed,
+        on_opened=gateway.on_session_opened,
+        on_refused=gateway.on_session_refused,
+    )
+    server = _grpc_server(config, gateway, credentials, federation, clock)
+    try:
+        await log.append(records.event("started", config.agency, clock(), role="gateway"))
+        await server.start()
+        beside = [
+            asyncio.create_task(gateway.link.run()),
+            asyncio.create_task(gateway.exchange_checkpoints()),
+        ]
+        ready(f"{config.agency} serves its systems on {config.listen}")
+        await stop.wait()
+        await server.stop(STOP_GRACE_SECONDS)
+        gateway.sessions.close()
+        await gateway.link.close()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await gateway.settle_tasks()
+        with contextlib.suppress(AuditError):
+            await log.append(records.event("stopped", config.agency, clock()))
+    finally:
+        await log.close()
+
+
+def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:
+    operator = federation.operator.key_set
+    return LinkConfig(
+        broker=config.broker,
+        broker_name=config.broker_name,
+        operator_ca_pem=operator.ca_pem,
+        leaf_chain_pem=credentials.chain_pem,
+        leaf_key_pem=credentials.key_pem,
+        spiffe_id=credentials.spiffe_id,
+        role=common_pb2.END_ROLE_GATEWAY,
+        roster_version=federation.version,
+    )
+
+
+def _grpc_server(
+    config: GatewayConfig, gateway: Gateway, credentials: EndCredentials, federation: Federation, clock: Clock
+) -> grpc.aio.Server:
+    own = federation.member(config.agency).key_set
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(gateway, clock), server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    name = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name
+    reflection.enable_server_reflection((name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    tls = grpc.ssl_server_credentials(
+        [(credentials.key_pem, credentials.chain_pem)],
+        root_certificates=own.ca_pem,
+        require_client_auth=True,
+    )
+    try:
+        bound = server.add_secure_port(config.listen, tls)
+    except RuntimeError as error:
+        raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`: is it in use?") from error
+    if bound == 0:
+        raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`")
+    gateway.start(checks.set(name, health_pb2.HealthCheckResponse.SERVING))
+    gateway.start(checks.set("", health_pb2.HealthCheckResponse.SERVING))
+    return server

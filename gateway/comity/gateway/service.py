@@ -1,0 +1,101 @@
+"""`QueryService`: translate, call, translate back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from typing import NoReturn, TypeAlias
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from comity.certs.clock import Clock
+from comity.certs.errors import CertsError
+from comity.certs.x509 import verify_leaf
+from comity.gateway.errors import (
+    GatewayError,
+    RequestInvalid,
+    SubjectRefused,
+    Unauthenticated,
+    to_grpc_code,
+    to_status,
+)
+from comity.gateway.gateway import Gateway
+from comity.gateway.question import parse_question
+from comity.gateway.subjects import authenticate, require_fit
+from comity.v1 import query_service_pb2, query_service_pb2_grpc
+
+LOGGER = logging.getLogger("comity.gateway")
+Context: TypeAlias = (
+    "grpc.aio.ServicerContext[query_service_pb2.SearchRequest, query_service_pb2.SearchResponse]"
+)
+
+
+class QueryService(query_service_pb2_grpc.QueryServiceServicer):
+    """The gateway's API for its own agency's systems."""
+
+    def __init__(self, gateway: Gateway, clock: Clock) -> None:
+        self._gateway = gateway
+        self._clock = clock
+
+    async def Search(
+        self, request: query_service_pb2.SearchRequest, context: Context
+    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
+        """Ask providers about one known plate in one period."""
+        try:
+            now = self._clock()
+            member = self._gateway.federation.member(self._gateway.agency)
+            certificate = self._caller(context)
+            claims, assertion = authenticate(
+                _authorization(context), certificate_der=certificate, member=member, now=now
+            )
+            try:
+                require_fit(claims, now=now)
+                question = parse_question(request, now=now)
+            except SubjectRefused:
+                await self._gateway.record_turned_down(claims, "subject_refused")
+                raise
+            except RequestInvalid:
+                await self._gateway.record_turned_down(claims, "request_invalid")
+                raise
+            async for message in self._gateway.search(question, claims, assertion):
+                yield message
+        except GatewayError as error:
+            await _abort(context, error)
+
+    def _caller(self, context: Context) -> bytes:
+        """Return the caller's certificate, DER, once it is one of our own agency's systems."""
+        pem = list(context.auth_context().get("x509_pem_cert", ()))
+        if not pem:
+            raise Unauthenticated("no client certificate")
+        certificate = x509.load_pem_x509_certificate(pem[0]).public_bytes(Encoding.DER)
+        member = self._gateway.federation.member(self._gateway.agency)
+        try:
+            leaf = verify_leaf(
+                [certificate],
+                ca_certificates=member.key_set.ca_certificates,
+                spiffe_id=None,
+                now=self._clock(),
+            )
+        except CertsError as error:
+            raise Unauthenticated("the client certificate is not one of this agency's own systems") from error
+        if not leaf.spiffe_id.startswith(f"spiffe://{member.domain}/system/"):
+            raise Unauthenticated("the client certificate does not name a system of this agency")
+        return certificate
+
+
+def _authorization(context: Context) -> str | None:
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            return value if isinstance(value, str) else None
+    return None
+
+
+async def _abort(context: Context, error: GatewayError) -> NoReturn:
+    status = to_status(error)
+    await context.abort(
+        to_grpc_code(error),
+        status.message,
+        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+    )
