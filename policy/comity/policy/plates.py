@@ -17,7 +17,7 @@ from comity.policy.errors import PolicyError
 MAX_PLATE_CHARACTERS = 16
 """The longest plate number, as written and as folded, in characters."""
 
-_WRITTEN_ALIKE = {code: None for code in b"\t\n\v\f\r !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"}
+_WRITTEN_ALIKE = dict.fromkeys(b"\t\n\v\f\r !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
 class PlateInvalid(PolicyError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, Self
@@ -18,6 +18,9 @@ from comity.policy.plates import PlateInvalid, fold
 from comity.v1 import result_pb2
 
 _EARTH_RADIUS_METRES = 6_371_008.8
+
+Progress = Callable[[int, int], None]
+"""Told how much is done of how much: rows of a table, bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +275,7 @@ class Source(Protocol):
         """Return what the store is, without reading it."""
         ...
 
-    def survey(self) -> Survey:
+    def survey(self, progress: Progress | None = None) -> Survey:
         """Read the whole store and return what it holds, counted.
 
         Raises:
