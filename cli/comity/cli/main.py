@@ -63,7 +63,9 @@ class _Lazy(click.Group):
 
             near = difflib.get_close_matches(args[0], list(_COMMANDS), n=1)
             if near:
-                raise click.UsageError(f"no such command `{args[0]}`; did you mean `{near[0]}`?", ctx) from error
+                raise click.UsageError(
+                    f"no such command `{args[0]}`; did you mean `{near[0]}`?", ctx
+                ) from error
             raise
 
 
@@ -74,7 +76,7 @@ class _Lazy(click.Group):
 )
 @click.version_option(package_name="comity")
 def cli() -> None:
-    """Agencies ask each other about a licence plate; each agency's own policy decides, both ends keep evidence."""
+    """Agencies ask each other about a licence plate; each one's own policy decides, both ends keep evidence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from comity.certs.assertions import Claims
-
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
-from comity.audit.log import PeerCheckpoints, SignedLog
+from comity.audit.log import SignedLog
+from comity.audit.peers import PeerCheckpoints
 from comity.certs.agreements import AgreementBook, AgreementView, GrantView
+from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.instants import from_instant
@@ -214,6 +214,7 @@ class Gateway:
                 item.provider: Expectation(
                     question=question,
                     requester=self.agency,
+                    requester_kind=self.federation.member(self.agency).kind,
                     asking=order.asking[item.provider],
                     exchange_id=order.exchange_id,
                     member=self.federation.member(item.provider),

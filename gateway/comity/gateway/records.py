@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from comity.certs.assertions import Claims
-
 from comity.audit.entry import Entry, JsonValue
+from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
 from comity.certs.instants import to_instant
 from comity.gateway.exchange import Exchange, Settled

@@ -12,7 +12,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from comity.audit.errors import AuditError
-from comity.audit.log import PeerCheckpoints, SignedLog
+from comity.audit.log import SignedLog
+from comity.audit.peers import PeerCheckpoints
 from comity.audit.note import LogKey
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock, utc_now

@@ -56,6 +56,7 @@ class Expectation:
 
     question: Question
     requester: str
+    requester_kind: str
     asking: Asking
     exchange_id: bytes
     member: MemberView
@@ -228,9 +229,11 @@ def _check_marking(expected: Expectation, present: bool, marking: result_pb2.Mar
     try:
         markings.validate(marking)
         covered = markings.covers(result_pb2.Marking.FromString(expected.grant.ceiling), marking)
+        addressed = markings.may_receive(marking, expected.requester_kind)
     except PolicyError as error:
         raise Unverifiable(f"{where}: marking is not valid (A4)") from error
     _check(covered, f"{where}: marking is stricter than the agreement's ceiling")
+    _check(addressed, f"{where}: its controls exclude this agency's kind")
     _check(marking.provider == expected.asking.provider, f"{where}: marking names another agency (A4)")
 
 

@@ -1,0 +1,180 @@
+"""Asking one's own gateway, as an agency system does: build the request, call, collect the answer."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from comity.certs.errors import CertsError
+from comity.certs.files import read_private, read_public
+from comity.v1 import query_service_pb2, query_service_pb2_grpc
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+Progress = Callable[[query_service_pb2.SearchResponse], None]
+
+
+class AskingFailed(Exception):
+    """The question could not be asked; the text says why, in one line or one line a field.
+
+    `exit_code` is 2 for wrong use or configuration, 1 where it ran and ended badly.
+    """
+
+    def __init__(self, text: str, *, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """An agency system's own settings, from `client.toml`: gateway, certificate, key, CA."""
+
+    gateway: str
+    gateway_name: str
+    leaf: bytes
+    key: bytes = field(repr=False)
+    ca: bytes
+    leaf_path: Path
+    agency_home: Path | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What came back: plan, outcomes in the order in which they came, their pages, and the summary."""
+
+    plan: query_service_pb2.Plan | None = None
+    outcomes: list[query_service_pb2.ProviderOutcome] = field(default_factory=list)
+    pages: list[query_service_pb2.ProviderPage] = field(default_factory=list)
+    summary: query_service_pb2.Summary | None = None
+    problem: str = ""
+    problem_reason: str = ""
+
+    def outcome(self, agency: str) -> query_service_pb2.ProviderOutcome | None:
+        """Return one provider's outcome, if it was asked."""
+        return next((item for item in self.outcomes if item.agency == agency), None)
+
+
+def load_client(path: Path) -> Client:
+    """Return the settings in `path`; raises `AskingFailed` with one line that names file and key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AskingFailed(f"client file `{path}`: cannot be read: {error.strerror}", exit_code=2) from error
+    except tomllib.TOMLDecodeError as error:
+        raise AskingFailed(f"client file `{path}`: is not TOML: {error}", exit_code=2) from error
+    for key in ("gateway", "gateway_name", "leaf", "key", "ca"):
+        if not isinstance(table.get(key), str):
+            raise AskingFailed(f"client file `{path}`: key `{key}` is missing or no text", exit_code=2)
+    home = path.resolve().parent
+    agency_home = table.get("agency_home")
+    try:
+        return Client(
+            gateway=table["gateway"],
+            gateway_name=table["gateway_name"],
+            leaf=read_public(home / table["leaf"]),
+            key=read_private(home / table["key"]),
+            ca=read_public(home / table["ca"]),
+            leaf_path=home / table["leaf"],
+            agency_home=(home / agency_home).resolve() if isinstance(agency_home, str) else None,
+        )
+    except CertsError as error:
+        raise AskingFailed(f"client file `{path}`: {error}", exit_code=2) from error
+
+
+def ask(
+    client: Client,
+    assertion: str,
+    request: query_service_pb2.SearchRequest,
+    *,
+    patience_seconds: float = 90.0,
+    progress: Progress | None = None,
+) -> Answer:
+    """Return the whole answer; `progress` sees each message as it comes.
+
+    An answer that ends with an error status keeps what came, with `problem` set. Raises `AskingFailed`
+    where nothing came: fields are wrong, the user may not ask, or the gateway does not answer.
+    """
+    answer = Answer()
+    credentials = grpc.ssl_channel_credentials(client.ca, client.key, client.leaf)
+    options = [
+        ("grpc.ssl_target_name_override", client.gateway_name),
+        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ]
+    with grpc.secure_channel(client.gateway, credentials, options) as channel:
+        stub = query_service_pb2_grpc.QueryServiceStub(channel)
+        call = stub.Search(
+            request, metadata=(("authorization", f"Bearer {assertion}"),), timeout=patience_seconds
+        )
+        try:
+            for message in call:
+                _collect(answer, message)
+                if progress:
+                    progress(message)
+        except grpc.RpcError as error:
+            _ended_badly(client, answer, error)
+    return answer
+
+
+def parse_time(text: str) -> datetime:
+    """Return the time in an ISO 8601 date or date and time; without a zone it is UTC. Raises `ValueError`."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _collect(answer: Answer, message: query_service_pb2.SearchResponse) -> None:
+    match message.WhichOneof("part"):
+        case "plan":
+            answer.plan = message.plan
+        case "outcome":
+            answer.outcomes.append(message.outcome)
+        case "page":
+            answer.pages.append(message.page)
+        case "summary":
+            answer.summary = message.summary
+        case _:
+            pass
+
+
+def _ended_badly(client: Client, answer: Answer, error: grpc.RpcError) -> None:
+    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    details = list(_details(status.details)) if status is not None else []
+    reason = next((item.reason for item in details if isinstance(item, error_details_pb2.ErrorInfo)), "")
+    if status is None or not reason:
+        if answer.plan is not None:
+            raise AskingFailed(f"the gateway ended the answer early: {_code(error)}", exit_code=1) from error
+        raise AskingFailed(
+            f"the gateway at `{client.gateway}` does not answer as `{client.gateway_name}` ({_code(error)}): "
+            "is it running, and do `gateway`, `gateway_name` and `ca` in the client file fit it?",
+            exit_code=2,
+        ) from error
+    if answer.summary is not None:
+        answer.problem, answer.problem_reason = status.message, reason
+        return
+    lines = [status.message]
+    for item in details:
+        if isinstance(item, error_details_pb2.BadRequest):
+            lines.extend(
+                f"  {violation.field}: {violation.description}" for violation in item.field_violations
+            )
+    wrong_use = {"REQUEST_INVALID", "ASSERTION_INVALID"}
+    raise AskingFailed("\n".join(lines), exit_code=2 if reason in wrong_use else 1) from error
+
+
+def _details(packed: object) -> Iterator[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo]:
+    for item in packed:  # type: ignore[attr-defined]
+        for kind in (error_details_pb2.BadRequest, error_details_pb2.ErrorInfo):
+            if item.Is(kind.DESCRIPTOR):
+                message = kind()
+                item.Unpack(message)
+                yield message
+
+
+def _code(error: grpc.RpcError) -> str:
+    code = getattr(error, "code", None)
+    return code().name.lower() if callable(code) else "unknown"

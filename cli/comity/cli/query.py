@@ -1,0 +1,222 @@
+"""`comity query`: ask about one plate through one's own agency's gateway."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+import click
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+
+from comity.certs.clock import utc_now
+from comity.certs.errors import CertsError
+from comity.certs.identity_provider import DemoIdentityProvider
+from comity.cli.asking import AskingFailed, Client, ask, load_client, parse_time
+from comity.cli.rendering import MAX_ROWS, show, to_json
+from comity.v1 import common_pb2, query_pb2, query_service_pb2
+
+REASONS = [
+    name.removeprefix("REASON_CODE_")
+    for name, number in common_pb2.ReasonCode.items()
+    if number != common_pb2.REASON_CODE_UNSPECIFIED
+]
+ELEMENTS = ["LOCATION", "IMAGES", "VEHICLE", "CAMERA"]
+
+
+class _Time(click.ParamType[datetime]):
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return parse_time(str(value))
+        except ValueError:
+            self.fail(
+                f"`{value}` is not a date or time such as 2026-01-31 or 2026-01-31T08:00:00Z", param, ctx
+            )
+
+
+class _AreaType(click.ParamType[common_pb2.Area]):
+    name = "lat,lon,metres"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> common_pb2.Area:
+        try:
+            latitude, longitude, radius = (part.strip() for part in str(value).split(","))
+            return common_pb2.Area(
+                latitude=float(latitude), longitude=float(longitude), radius_metres=int(radius)
+            )
+        except ValueError:
+            self.fail(f"`{value}` is not LAT,LON,METRES such as 33.74,-118.26,2000", param, ctx)
+
+
+@click.command(
+    epilog="Example: comity query 8ABC123 --state CA --days 90 --reason CRIMINAL_INVESTIGATION "
+    '--case 26-0417 --text "series of burglaries" --client desk/client.toml --user j.ortega'
+)
+@click.argument("plate")
+@click.option("--state", required=True, help="State or province of the plate, such as CA (Q3).")
+@click.option("--country", default="US", show_default=True, help="Country of the plate, two letters.")
+@click.option("--from", "start", type=_Time(), help="Start of the period (UTC unless it names a zone).")
+@click.option("--to", "end", type=_Time(), help="End of the period; now if left out.")
+@click.option("--days", type=click.IntRange(1, 36500), help="Instead of --from: so many days before --to.")
+@click.option("--reason", required=True, type=click.Choice(REASONS, case_sensitive=False), help="Why (Q3).")
+@click.option("--case", "case_number", required=True, help="Number of the case (Q3, Q4).")
+@click.option("--text", "reason_text", required=True, help="What led to the query, for an auditor (Q3).")
+@click.option(
+    "--on-behalf-of", default="", help="The named person for whom you ask; left out: yourself (Q3)."
+)
+@click.option(
+    "--client",
+    "client_file",
+    required=True,
+    envvar="COMITY_CLIENT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="client.toml of your agency's system (or COMITY_CLIENT).",
+)
+@click.option("--user", help="Mint the assertion with the demonstration identity provider of --client.")
+@click.option(
+    "--assertion",
+    "assertion_file",
+    type=click.File("r"),
+    help="File with the assertion of your identity provider; - for standard input.",
+)
+@click.option("--provider", "providers", multiple=True, help="Ask only this provider; may be repeated.")
+@click.option("--element", "elements", multiple=True, type=click.Choice(ELEMENTS, case_sensitive=False))
+@click.option("--area", type=_AreaType(), help="Narrow the plate query to a circle: LAT,LON,METRES.")
+@click.option(
+    "--limitation-years", type=click.IntRange(1, 100), default=None, help="Statute of limitations (Q5)."
+)
+@click.option("--all", "want_all", is_flag=True, help="Fail unless every asked provider answers itself.")
+@click.option("--quorum", type=click.IntRange(min=1), help="Fail unless so many providers respond.")
+@click.option(
+    "--require", "required", multiple=True, help="Fail unless this provider responds; may be repeated."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 60), default=10.0, show_default=True, help="Seconds to wait."
+)
+@click.option(
+    "--rows", type=click.IntRange(min=1), default=MAX_ROWS, show_default=True, help="Rows to print."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    plate: str,
+    state: str,
+    country: str,
+    start: datetime | None,
+    end: datetime | None,
+    days: int | None,
+    reason: str,
+    case_number: str,
+    reason_text: str,
+    on_behalf_of: str,
+    client_file: Path,
+    user: str | None,
+    assertion_file: TextIO | None,
+    providers: tuple[str, ...],
+    elements: tuple[str, ...],
+    area: common_pb2.Area | None,
+    limitation_years: int | None,
+    want_all: bool,
+    quorum: int | None,
+    required: tuple[str, ...],
+    timeout: float,
+    rows: int,
+    as_json: bool,
+) -> None:
+    """Ask about one known PLATE in one period, and show what every provider says.
+
+    Exit status: 0 answered; 1 nobody answered, the completeness asked for was not met, or you may not ask;
+    2 wrong use or configuration.
+    """
+    end = end or utc_now()
+    if (start is None) == (days is None):
+        raise click.UsageError("give the period: either --from or --days (Q2)")
+    start = start or end - timedelta(days=days or 0)
+    request = query_service_pb2.SearchRequest(
+        plate=common_pb2.Plate(number=plate, state=state.upper(), country=country.upper()),
+        period=common_pb2.Period(start=_stamp(start), end=_stamp(end)),
+        reason=f"REASON_CODE_{reason.upper()}",
+        case_number=case_number,
+        reason_text=reason_text,
+        for_self=not on_behalf_of,
+        on_behalf_of=on_behalf_of,
+        providers=providers,
+        completeness=_completeness(want_all, quorum, required),
+        elements=[f"ELEMENT_{name.upper()}" for name in elements],
+        area=area,
+        timeout=_duration(timeout),
+        limitation_years=limitation_years or 0,
+    )
+    try:
+        client = load_client(client_file)
+        assertion = _assertion(client, user, assertion_file)
+        answer = ask(client, assertion, request, patience_seconds=timeout + 10)
+    except AskingFailed as error:
+        if as_json:
+            click.echo(json.dumps({"plate": plate, "error": str(error)}, indent=2))
+        click.echo(f"comity query: {error}", err=True)
+        sys.exit(error.exit_code)
+    if as_json:
+        click.echo(json.dumps(to_json(answer, plate), indent=2, ensure_ascii=False))
+    else:
+        show(answer, Console(highlight=False), max_rows=rows)
+    sys.exit(1 if answer.problem else 0)
+
+
+def mint(client: Client, user: str) -> str:
+    """Return an assertion of the demonstration identity provider, bound to the client's certificate.
+
+    Raises `AskingFailed` if the client file names no provider, or it knows no such user.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    if client.agency_home is None:
+        raise AskingFailed(
+            "--user needs `agency_home` in the client file; else give --assertion", exit_code=2
+        )
+    certificate = x509.load_pem_x509_certificate(client.leaf).public_bytes(Encoding.DER)
+    try:
+        provider = DemoIdentityProvider(client.agency_home / "idp")
+        return provider.issue(user, certificate, utc_now())
+    except CertsError as error:
+        raise AskingFailed(str(error), exit_code=2) from error
+
+
+def _assertion(client: Client, user: str | None, file: TextIO | None) -> str:
+    if (user is None) == (file is None):
+        raise click.UsageError("say who asks: either --user or --assertion")
+    if user is not None:
+        return mint(client, user)
+    assert file is not None
+    return str(file.read()).strip()
+
+
+def _completeness(want_all: bool, quorum: int | None, required: tuple[str, ...]) -> query_pb2.Completeness:
+    if want_all + (quorum is not None) + bool(required) > 1:
+        raise click.UsageError("choose one of --all, --quorum and --require")
+    if want_all:
+        return query_pb2.Completeness(all=True)
+    if quorum is not None:
+        return query_pb2.Completeness(quorum=quorum)
+    if required:
+        return query_pb2.Completeness(required=query_pb2.RequiredProviders(agencies=required))
+    return query_pb2.Completeness(best_effort=True)
+
+
+def _stamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at.astimezone(UTC))
+    return stamp
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    return duration

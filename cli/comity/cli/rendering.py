@@ -1,0 +1,252 @@
+"""An answer for a person, and as JSON: banner above and below, every provider, every caveat.
+
+Texts of providers come from elsewhere: control characters are taken out before they reach a terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from comity.cli.asking import Answer
+from comity.v1 import common_pb2, query_service_pb2, result_pb2
+
+MAX_ROWS = 40
+NO_BANNER = "NO DATA SHOWN"
+JsonObject = dict[str, object]
+
+
+def clean(text: str) -> str:
+    """Return `text` on one line, without control, format and bidirectional characters."""
+    kept = (" " if character in "\n\t\r" else character for character in text)
+    return "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+
+
+def kind_word(kind: common_pb2.OutcomeKind) -> str:
+    """Return `RESPONDED` for `OUTCOME_KIND_RESPONDED`, and so on."""
+    return common_pb2.OutcomeKind.Name(kind).removeprefix("OUTCOME_KIND_")
+
+
+def moment(stamp: Timestamp) -> datetime:
+    """Return a timestamp as an aware UTC time."""
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def show(answer: Answer, console: Console, *, max_rows: int = MAX_ROWS) -> None:
+    """Print an answer: banner, whom was asked, reads in one table, outcomes, caveats, banner."""
+    summary = answer.summary
+    banner = banner_of(answer)
+    console.print(Text(f" {banner} ", style="bold reverse"), justify="center")
+    _show_plan(answer, console)
+    _show_reads(answer, console, max_rows)
+    _show_outcomes(answer, console)
+    if summary is not None:
+        for finding in summary.findings:
+            console.print(Text(f"finding: {clean(finding)}", style="bold red"))
+        for line in summary.caveats:
+            console.print(Text(f"! {clean(line)}", style="yellow"))
+    console.print(Text(f" {banner} ", style="bold reverse"), justify="center")
+    if answer.problem:
+        console.print(Text(f"{answer.problem_reason}: {clean(answer.problem)}", style="bold red"))
+
+
+def banner_of(answer: Answer) -> str:
+    """Return the answer's overall banner, in the gateway's words."""
+    if answer.summary is not None and answer.summary.HasField("marking"):
+        return clean(answer.summary.marking.banner)
+    return NO_BANNER
+
+
+def to_json(answer: Answer, plate: str) -> JsonObject:
+    """Return an answer for scripts: `plate`, `banner`, `outcomes` by agency, `reads`, caveats, findings."""
+    outcomes: JsonObject = {}
+    for item in answer.outcomes:
+        outcomes[item.agency] = _outcome_json(item)
+    for left_out in answer.plan.not_asked if answer.plan else ():
+        reason = query_service_pb2.NotAskedReason.Name(left_out.reason).removeprefix("NOT_ASKED_REASON_")
+        outcomes[left_out.agency] = {"kind": "NOT_ASKED", "reason": reason, "text": clean(left_out.text)}
+    summary = answer.summary
+    return {
+        "plate": plate,
+        "exchange": answer.plan.exchange_id.hex() if answer.plan else "",
+        "banner": banner_of(answer),
+        "complete": bool(summary and summary.complete),
+        "outcomes": outcomes,
+        "reads": [_read_json(page.agency, read) for page in answer.pages for read in page.page.reads],
+        "caveats": [clean(line) for line in summary.caveats] if summary else [],
+        "findings": [clean(line) for line in summary.findings] if summary else [],
+        "problem": answer.problem,
+    }
+
+
+def _show_plan(answer: Answer, console: Console) -> None:
+    if answer.plan is None:
+        return
+    if answer.plan.asked:
+        console.print(f"asked: {', '.join(answer.plan.asked)}", highlight=False)
+    for item in answer.plan.not_asked:
+        console.print(f"not asked: {item.agency}: {clean(item.text)}", highlight=False, style="dim")
+
+
+def _show_reads(answer: Answer, console: Console, max_rows: int) -> None:
+    reads = [(page.agency, read) for page in answer.pages for read in page.page.reads]
+    if not reads:
+        return
+    reads.sort(key=lambda pair: pair[1].captured_at.ToNanoseconds(), reverse=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("agency", "captured (UTC)", "plate", "st", "where", "vehicle", "img", "marking"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("agency", "captured (UTC)", "plate", "st"))
+    for agency, read in reads[:max_rows]:
+        table.add_row(
+            agency,
+            f"{moment(read.captured_at):%Y-%m-%d %H:%M:%S}",
+            clean(read.plate.number),
+            clean(read.plate.state),
+            _where(read),
+            " ".join(clean(part) for part in (read.vehicle.make, read.vehicle.model) if part),
+            _images(read),
+            clean(read.marking.portion),
+        )
+    console.print(table)
+    if len(reads) > max_rows:
+        console.print(
+            f"… and {len(reads) - max_rows} more reads (use --rows or --json to see all)", style="dim"
+        )
+
+
+def _show_outcomes(answer: Answer, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("provider", "outcome", "reads", "ms", "vouched by", "what it says"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("reads", "ms") else "left")
+    for item in answer.outcomes:
+        table.add_row(
+            item.agency,
+            Text(kind_word(item.kind), style=_style(item.kind)),
+            str(item.detail.read_count) if item.HasField("detail") else "-",
+            str(item.elapsed_ms),
+            query_service_pb2.Attestation.Name(item.attested_by).removeprefix("ATTESTATION_").lower(),
+            "\n".join(_says(item)),
+        )
+    for left_out in answer.plan.not_asked if answer.plan else ():
+        table.add_row(
+            left_out.agency, Text("NOT_ASKED", style="dim"), "-", "-", "gateway", clean(left_out.text)
+        )
+    console.print(table)
+
+
+def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
+    """Yield what a provider's detail tells a person, a line each."""
+    if item.text:
+        yield clean(item.text)
+    if not item.HasField("detail"):
+        return
+    detail = item.detail
+    if detail.public_reason:
+        yield clean(detail.public_reason)
+    if detail.kind != common_pb2.OUTCOME_KIND_RESPONDED:
+        for rule in detail.rules:
+            yield f"rule {', '.join(rule.rules)}; {clean(rule.document)}: {clean(rule.text)}"
+    if detail.period_clipped and detail.HasField("searched"):
+        start, end = moment(detail.searched.start), moment(detail.searched.end)
+        yield f"period clipped to {start:%Y-%m-%d} … {end:%Y-%m-%d}"
+    for obligation in detail.obligations:
+        yield f"{clean(obligation.name)}: {clean(obligation.text)}"
+    if detail.truncated:
+        yield "more reads matched than were sent"
+    yield from (clean(line) for line in detail.violations)
+
+
+def _where(read: result_pb2.Read) -> str:
+    if not read.HasField("location"):
+        return "(withheld)" if common_pb2.ELEMENT_LOCATION in read.withheld else ""
+    place = read.location
+    if place.address or place.intersection:
+        return clean(place.address or place.intersection)
+    if place.HasField("latitude") and place.HasField("longitude"):
+        return f"{place.latitude:.4f}, {place.longitude:.4f}"
+    return ""
+
+
+def _images(read: result_pb2.Read) -> str:
+    if read.images:
+        return str(len(read.images))
+    return "withheld" if common_pb2.ELEMENT_IMAGES in read.withheld else "0"
+
+
+def _style(kind: common_pb2.OutcomeKind) -> str:
+    match kind:
+        case common_pb2.OUTCOME_KIND_RESPONDED:
+            return "green"
+        case common_pb2.OUTCOME_KIND_REFUSED | common_pb2.OUTCOME_KIND_REFERRED:
+            return "yellow"
+        case _:
+            return "red"
+
+
+def _outcome_json(item: query_service_pb2.ProviderOutcome) -> JsonObject:
+    value: JsonObject = {
+        "kind": kind_word(item.kind),
+        "attested_by": query_service_pb2.Attestation.Name(item.attested_by).removeprefix("ATTESTATION_"),
+        "text": clean(item.text),
+        "elapsed_ms": item.elapsed_ms,
+        "stamped": item.HasField("stamp"),
+    }
+    if item.HasField("detail"):
+        detail = item.detail
+        value |= {
+            "read_count": detail.read_count,
+            "public_reason": clean(detail.public_reason),
+            "rules": [
+                {
+                    "policy": clean(rule.policy_id),
+                    "rules": list(rule.rules),
+                    "document": clean(rule.document),
+                    "text": clean(rule.text),
+                }
+                for rule in detail.rules
+            ],
+            "period_clipped": detail.period_clipped,
+            "searched": {
+                "start": moment(detail.searched.start).isoformat(),
+                "end": moment(detail.searched.end).isoformat(),
+            }
+            if detail.HasField("searched")
+            else None,
+            "obligations": [
+                {"name": clean(entry.name), "text": clean(entry.text)} for entry in detail.obligations
+            ],
+            "truncated": detail.truncated,
+            "banner": clean(detail.marking.banner),
+        }
+    return value
+
+
+def _read_json(agency: str, read: result_pb2.Read) -> JsonObject:
+    place = read.location
+    return {
+        "agency": agency,
+        "read_id": clean(read.read_id),
+        "plate": clean(read.plate.number),
+        "state": clean(read.plate.state),
+        "country": clean(read.plate.country),
+        "captured_at": moment(read.captured_at).isoformat(),
+        "latitude": place.latitude if place.HasField("latitude") else None,
+        "longitude": place.longitude if place.HasField("longitude") else None,
+        "address": clean(place.address),
+        "make": clean(read.vehicle.make),
+        "model": clean(read.vehicle.model),
+        "camera": clean(read.camera.name),
+        "source": clean(read.source),
+        "images": [clean(image.image_id) for image in read.images],
+        "withheld": [common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in read.withheld],
+        "banner": clean(read.marking.banner),
+        "portion": clean(read.marking.portion),
+        "retain_days": read.marking.retain_days,
+    }
