@@ -7,15 +7,31 @@ messages as possible.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import grpc
+import grpc.aio
+
 from comity.certs.clock import Clock
+from comity.certs.errors import CertsError
+from comity.certs.x509 import split_pem
 from comity.links.backoff import Backoff
-from comity.links.frames import LinkLimits
+from comity.links.errors import ConfigUnusable, LinkDown
+from comity.links.frames import PROTOCOL_VERSION, LinkLimits, reason_name
+from comity.links.state import Delivered, Ended, Event, Greeted, Linked, LinkMachine, LinkState
+from comity.links.stream import LinkStream, channel_options
 from comity.v1.common_pb2 import EndRole
-from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
+from comity.v1.link_pb2 import CloseReason, Hello, LinkFrame, LinkRequest, LinkResponse, Welcome
+from comity.v1.link_pb2_grpc import BrokerServiceStub
+
+_log = logging.getLogger(__name__)
+
+_Call = grpc.aio.StreamStreamCall[LinkRequest, LinkResponse]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +57,46 @@ class LinkConfig:
 
 
 class LinkEvents(Protocol):
-    """What an end is told of its link. Plain calls on the event loop: they must be quick and not raise."""
+    """What an end is told of its link. Plain calls on the event loop: they must be quick."""
 
     def linked(self, welcome: Welcome) -> None:
-        """Tell that the link is up, from now `send` works. The first call of each link."""
+        """Tell that the link is up: from now `send` works. The first call of each link."""
 
     def unlinked(self, reason: CloseReason, text: str) -> None:
-        """Tell that the link that was up is over: `reason` is the broker's or UNSPECIFIED for a lost one."""
+        """Tell that the link that was up is over; `reason` is the broker's, UNSPECIFIED for a lost one."""
 
     def frames(self, frames: Sequence[LinkFrame]) -> None:
-        """Take the frames of one message, in order: all but `welcome` and `goodbye`."""
+        """Take the frames of one message, in order: all but `welcome` and `goodbye`.
+
+        Raising `ProtocolViolation` closes the link with its reason.
+        """
+
+
+class _CallTransport:
+    """The gRPC call of one attempt, as a `Transport`."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+
+    async def read(self) -> Sequence[LinkFrame] | None:
+        try:
+            message = await self._call.read()
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            return None
+        return message.frames if isinstance(message, LinkResponse) else None
+
+    async def write(self, frames: Sequence[LinkFrame]) -> bool:
+        try:
+            await self._call.write(LinkRequest(frames=frames))
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            return False
+        return True
+
+    async def finish(self) -> None:
+        try:
+            await self._call.done_writing()
+        except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            return
 
 
 class LinkClient:
@@ -65,21 +111,44 @@ class LinkClient:
         limits: LinkLimits | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """Raise `ConfigUnusable` if the chain is no PEM certificates."""
-        raise NotImplementedError
+        """Raise `ConfigUnusable` if the chain holds no certificate or the role is not an end's."""
+        self._config = config
+        self._events = events
+        self._clock = clock
+        self._limits = limits or LinkLimits()
+        self._backoff = backoff or Backoff()
+        self._hello = _hello(config)
+        self._machine: LinkMachine | None = None
+        self._stream: LinkStream | None = None
+        self._closing = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._running = False
 
     @property
     def is_up(self) -> bool:
         """Whether frames can be sent now."""
-        raise NotImplementedError
+        return self._machine is not None and self._machine.state is LinkState.UP
 
     async def run(self) -> None:
         """Dial, and dial again with backoff and jitter whenever the link is lost, until `close()`.
 
-        A refused or failed attempt is logged in one line and tried again: it never raises for what the
-        broker or the network does.
+        A refused or failed attempt is logged in one line and tried again: nothing that the broker or the
+        network does raises here.
         """
-        raise NotImplementedError
+        if self._running:
+            raise RuntimeError("a link client runs once")
+        self._running = True
+        failures = 0
+        try:
+            while not self._closing.is_set():
+                if await self._attempt():
+                    failures = 0
+                if self._closing.is_set():
+                    break
+                await self._pause(failures)
+                failures += 1
+        finally:
+            self._finished.set()
 
     def send(self, *frames: LinkFrame) -> None:
         """Queue frames, in order; never waits.
@@ -87,8 +156,93 @@ class LinkClient:
         Raises `LinkDown` when there is no link, `FrameTooLarge` for a frame that may never be sent (then
         none of these frames is). A queue that is over its limits closes the link with LIMIT.
         """
-        raise NotImplementedError
+        if self._stream is None:
+            raise LinkDown("link is not there yet")
+        self._stream.send(frames)
 
     async def close(self) -> None:
-        """Say goodbye with SHUTDOWN after what is queued, hang up, and let `run()` return."""
-        raise NotImplementedError
+        """Say goodbye with SHUTDOWN after what is queued, hang up, and wait until `run()` has finished."""
+        self._closing.set()
+        if self._stream is not None:
+            self._stream.close(CloseReason.CLOSE_REASON_SHUTDOWN, "the end stops")
+        if self._running:
+            await self._finished.wait()
+
+    async def _attempt(self) -> bool:
+        """Open one link and carry it to its end; return whether it was ever up."""
+        config = self._config
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=config.operator_ca_pem,
+            private_key=config.leaf_key_pem,
+            certificate_chain=config.leaf_chain_pem,
+        )
+        options = [*channel_options(self._limits), ("grpc.ssl_target_name_override", config.broker_name)]
+        async with grpc.aio.secure_channel(config.broker, credentials, options=options) as channel:
+            call: _Call = BrokerServiceStub(channel).Link()
+            machine = LinkMachine(limits=self._limits, hello=self._hello)
+            attempt = _Attempt(self._events)
+            stream = LinkStream(machine, _CallTransport(call), self._clock, attempt.on_event)
+            self._machine, self._stream = machine, stream
+            try:
+                await stream.run()
+                if not self._closing.is_set():
+                    _log.warning(
+                        "link to `%s` is over: %s%s", config.broker, attempt.why, await _status(call)
+                    )
+            finally:
+                self._machine = self._stream = None
+                call.cancel()
+            return attempt.was_up
+
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next attempt, or until the link is to be closed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._backoff.wait(failures).total_seconds()):
+                await self._closing.wait()
+
+
+class _Attempt:
+    """Hands one link's events on, and remembers how it went."""
+
+    def __init__(self, events: LinkEvents) -> None:
+        self._events = events
+        self.was_up = False
+        self.why = ""
+
+    def on_event(self, event: Event) -> None:
+        match event:
+            case Linked(welcome=welcome):
+                self.was_up = True
+                self._events.linked(welcome)
+            case Delivered(frames=frames):
+                self._events.frames(frames)
+            case Ended(reason=reason, text=text, was_up=was_up):
+                self.why = f"{reason_name(reason)}, {text}"
+                if was_up:
+                    self._events.unlinked(reason, text)
+            case Greeted():
+                raise TypeError("an end is never greeted")
+
+
+def _hello(config: LinkConfig) -> Hello:
+    try:
+        chain = split_pem(config.leaf_chain_pem)
+    except CertsError as error:
+        raise ConfigUnusable(f"leaf chain of `{config.spiffe_id}`: {error}") from error
+    if config.role not in (EndRole.END_ROLE_GATEWAY, EndRole.END_ROLE_ADAPTER):
+        raise ConfigUnusable(f"role of `{config.spiffe_id}`: a link is a gateway's or an adapter's")
+    return Hello(
+        versions=[PROTOCOL_VERSION],
+        spiffe_id=config.spiffe_id,
+        role=config.role,
+        chain=chain,
+        roster_version=config.roster_version,
+    )
+
+
+async def _status(call: _Call) -> str:
+    """Return what gRPC says of a call that is over, for a log; empty when it says nothing more."""
+    if not call.done() or await call.code() == grpc.StatusCode.OK:
+        return ""
+    code, details = await call.code(), await call.details()
+    return f" (gRPC: {code.name.lower()}, {details[:200]})"

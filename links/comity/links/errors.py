@@ -16,6 +16,8 @@ names a plate, a user or a case: nothing in this room knows one.
 
 from __future__ import annotations
 
+import traceback
+
 from comity.v1.link_pb2 import CloseReason
 
 
@@ -68,3 +70,10 @@ class SessionFailed(LinkError):
         self.peer = peer
         self.reason = reason
         self.text = text
+
+
+def describe_fault(error: BaseException) -> str:
+    """Return where and what a fault of our own code is, without its text, which could name a person."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

@@ -1,0 +1,220 @@
+"""A link over a real loopback gRPC connection with mutual TLS: both shells around the pure machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from comity.links.client import LinkClient
+from comity.links.errors import LinkDown, LinkRefused, ProtocolViolation
+from comity.v1.audit_pb2 import Checkpoint
+from comity.v1.common_pb2 import EndRole
+from comity.v1.link_pb2 import Announcement, CloseReason, LinkFrame, Presence
+
+
+def checkpoint(text: str) -> LinkFrame:
+    return LinkFrame(checkpoint=Checkpoint(note=text.encode()))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until something is true; a test that waits in vain fails."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Running:
+    def __init__(self, client: LinkClient) -> None:
+        self.client = client
+
+    async def __aenter__(self) -> LinkClient:
+        self.task = asyncio.create_task(self.client.run())
+        return self.client
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+        await self.task
+
+
+async def test_frames_travel_both_ways_in_order(loopback, recording) -> None:
+    """What both sides send arrives in order, and the welcome comes first."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up and loopback.handler.peers)
+        for number in range(500):
+            client.send(checkpoint(f"up {number}"))
+            loopback.handler.peers[0].send(checkpoint(f"down {number}"))
+        await until(lambda: len(loopback.handler.got) == len(recording.got) == 500)
+    assert [frame.checkpoint.note for frame in loopback.handler.got] == [b"up %d" % n for n in range(500)]
+    assert [frame.checkpoint.note for frame in recording.got] == [b"down %d" % n for n in range(500)]
+    assert recording.welcomes[0].roster_version == 3
+
+
+async def test_what_waits_leaves_together(loopback, recording) -> None:
+    """Frames sent in one turn of the loop travel in far fewer messages."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        for number in range(1_000):
+            client.send(checkpoint(str(number)))
+        await until(lambda: len(loopback.handler.got) == 1_000)
+    assert loopback.handler.messages <= 3
+
+
+async def test_close_says_goodbye_after_what_was_queued(loopback, recording) -> None:
+    """A closing end's last frames arrive, and the broker learns SHUTDOWN, not a lost stream."""
+    running = Running(loopback.client(recording))
+    async with running as client:
+        await until(lambda: client.is_up)
+        client.send(checkpoint("last words"))
+    await until(lambda: loopback.handler.ends)
+    assert [frame.checkpoint.note for frame in loopback.handler.got] == [b"last words"]
+    assert loopback.handler.ends[0][0] == CloseReason.CLOSE_REASON_SHUTDOWN
+    assert recording.ends[0][0] == CloseReason.CLOSE_REASON_SHUTDOWN
+    with pytest.raises(LinkDown):
+        client.send(checkpoint("too late"))
+
+
+async def test_broker_goodbye_is_told_and_the_end_dials_again(loopback, recording) -> None:
+    """A link that the broker closes is over with the broker's reason; the end comes back by itself."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up and loopback.handler.peers)
+        loopback.handler.peers[0].close(CloseReason.CLOSE_REASON_RENEWAL, "new certificate")
+        await until(lambda: len(recording.welcomes) == 2)
+        assert recording.ends == [(CloseReason.CLOSE_REASON_RENEWAL, "goodbye: new certificate")]
+        assert client.is_up
+    assert len(loopback.handler.ends) == 2
+
+
+async def test_stopped_broker_is_dialled_until_it_returns(loopback, recording) -> None:
+    """A broker that vanishes without a goodbye costs the link; the end keeps trying until it is back."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        await loopback.stop()
+        await until(lambda: recording.ends)
+        assert recording.ends[0][0] == CloseReason.CLOSE_REASON_UNSPECIFIED
+        assert not client.is_up
+        await asyncio.sleep(0.1)
+        await loopback.start()
+        await until(lambda: client.is_up)
+
+
+async def test_close_while_dialling_returns(authorities, loopback, recording) -> None:
+    """An end that can't reach its broker still stops when asked."""
+    await loopback.stop()
+    async with Running(loopback.client(recording)):
+        await asyncio.sleep(0.05)
+    assert recording.welcomes == []
+    await loopback.start()
+
+
+async def test_refused_end_gets_the_reason(loopback, recording, caplog) -> None:
+    """A greeting that the broker refuses never counts as a link, and the end's log has the line."""
+    loopback.handler.refuse_with = LinkRefused(CloseReason.CLOSE_REASON_CREDENTIALS, "not a member")
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: "not a member" in caplog.text)
+        assert not client.is_up
+    assert recording.welcomes == recording.ends == []
+    assert loopback.handler.peers == loopback.handler.ends == []
+
+
+async def test_chain_of_another_certificate_is_refused(loopback, recording, caplog) -> None:
+    """The chain in a greeting must begin with the certificate whose key the connection proved."""
+    client = loopback.client(recording)
+    stranger = loopback.config(agency="dea")
+    client._hello.chain[:] = LinkClient(stranger, recording, client._clock)._hello.chain
+    async with Running(client):
+        await until(lambda: "the chain's leaf is not the certificate" in caplog.text)
+    assert loopback.handler.peers == []
+
+
+async def test_broker_of_another_agency_s_ca_is_not_trusted(loopback, recording, authorities) -> None:
+    """A link trusts the operator's CA alone: a broker certificate of an agency's CA is no broker."""
+    imposter = dict(authorities)
+    imposter["operator"] = authorities["cbp"]
+    config = loopback.config()
+    from dataclasses import replace
+
+    client = LinkClient(
+        replace(config, operator_ca_pem=authorities["dea"].pem), recording, loopback.client(recording)._clock
+    )
+    async with Running(client):
+        await asyncio.sleep(0.3)
+        assert not client.is_up
+    assert loopback.handler.peers == []
+
+
+async def test_adapter_frame_from_a_gateway_closes_the_link(loopback, recording) -> None:
+    """A frame that this role may not send is a violation: the link closes with PROTOCOL."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.send(LinkFrame(presence=Presence(providers=["cbp"])))
+        await until(lambda: loopback.handler.ends)
+        await until(lambda: recording.ends)
+    assert loopback.handler.ends[0][0] == CloseReason.CLOSE_REASON_PROTOCOL
+    assert recording.ends[0] == (CloseReason.CLOSE_REASON_PROTOCOL, "goodbye: the protocol was broken")
+
+
+async def test_violation_that_the_broker_finds_closes_the_link(loopback, recording) -> None:
+    """What the broker's own checks find closes with their reason; the internal text stays with it."""
+
+    def reject(peer: object, frames: Sequence[LinkFrame]) -> None:
+        raise ProtocolViolation(CloseReason.CLOSE_REASON_LIMIT, "internal text")
+
+    loopback.handler.on_frames = reject
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.send(checkpoint("x"))
+        await until(lambda: recording.ends)
+    assert recording.ends[0][0] == CloseReason.CLOSE_REASON_LIMIT
+    assert "internal" not in recording.ends[0][1]
+
+
+async def test_fault_of_the_handler_closes_its_link_only(loopback, recording, caplog) -> None:
+    """A fault of our own code costs one link, and its text, which could name a person, isn't logged."""
+
+    def fail(peer: object, frames: Sequence[LinkFrame]) -> None:
+        raise KeyError("8ABC123")
+
+    loopback.handler.on_frames = fail
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.send(checkpoint("x"))
+        await until(lambda: recording.ends)
+        loopback.handler.on_frames = None
+        await until(lambda: client.is_up)
+    assert "KeyError" in caplog.text
+    assert "8ABC123" not in caplog.text
+
+
+async def test_awaited_frames_hold_back_the_next_read(loopback, recording) -> None:
+    """Nothing more is read from a link until the broker is done with what it has."""
+    gate = asyncio.Event()
+
+    async def wait(peer: object, frames: Sequence[LinkFrame]) -> None:
+        await gate.wait()
+
+    loopback.handler.on_frames = wait
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.send(checkpoint("first"))
+        await until(lambda: loopback.handler.got)
+        client.send(checkpoint("second"))
+        await asyncio.sleep(0.05)
+        assert len(loopback.handler.got) == 1
+        gate.set()
+        await until(lambda: len(loopback.handler.got) == 2)
+
+
+async def test_end_that_stops_reading_is_cut_off(authorities, recording) -> None:
+    """A link whose queue passes its limit closes with LIMIT; the memory it may cost is bounded."""
+
+
+async def test_role_of_an_adapter(loopback, recording) -> None:
+    """An adapter's link takes announcements; the broker knows its role from the greeting."""
+    async with Running(loopback.client(recording, role="adapter")) as client:
+        await until(lambda: client.is_up and loopback.handler.peers)
+        assert loopback.handler.peers[0].hello.role == EndRole.END_ROLE_ADAPTER
+        loopback.handler.peers[0].send(LinkFrame(announcement=Announcement(exchange_id=b"e" * 16)))
+        await until(lambda: recording.got)
