@@ -16,7 +16,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TypeAlias
 
 import rfc8785
@@ -40,9 +39,6 @@ KINDS = frozenset(
 )
 """Names of the entry kinds: `comity.v1.EntryKind` in lower case without its prefix."""
 _RESERVED = frozenset({"v", "kind", "at", "exchange", "private"})
-_NOTHING: Mapping[str, JsonValue] = MappingProxyType({})
-_NO_TEXT: Mapping[str, str] = MappingProxyType({})
-_NO_BYTES: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +53,9 @@ class Entry:
     kind: str
     at: datetime
     exchange: bytes | None = None
-    public: Mapping[str, JsonValue] = field(default=_NOTHING)
-    private: Mapping[str, str] = field(default=_NO_TEXT, repr=False)
-    attachments: Mapping[str, bytes] = field(default=_NO_BYTES, repr=False)
+    public: Mapping[str, JsonValue] = field(default_factory=dict)
+    private: Mapping[str, str] = field(default_factory=dict, repr=False)
+    attachments: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -95,7 +91,7 @@ class SealedEntry:
     exchange: bytes | None
     leaf: bytes
     openings: tuple[Opening, ...] = field(default=(), repr=False)
-    attachments: Mapping[str, bytes] = field(default=_NO_BYTES, repr=False)
+    attachments: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

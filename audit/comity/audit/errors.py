@@ -10,9 +10,9 @@
     ├── EntryInvalid           an entry cannot be written, or is not in the form that entries have
     │   └── OpeningInvalid     salt and value do not open a commitment
     ├── LogUnwritable          nothing was acknowledged; the log recovers by itself once it can write
+    │   └── LogClosed          the log was closed
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
     ├── LogInUse               another process has this log open
-    ├── LogClosed              the log was closed
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
     └── TrustInvalid           a trust file cannot be read or does not verify
 
@@ -55,16 +55,16 @@ class LogUnwritable(AuditError):
     """
 
 
+class LogClosed(LogUnwritable):
+    """The log was closed; nothing was written."""
+
+
 class LogDamaged(AuditError):
     """Entries that were acknowledged are gone or changed; the log refuses to open or to go on."""
 
 
 class LogInUse(AuditError):
     """Another process, or another part of this one, has the log open."""
-
-
-class LogClosed(AuditError):
-    """The log was closed; nothing was written."""
 
 
 class PeerContradiction(AuditError):

@@ -1,12 +1,59 @@
-"""The signed log of one end: append durably, publish as C2SP tlog-tiles."""
+"""The signed log of one end: append durably, publish as C2SP tlog-tiles (L1, L2).
 
-from collections.abc import Callable
-from dataclasses import dataclass
+::
+
+    home/log/   checkpoint, vkey, tile/…     what everyone may have: the verifier needs nothing else
+    home/wal/   segments of frames, 0600      what is acknowledged; old segments go once published
+    home/state.db                             openings and evidence
+
+An append is acknowledged once its frame is on the disk (fdatasync). What queued while the last sync ran is
+written with one: no timer. A lone append on a quick disk is synced on the event loop's own thread, because a
+hop to another costs as much as the sync. Tiles, then openings, then the checkpoint follow in the background.
+Recovery replays frames into both, so there are never two roots for one size: a checkpoint covers only frames
+that are on the disk, and a frame on the disk is never replaced.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from comity.audit.entry import Entry
+from comity.audit.checkpoint import Checkpoint, open_checkpoint
+from comity.audit.disk import Disk
+from comity.audit.entry import Entry, JsonValue, SealedEntry, seal_entry
+from comity.audit.errors import (
+    AuditError,
+    LogClosed,
+    LogDamaged,
+    LogInUse,
+    LogUnwritable,
+    NoteInvalid,
+    TileInvalid,
+)
+from comity.audit.merkle import leaf_hash
 from comity.audit.note import LogKey
+from comity.audit.openings import OpeningStore
+from comity.audit.records import decode_record, encode_record
+from comity.audit.summary import Summary
+from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName
+from comity.audit.wal import WriteAheadFile
 from comity.certs.clock import Clock
+
+PUBLISH_DELAY = 0.2
+PUBLISH_INTERVAL = 1.0
+"""Seconds: how soon after an append tiles and a checkpoint follow, and how often at most."""
+MAX_UNPUBLISHED = 200_000
+"""Entries that may wait for tiles; beyond it the log counts as unwritable, or memory would run out."""
+_BATCH = 16_384
+_QUICK_SYNC = 0.002
+"""Seconds: while a sync takes less, a lone append is synced on the event loop's thread."""
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,32 +65,246 @@ class Promise:
     leaf_hash: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Published:
+    """What tiles and checkpoint hold."""
+
+    edge: Edge
+    note: bytes
+    summary: Summary
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """One append that waits for its sync."""
+
+    entries: list[SealedEntry]
+    records: list[bytes]
+    done: "asyncio.Future[list[Promise]]"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Store:
+    """A log's files: opened, recovered and published, without an event loop."""
+
+    home: Path
+    key: LogKey
+    disk: Disk
+    wal: WriteAheadFile
+    openings: OpeningStore
+    lock: int = -1
+    pending: list[SealedEntry] = field(default_factory=list)
+
+    @property
+    def log(self) -> Path:
+        return self.home / "log"
+
+    def open(self) -> _Published:
+        """Take the lock, recover; `pending` then holds what is acknowledged and not published."""
+        self.disk.make_folder(self.home / "wal", 0o700)
+        self._take_lock()
+        self.disk.make_folder(self.log)
+        self._check_vkey()
+        published = self._read_published()
+        frames = self.wal.open(published=published.edge.size)
+        entries = [(frame.index, decode_record(frame)) for frame in frames]
+        self.openings.apply(entries, self.wal.next_index)
+        self.pending = [sealed for index, sealed in entries if index >= published.edge.size]
+        return published
+
+    def publish(self, published: _Published, batch: Sequence[SealedEntry]) -> _Published:
+        """Write tiles, openings, then the checkpoint over a batch more; each durable before the next."""
+        start = published.edge.size
+        edge, files = published.edge.extend([sealed.leaf for sealed in batch])
+        self.disk.write_files(self.log, self._new_files(files))
+        self.openings.apply(list(enumerate(batch, start)), edge.size)
+        note = Checkpoint(origin=self.key.origin, size=edge.size, root=edge.root).sign(self.key)
+        self.disk.write_file(self.log / "checkpoint", note)
+        summary = published.summary.after(batch)
+        with suppress(OSError):
+            summary.write(self.home / "wal")
+            self._remove_partials(files)
+        return _Published(edge=edge, note=note, summary=summary)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.wal.close()
+        self.openings.close()
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+
+    def _take_lock(self) -> None:
+        self.lock = os.open(self.home / "wal" / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise LogInUse(f"log `{self.key.origin}`: another process has `{self.home}` open") from problem
+
+    def _check_vkey(self) -> None:
+        path = self.log / "vkey"
+        line = self.key.verifier_key + "\n"
+        if not path.exists():
+            if (self.log / "checkpoint").exists():
+                raise LogDamaged(f"log `{self.key.origin}`: `vkey` is missing beside its checkpoint")
+            self.disk.write_file(path, line.encode())
+        elif path.read_text() != line:
+            raise LogDamaged(f"log `{self.key.origin}`: `vkey` names another key than the one at hand")
+
+    def _read_published(self) -> _Published:
+        path = self.log / "checkpoint"
+        if not path.exists():
+            if any((self.log / "tile").glob("entries/*")):
+                raise LogDamaged(f"log `{self.key.origin}`: it has entries and no checkpoint")
+            note = Checkpoint(origin=self.key.origin, size=0, root=Edge().root).sign(self.key)
+            self.disk.write_file(path, note)
+            return _Published(edge=Edge(), note=note, summary=Summary())
+        note = path.read_bytes()
+        folder = TileFolder(self.log)
+        try:
+            checkpoint = open_checkpoint(note, origin=self.key.origin, verifier_keys=[self.key.verifier])
+            edge = folder.edge(checkpoint.size)
+            if edge.root != checkpoint.root:
+                raise LogDamaged(f"log `{self.key.origin}`: its tiles don't lead to its checkpoint's root")
+            summary = Summary.read(self.home / "wal", folder, checkpoint.size)
+        except (NoteInvalid, TileInvalid) as problem:
+            raise LogDamaged(f"log `{self.key.origin}`: {problem}") from problem
+        return _Published(edge=edge, note=note, summary=summary)
+
+    def _new_files(self, files: dict[str, bytes]) -> dict[str, bytes]:
+        """Return the files that aren't there yet; one that is there with other bytes would be a fork."""
+        new: dict[str, bytes] = {}
+        for path, data in files.items():
+            try:
+                present = (self.log / path).read_bytes()
+            except FileNotFoundError:
+                new[path] = data
+                continue
+            if present != data:
+                raise LogDamaged(f"log `{self.key.origin}`: `{path}` is there with other bytes")
+        return new
+
+    def _remove_partials(self, files: dict[str, bytes]) -> None:
+        """Remove the partial tiles of those that are full now, as C2SP tlog-tiles allows."""
+        for path in files:
+            if TileName.parse(path).width == TILE_WIDTH:
+                folder = self.log / f"{path}.p"
+                if folder.is_dir():
+                    self.disk.remove_folder(folder, [p.name for p in folder.iterdir()])
+
+
 class SignedLog:
-    """One end's log: `home/log` (tiles, checkpoint, vkey), `home/wal`, and openings in `home/state.db`."""
+    """One end's log. Made by `open`; one event loop; one process at a time."""
+
+    def __init__(self, store: _Store, published: _Published, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._published = published
+        self._summary = published.summary.after(store.pending)
+        self._size = published.edge.size + len(store.pending)
+        self._loop = asyncio.get_running_loop()
+        self._committer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-commit")
+        self._publisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="log-publish")
+        self._queue: list[_Waiting] = []
+        self._committing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._sync_seconds = 0.0
+        self._publishing = asyncio.Lock()
+        self._dirty = asyncio.Event()
+        self._fault: LogDamaged | None = None
+        self._closed = False
+        self._callbacks: list[Callable[[bytes], None]] = []
+        self._background = self._loop.create_task(self._publish_in_background())
 
     @classmethod
-    async def open(cls, home: Path, *, origin: str, key: LogKey, clock: Clock) -> "SignedLog":
+    async def open(
+        cls, home: Path, *, origin: str, key: LogKey, clock: Clock, disk: Disk | None = None
+    ) -> "SignedLog":
         """Open or create the log, replaying what was acknowledged but not published.
 
         Raises `LogInUse` if someone has it open, `LogDamaged` if acknowledged entries are gone or
         changed, and `LogUnwritable` if its folder cannot be written.
         """
-        raise NotImplementedError
+        if key.origin != origin:
+            raise NoteInvalid(f"log `{origin}`: the key is named `{key.origin}`")
+        disk = disk or Disk()
+        store = _Store(
+            home=home,
+            key=key,
+            disk=disk,
+            wal=WriteAheadFile(home / "wal", disk=disk),
+            openings=OpeningStore(home / "state.db"),
+        )
+        try:
+            published = await asyncio.to_thread(store.open)
+            log = cls(store, published, clock)
+        except OSError as problem:
+            store.close()
+            raise LogUnwritable(f"log `{origin}`: {_words(problem)}") from problem
+        except BaseException:
+            store.close()
+            raise
+        if store.pending:
+            try:
+                await log.publish()
+            except BaseException:
+                await log._abandon()
+                raise
+        return log
 
     @property
     def origin(self) -> str:
         """The log's origin."""
-        raise NotImplementedError
+        return self._store.key.origin
+
+    @property
+    def verifier_key(self) -> str:
+        """The verifier key line of the log's key."""
+        return self._store.key.verifier_key
 
     @property
     def size(self) -> int:
         """Number of acknowledged entries."""
-        raise NotImplementedError
+        return self._size
 
     @property
     def substantive_size(self) -> int:
         """Number of acknowledged entries other than `checkpoint_seen`."""
-        raise NotImplementedError
+        return self._summary.substantive
+
+    @property
+    def published_substantive_size(self) -> int:
+        """Number of entries other than `checkpoint_seen` that the newest checkpoint covers."""
+        return self._published.summary.substantive
+
+    @property
+    def openings(self) -> OpeningStore:
+        """Openings and evidence that the log keeps beside its entries, as far as they are published."""
+        return self._store.openings
+
+    def last_seen(self, peer_origin: str) -> bytes | None:
+        """Return the newest checkpoint of a peer that this log holds, a signed note."""
+        return self._summary.seen.get(peer_origin)
+
+    def entry(
+        self,
+        kind: str,
+        *,
+        exchange: bytes | None = None,
+        public: Mapping[str, JsonValue] | None = None,
+        private: Mapping[str, str] | None = None,
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> Entry:
+        """Return an entry of the present time by the log's clock, to be appended. Raises `EntryInvalid`."""
+        return Entry(
+            kind=kind,
+            at=self._clock(),
+            exchange=exchange,
+            public=public or {},
+            private=private or {},
+            attachments=attachments or {},
+        )
 
     async def append(self, *entries: Entry) -> list[Promise]:
         """Write entries in order, durably: they are on disk (fdatasync) when this returns.
@@ -51,47 +312,164 @@ class SignedLog:
         Raises `EntryInvalid`, `LogClosed`, or `LogUnwritable`: then nothing was acknowledged, and the next
         call tries anew.
         """
-        raise NotImplementedError
+        self._check_open()
+        if self._size - self._published.edge.size > MAX_UNPUBLISHED:
+            raise LogUnwritable(f"log `{self.origin}`: too many entries wait to be published")
+        sealed = [seal_entry(entry) for entry in entries]
+        if not sealed:
+            return []
+        waiting = _Waiting(
+            entries=sealed,
+            records=[encode_record(each) for each in sealed],
+            done=self._loop.create_future(),
+        )
+        self._queue.append(waiting)
+        if not self._committing:
+            self._committing = True
+            self._idle.clear()
+            self._loop.call_soon(self._commit)
+        return await waiting.done
 
     def checkpoint(self) -> bytes:
         """Return the newest published checkpoint, a signed note (of size 0 in a new log)."""
-        raise NotImplementedError
+        return self._published.note
 
     def on_published(self, callback: Callable[[bytes], None]) -> None:
         """Have `callback(note)` called on the event loop after each new checkpoint."""
-        raise NotImplementedError
+        self._callbacks.append(callback)
 
     async def publish(self) -> bytes:
-        """Write tiles and a checkpoint of all acknowledged entries now; return it. Raises `LogUnwritable`."""
-        raise NotImplementedError
+        """Write tiles and a checkpoint of all acknowledged entries now; return it.
+
+        Raises `LogUnwritable`: what is acknowledged stays so, and is published once that is possible.
+        """
+        async with self._publishing:
+            while self._store.pending:
+                batch = self._store.pending[:_BATCH]
+                self._published = await self._publish_batch(batch)
+                del self._store.pending[: len(batch)]
+                for callback in self._callbacks:
+                    callback(self._published.note)
+            return self._published.note
 
     async def close(self) -> None:
-        """Publish, let go of the folder. Closing twice is no error."""
-        raise NotImplementedError
+        """Publish and let go of the folder; old segments, which hold openings, go. Twice is no error."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._idle.wait()
+            await self.publish()
+            await self._loop.run_in_executor(self._committer, self._clear_segments)
+        finally:
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Let go without publishing."""
+        self._closed = True
+        self._background.cancel()
+        await asyncio.gather(self._background, return_exceptions=True)
+        self._committer.shutdown()
+        self._publisher.shutdown()
+        self._store.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogClosed(f"log `{self.origin}`: it is closed")
+        if self._fault is not None:
+            raise LogUnwritable(f"log `{self.origin}`: it is damaged, see its own log") from self._fault
+
+    def _commit(self) -> None:
+        """Write all that queued with one sync: here if it is one append and the disk is quick."""
+        batch, self._queue = self._queue, []
+        if not batch:
+            self._committing = False
+            self._idle.set()
+            return
+        records = [record for waiting in batch for record in waiting.records]
+        if len(batch) == 1 and self._sync_seconds < _QUICK_SYNC:
+            try:
+                first: int | Exception = self._write(records)
+            except Exception as problem:
+                first = problem
+            self._settle(batch, first)
+            return
+        future = self._loop.run_in_executor(self._committer, self._write, records)
+        future.add_done_callback(lambda f: self._settle(batch, f.exception() or f.result()))
+
+    def _write(self, records: list[bytes]) -> int:
+        """Write frames durably; on whichever thread commits. Returns the first index."""
+        started = time.perf_counter()
+        first = self._store.wal.write(records)
+        self._sync_seconds = 0.8 * self._sync_seconds + 0.2 * (time.perf_counter() - started)
+        if self._store.wal.is_segment_full:
+            with suppress(OSError):
+                self._store.wal.rotate()
+                self._drop_segments()
+        return first
+
+    def _settle(self, batch: list[_Waiting], first: int | BaseException) -> None:
+        """Acknowledge a batch whose first entry has that index, or fail it."""
+        if isinstance(first, BaseException):
+            reason = _words(first) if isinstance(first, OSError) else type(first).__name__
+            for waiting in batch:
+                if not waiting.done.done():
+                    failure = LogUnwritable(f"log `{self.origin}`: nothing was written ({reason})")
+                    failure.__cause__ = first
+                    waiting.done.set_exception(failure)
+        else:
+            entries = [sealed for waiting in batch for sealed in waiting.entries]
+            self._store.pending += entries
+            self._summary = self._summary.after(entries)
+            self._size = first + len(entries)
+            for waiting in batch:
+                promises = [
+                    Promise(origin=self.origin, index=first + i, leaf_hash=leaf_hash(sealed.leaf))
+                    for i, sealed in enumerate(waiting.entries)
+                ]
+                first += len(promises)
+                if not waiting.done.done():
+                    waiting.done.set_result(promises)
+            self._dirty.set()
+        self._loop.call_soon(self._commit)
+
+    async def _publish_batch(self, batch: list[SealedEntry]) -> _Published:
+        try:
+            return await self._loop.run_in_executor(
+                self._publisher, self._store.publish, self._published, batch
+            )
+        except OSError as problem:
+            raise LogUnwritable(
+                f"log `{self.origin}`: nothing was published ({_words(problem)})"
+            ) from problem
+        except LogDamaged as problem:
+            self._fault = problem
+            raise
+
+    async def _publish_in_background(self) -> None:
+        while True:
+            await self._dirty.wait()
+            await asyncio.sleep(PUBLISH_DELAY)
+            self._dirty.clear()
+            try:
+                await self.publish()
+            except LogDamaged:
+                _logger.critical("log damaged, it takes no more entries", exc_info=True)
+                return
+            except AuditError as problem:
+                _logger.warning("log not published, trying again: %s", problem)
+                self._dirty.set()
+            await asyncio.sleep(PUBLISH_INTERVAL - PUBLISH_DELAY)
+
+    def _drop_segments(self) -> None:
+        for path in self._store.wal.drop_before(self._published.edge.size):
+            self._store.disk.remove(path)
+
+    def _clear_segments(self) -> None:
+        with suppress(OSError):
+            self._store.wal.rotate()
+            self._drop_segments()
 
 
-class PeerCheckpoints:
-    """What this end saw of its peers' checkpoints, and when its own is due at a peer (damped)."""
-
-    def __init__(self, log: SignedLog, clock: Clock) -> None:
-        raise NotImplementedError
-
-    def due(self, peer_origin: str) -> bytes | None:
-        """Return the newest checkpoint if the peer should get it now, and count it as sent; else None.
-
-        Due means: it covers entries other than `checkpoint_seen` that the last one sent there did not, and
-        the last was sent at least a second ago. Forget a peer with `forget` when its link or session ends.
-        """
-        raise NotImplementedError
-
-    def forget(self, peer_origin: str) -> None:
-        """Send the newest checkpoint again when next asked: the connection to the peer is a new one."""
-        raise NotImplementedError
-
-    async def saw(self, peer_origin: str, note: bytes, *verifier_keys: str) -> bool:
-        """Verify a peer's checkpoint and log it as `checkpoint_seen` if it is newer than the last one.
-
-        Returns whether it was logged. Raises `NoteInvalid`, or `PeerContradiction` (after logging
-        `contradiction`) if it shrank or has another root than one of the same size.
-        """
-        raise NotImplementedError
+def _words(problem: OSError) -> str:
+    return (problem.strerror or type(problem).__name__).lower()
