@@ -143,7 +143,9 @@ def _collect(answer: Answer, message: query_service_pb2.SearchResponse) -> None:
 
 def _ended_badly(client: Client, answer: Answer, error: grpc.RpcError) -> None:
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    details = list(_details(status.details)) if status is not None else []
+    details: list[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo] = (
+        list(_details(status.details)) if status is not None else []
+    )
     reason = next((item.reason for item in details if isinstance(item, error_details_pb2.ErrorInfo)), "")
     if status is None or not reason:
         if answer.plan is not None:

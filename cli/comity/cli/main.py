@@ -76,7 +76,7 @@ class _Lazy(click.Group):
 )
 @click.version_option(package_name="comity")
 def cli() -> None:
-    """Agencies ask each other about a licence plate; each one's own policy decides, both ends keep evidence."""
+    """Agencies ask each other about a plate: each decides for its own data, both ends keep evidence."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -40,14 +40,10 @@ async def _run(name: str, serve: Serve) -> None:
     await serve(lambda text: click.echo(f"comity {name}: {text}"), stop)
 
 
-def config_option(command: click.Command) -> click.Command:
-    """Add `--config FILE` to a serving command."""
-    option = click.option(
-        "--config",
-        "config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        required=True,
-        help="The process's TOML file.",
-    )
-    decorated: click.Command = option(command)
-    return decorated
+config_option = click.option(
+    "--config",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The process's TOML file.",
+)
