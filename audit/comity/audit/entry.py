@@ -16,15 +16,12 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 import rfc8785
 
+from comity.audit.canonical import JsonValue, canonical
 from comity.audit.errors import EntryInvalid, OpeningInvalid
 from comity.v1.audit_pb2 import EntryKind
-
-JsonValue: TypeAlias = "str | int | bool | list[JsonValue] | dict[str, JsonValue] | None"
-"""What a public field may hold: JSON without fractions, whose text is the same everywhere."""
 
 MAX_ENTRY_BYTES = 65_535
 """Entry bundles give an entry's length in 16 bits (C2SP tlog-tiles)."""
@@ -118,7 +115,7 @@ class LoggedEntry:
 
 def commitment(name: str, value: str, salt: bytes) -> bytes:
     """Return HMAC-SHA256(salt, RFC 8785 of [name, value])."""
-    return hmac.digest(salt, rfc8785.dumps([name, value]), "sha256")
+    return hmac.digest(salt, canonical([name, value]), "sha256")
 
 
 def fresh_salt() -> bytes:
@@ -131,6 +128,13 @@ def seal_entry(entry: Entry, salt: Callable[[], bytes] = fresh_salt) -> SealedEn
 
     Raises `EntryInvalid` if it can't be written as RFC 8785 JSON or is longer than 65,535 bytes.
     """
+    try:
+        return _seal(entry, salt)
+    except (ValueError, RecursionError):
+        raise EntryInvalid(f"entry `{entry.kind}`: a field cannot be written as RFC 8785 JSON") from None
+
+
+def _seal(entry: Entry, salt: Callable[[], bytes]) -> SealedEntry:
     openings = tuple(Opening(name=name, salt=salt(), value=value) for name, value in entry.private.items())
     at_ms = to_milliseconds(entry.at)
     record: dict[str, JsonValue] = {**entry.public, "v": 1, "kind": entry.kind, "at": at_ms}
@@ -138,7 +142,7 @@ def seal_entry(entry: Entry, salt: Callable[[], bytes] = fresh_salt) -> SealedEn
         record["exchange"] = entry.exchange.hex()
     if openings:
         record["private"] = {o.name: base64.b64encode(o.commitment).decode() for o in openings}
-    leaf = _canonical(record, entry.kind)
+    leaf = canonical(record)
     if len(leaf) > MAX_ENTRY_BYTES:
         raise EntryInvalid(f"entry `{entry.kind}`: {len(leaf)} bytes, where {MAX_ENTRY_BYTES} fit in a log")
     return SealedEntry(
@@ -159,7 +163,7 @@ def parse_entry(leaf: bytes) -> LoggedEntry:
         raise EntryInvalid("entry: it is not JSON") from problem
     if not isinstance(record, dict):
         raise EntryInvalid("entry: it is not a JSON object")
-    if _canonical(record, "unknown") != leaf:
+    if not _is_canonical(record, leaf):
         raise EntryInvalid("entry: it is not in canonical form (RFC 8785)")
     version, kind, at = record.pop("v", None), record.pop("kind", None), record.pop("at", None)
     if version != 1 or version is True:
@@ -187,11 +191,12 @@ def from_milliseconds(at: int) -> datetime:
     return datetime.fromtimestamp(at / 1000, tz=UTC)
 
 
-def _canonical(record: JsonValue, kind: str) -> bytes:
+def _is_canonical(record: dict[str, JsonValue], leaf: bytes) -> bool:
+    """Ask the second implementation: what was written by ours is checked by one that isn't."""
     try:
-        return rfc8785.dumps(record)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as problem:
-        raise EntryInvalid(f"entry `{kind}`: a field cannot be written as RFC 8785 JSON") from problem
+        return rfc8785.dumps(record) == leaf
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError):
+        return False
 
 
 def _object_without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:

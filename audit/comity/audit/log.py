@@ -24,9 +24,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import Checkpoint, open_checkpoint
 from comity.audit.disk import Disk
-from comity.audit.entry import Entry, JsonValue, SealedEntry, seal_entry
+from comity.audit.entry import Entry, SealedEntry, seal_entry
 from comity.audit.errors import (
     AuditError,
     LogClosed,
