@@ -62,6 +62,8 @@ class RejectReason(Enum):
 
     FORGED = "forged"
     """Not signed by the agency at the other end of the session: not even answered."""
+    ROSTER_EXPIRED = "roster_expired"
+    """This end's own copy of the roster is past its time, so that nobody can be verified: not answered."""
     UNANNOUNCED = "unannounced"
     """The broker knows nothing of it."""
     EXPIRED = "expired"
@@ -82,7 +84,7 @@ class Rejected(AdapterError):
     """An order or query is turned away before any decision; no store was touched.
 
     `violations` name fields and what would have been right, never values; they go to the requester,
-    inside the session, unless `reason` is `FORGED`.
+    inside the session, where a receipt answers it.
     """
 
     def __init__(self, reason: RejectReason, *violations: str) -> None:

@@ -18,17 +18,17 @@ Pure: bytes and plain values in, a verified value or `Rejected` out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from comity.adapters.errors import Rejected, RejectReason
 from comity.audit import merkle
 from comity.audit.errors import ProofInvalid
 from comity.certs.envelope import digest, open_envelope
 from comity.certs.errors import CertsError
+from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.roster import MemberView
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.link_pb2 import Announcement
@@ -37,9 +37,6 @@ from comity.v1.session_pb2 import Ask
 
 FRESHNESS: Final = timedelta(seconds=120)
 """How long after signing an order is served, and so how long replays must be remembered."""
-
-SKEW: Final = timedelta(seconds=5)
-"""How far two agencies' clocks may be apart."""
 
 MAX_LEAVES: Final = 64
 EXCHANGE_ID_BYTES: Final = 16
@@ -61,26 +58,29 @@ class SignedOrder:
     @property
     def replay_until(self) -> datetime:
         """Until when a second arrival could still look fresh."""
-        return self.issued_at + FRESHNESS + 2 * SKEW
+        return self.issued_at + FRESHNESS + 2 * CLOCK_SKEW
 
 
 def open_order(envelope: Envelope, member: MemberView) -> SignedOrder:
     """Return the order in `envelope`, signed by `member`; raise `Rejected` (forged) if it isn't (rule 1)."""
+    keys = member.key_set.statement_keys
     try:
-        issued_at = moment(Order.FromString(envelope.payload).issued_at)
-        opened = open_envelope(envelope, Order, member.key_set.statement_keys_at(issued_at))
+        opened = open_envelope(envelope, Order, [valid.key for valid in keys])
         order = opened.message
-        return SignedOrder(
-            exchange_id=order.exchange_id,
-            requester=order.requester,
-            issued_at=issued_at,
-            deadline=moment(order.deadline),
-            root=order.root,
-            leaf_count=order.leaf_count,
-            digest=opened.digest,
-        )
-    except (CertsError, DecodeError, ValueError) as error:
+        issued_at, deadline = to_instant(order, "issued_at"), to_instant(order, "deadline")
+    except (CertsError, ValueError) as error:
         raise Rejected(RejectReason.FORGED) from error
+    if opened.key_id not in {key.key_id for key in member.key_set.statement_keys_at(issued_at)}:
+        raise Rejected(RejectReason.FORGED)
+    return SignedOrder(
+        exchange_id=order.exchange_id,
+        requester=order.requester,
+        issued_at=issued_at,
+        deadline=deadline,
+        root=order.root,
+        leaf_count=order.leaf_count,
+        digest=opened.digest,
+    )
 
 
 def check_announced(order: SignedOrder, announcement: Announcement | None, *, peer: str) -> None:
@@ -93,9 +93,9 @@ def check_announced(order: SignedOrder, announcement: Announcement | None, *, pe
 
 def check_fresh(order: SignedOrder, *, now: datetime) -> None:
     """Raise `Rejected` unless the order is fresh and its deadline still to come (rule 4)."""
-    if order.issued_at > now + SKEW:
+    if order.issued_at > now + CLOCK_SKEW:
         raise Rejected(RejectReason.EXPIRED, "order.issued_at: lies in the future")
-    if order.issued_at < now - FRESHNESS - SKEW:
+    if order.issued_at < now - FRESHNESS - CLOCK_SKEW:
         raise Rejected(RejectReason.EXPIRED, "order.issued_at: older than 120 seconds; ask anew")
     if order.deadline <= now:
         raise Rejected(RejectReason.EXPIRED, "order.deadline: has passed")
@@ -141,14 +141,6 @@ def check_addressed(order: SignedOrder, ask: Ask, *, peer: str, own: str) -> Que
             RejectReason.READDRESSED, "query: names another exchange, requester or provider than the order"
         )
     return query
-
-
-def moment(stamp: Timestamp) -> datetime:
-    """Return a timestamp as an aware UTC time; raise `ValueError` outside the years 1 to 9999."""
-    try:
-        return stamp.ToDatetime(tzinfo=UTC)
-    except (OverflowError, ValueError) as error:
-        raise ValueError("timestamp is not between the years 1 and 9999") from error
 
 
 def _leaf(data: bytes) -> OrderLeaf:

@@ -11,30 +11,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from comity.adapters.errors import Rejected, RejectReason
-from comity.adapters.orders import moment
+from comity.adapters.sources.source import SearchArea
+from comity.certs.instants import to_instant
+from comity.policy.facts import ELEMENTS
 from comity.policy.plates import PlateInvalid, fold
 from comity.v1 import common_pb2
 from comity.v1.query_pb2 import Query
-
-ALL_ELEMENTS: Final = frozenset({"LOCATION", "IMAGES", "VEHICLE", "CAMERA"})
-"""What a read can hold besides plate, jurisdiction and time."""
 
 _STATE = re.compile(r"[A-Z0-9]{1,3}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _NONCE_BYTES = 16
 _LONGEST_ASSERTION = 16_384
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AreaOfInterest:
-    """A circle that narrows a plate query (Q1): degrees WGS 84, metres."""
-
-    latitude: float
-    longitude: float
-    radius_metres: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +42,16 @@ class Question:
     reason_text: str = field(repr=False)
     on_behalf_of: str = field(repr=False)
     """Empty: for oneself."""
-    wanted: frozenset[str] = field(repr=False)
-    """Elements wanted besides the plate, of `ALL_ELEMENTS`."""
-    area: AreaOfInterest | None = field(repr=False)
+    elements: tuple[str, ...] = field(repr=False)
+    """Elements wanted besides the plate, of `ELEMENTS`, in the order asked."""
+    area: SearchArea | None = field(repr=False)
     limitation_years: int = field(repr=False)
     assertion: str = field(repr=False)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Elements wanted besides the plate: what is not wanted is not sent."""
+        return frozenset(self.elements)
 
 
 class _Findings:
@@ -100,7 +94,7 @@ def parse_question(query: Query) -> Question:
     found.require(query.limitation_years <= 100, "limitation_years: expected 1 to 100, or 0 (Q5)")
     if found.violations or start is None or end is None:
         raise Rejected(RejectReason.MALFORMED, *found.violations)
-    names = {common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in query.elements}
+    names = [common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in query.elements]
     return Question(
         plate=query.plate.number,
         folded=folded,
@@ -112,7 +106,7 @@ def parse_question(query: Query) -> Question:
         case_number=query.case_number,
         reason_text=query.reason_text,
         on_behalf_of=query.on_behalf_of,
-        wanted=frozenset(names) & ALL_ELEMENTS,
+        elements=tuple(name for name in names if name in ELEMENTS),
         area=area,
         limitation_years=query.limitation_years,
         assertion=query.subject.jwt,
@@ -140,7 +134,7 @@ def _period(query: Query, found: _Findings) -> tuple[datetime | None, datetime |
         found.require(False, "period: expected a start and an end; nothing runs without (Q2)")
         return None, None
     try:
-        start, end = moment(query.period.start), moment(query.period.end)
+        start, end = to_instant(query.period, "start"), to_instant(query.period, "end")
     except ValueError:
         found.require(False, "period: expected times between the years 1 and 9999 (Q2)")
         return None, None
@@ -148,12 +142,16 @@ def _period(query: Query, found: _Findings) -> tuple[datetime | None, datetime |
     return start, end
 
 
-def _area(query: Query, found: _Findings) -> AreaOfInterest | None:
+def _area(query: Query, found: _Findings) -> SearchArea | None:
     """Return the area, having noted what is wrong with it; it only ever narrows (Q1)."""
     if not query.HasField("area"):
         return None
-    area = query.area
-    inside = -90 <= area.latitude <= 90 and -180 <= area.longitude <= 180
-    found.require(inside, "area: expected degrees WGS 84")
-    found.require(1 <= area.radius_metres <= 100_000, "area.radius_metres: expected 1 to 100,000")
-    return AreaOfInterest(latitude=area.latitude, longitude=area.longitude, radius_metres=area.radius_metres)
+    try:
+        return SearchArea(
+            latitude=query.area.latitude,
+            longitude=query.area.longitude,
+            radius_metres=query.area.radius_metres,
+        )
+    except ValueError:
+        found.require(False, "area: expected degrees WGS 84 and a radius of 1 to 100,000 metres (Q1)")
+        return None

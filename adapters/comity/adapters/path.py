@@ -1,0 +1,517 @@
+"""The provider's end: one path for every exchange, from a peer's bytes to a signed receipt.
+
+Every question takes the steps of `Path._serve` in that order, and none can be skipped: each step needs what
+the one before it gave. Two of them write to the log, and each is on disk before the next begins: **no
+store is touched before the decision is durable, and nothing leaves before its release is**.
+
+What can come out:
+
+- `RESPONDED`, `REFUSED`, `REFERRED`: decided, logged, signed;
+- `MALFORMED`, `RATE_LIMITED`: turned away before a decision, signed, because the order's signature was
+  good and its agency has a right to an answer;
+- nothing at all: the order isn't signed by the session's peer, or its exchange was answered before. An
+  exchange gets one receipt; a second would be a second truth;
+- `AUDIT_UNAVAILABLE`: the log (or the state database) can't be written. Signed with the last checkpoint in
+  the promise's place; no read is in it. The next question tries anew;
+- `Late`: the deadline passed; nothing is sent.
+
+No grpc, no sockets: a session's peer and message in, a `Reply` out.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, Protocol
+
+from comity.adapters import orders, pages, records, searching
+from comity.adapters.announcements import Announcements
+from comity.adapters.errors import (
+    Crowded,
+    Late,
+    Rejected,
+    RejectReason,
+    Replayed,
+    SourceError,
+    StateUnwritable,
+)
+from comity.adapters.orders import FRESHNESS, SignedOrder
+from comity.adapters.questions import Question, parse_question
+from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
+from comity.adapters.replay import ReplayGuard
+from comity.adapters.ruling import Ruling, Store, Terms, refusal, rule
+from comity.adapters.searching import Found
+from comity.audit.entry import Entry
+from comity.audit.errors import LogUnwritable
+from comity.audit.log import Promise
+from comity.certs.agreements import AgreementBook
+from comity.certs.assertions import Claims, verify_assertion
+from comity.certs.clock import Clock
+from comity.certs.envelope import digest
+from comity.certs.errors import AssertionInvalid
+from comity.certs.instants import from_instant
+from comity.certs.roster import Federation, MemberView
+from comity.policy import markings, obligations
+from comity.policy.decision import PolicyEngine
+from comity.policy.errors import MarkingInvalid, PolicyError
+from comity.v1 import common_pb2, result_pb2
+from comity.v1.common_pb2 import OutcomeKind
+from comity.v1.envelope_pb2 import Envelope
+from comity.v1.result_pb2 import Marking, Read, ResultDetail
+from comity.v1.session_pb2 import Ask
+
+ANNOUNCEMENT_SECONDS: Final = 2.0
+"""How long a question waits for its announcement."""
+
+RETRY_AFTER_SECONDS: Final = 2
+"""What a requester over its limit is told."""
+
+LOGGER = logging.getLogger("comity.adapters")
+
+UNSEARCHABLE: Final = "a store can't be searched at present; ask the contact"
+
+
+class AuditLog(Protocol):
+    """What the path needs of `SignedLog`."""
+
+    async def append(self, *entries: Entry) -> list[Promise]:
+        """Write entries durably; raise `LogUnwritable`."""
+
+    def checkpoint(self) -> bytes:
+        """Return the newest checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is in force now: members, agreements, policy, stores. Replaced as a whole, never in part."""
+
+    agency: str
+    federation: Federation
+    agreements: AgreementBook
+    engine: PolicyEngine
+    stores: tuple[Store, ...]
+
+    def member(self, agency: str, now: datetime) -> MemberView:
+        """Return the peer's entry in a roster that is still trusted, or raise `Rejected`."""
+        member = self.federation.members.get(agency)
+        if member is None:
+            raise Rejected(RejectReason.FORGED)
+        if now >= min(self.federation.expires_at, self.federation.timestamp_expires_at):
+            raise Rejected(RejectReason.ROSTER_EXPIRED)
+        return member
+
+    def terms(self, requester: str, now: datetime) -> Terms | None:
+        """Return the agreement in force under which `requester` asks us; None: there is none (A2)."""
+        found = self.agreements.grant(provider=self.agency, requester=requester, now=now)
+        return None if found is None else Terms(agreement=found[0], grant=found[1])
+
+    def grounds(self, terms: Terms | None) -> Grounds:
+        """Return what an outcome stands on."""
+        bundle = self.engine.bundle
+        if terms is None:
+            return Grounds(policy_digest=bundle.digest, policy_version=bundle.version)
+        return Grounds(
+            policy_digest=bundle.digest,
+            policy_version=bundle.version,
+            agreement_digest=terms.agreement.digest,
+            ceiling=terms.grant.ceiling,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A finished result: everything in it is signed for, and its release is durable."""
+
+    exchange_id: bytes
+    kind: OutcomeKind
+    detail: bytes = field(repr=False)
+    pages: tuple[bytes, ...] = field(repr=False)
+    receipt: Envelope = field(repr=False)
+    deadline: datetime
+    announced: bool
+    """Whether the broker waits for this receipt."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """How far one exchange has come; each step sets what the next one needs."""
+
+    peer: str
+    ask: Ask = field(repr=False)
+    standing: Standing = field(repr=False)
+    query_digest: bytes
+    terms: Terms | None = None
+    order: SignedOrder | None = None
+    announced: bool = False
+    first: bool = False
+    """Whether its exchange is new here, so that it may be given its one receipt."""
+
+    @property
+    def grounds(self) -> Grounds:
+        """What its outcome stands on."""
+        return self.standing.grounds(self.terms)
+
+    @property
+    def exchange_id(self) -> bytes:
+        """The signed order's; what the ask claims where no signature verified."""
+        return self.ask.exchange_id if self.order is None else self.order.exchange_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """Detail and pages, serialized, with their root."""
+
+    kind: OutcomeKind
+    detail: bytes = field(repr=False)
+    pages: tuple[bytes, ...] = field(repr=False)
+    read_count: int
+
+    @property
+    def root(self) -> bytes:
+        """The RFC 6962 root over detail and pages."""
+        return pages.content_root(self.detail, self.pages)
+
+
+class Path:
+    """The one path. `answer` never lets data out that isn't decided, logged and signed for."""
+
+    def __init__(
+        self,
+        *,
+        standing: Standing,
+        log: AuditLog,
+        replay: ReplayGuard,
+        announcements: Announcements,
+        signer: ReceiptSigner,
+        executor: Executor,
+        clock: Clock,
+        announcement_seconds: float = ANNOUNCEMENT_SECONDS,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.standing = standing
+        self._log = log
+        self._replay = replay
+        self._announcements = announcements
+        self._signer = signer
+        self._executor = executor
+        self._clock = clock
+        self._announcement_seconds = announcement_seconds
+        self._random = random
+
+    async def answer(self, peer: str, ask: Ask, *, crowded: bool = False) -> Reply | None:
+        """Return what is said to `peer` (whom the session's TLS verified) about its `ask`; None: nothing.
+
+        `crowded`: the requester is over its limit, which costs it the answer but not the receipt. Raises
+        `Late`. Never raises for what the peer sent.
+        """
+        now = self._clock()
+        standing = self.standing
+        work = _Work(
+            peer=peer,
+            ask=ask,
+            standing=standing,
+            query_digest=digest(ask.query),
+            terms=standing.terms(peer, now),
+        )
+        try:
+            try:
+                return await self._serve(work, crowded=crowded)
+            except Rejected as rejected:
+                return await self._reject(work, rejected)
+        except (LogUnwritable, StateUnwritable):
+            return self._audit_unavailable(work)
+
+    async def _serve(self, work: _Work, *, crowded: bool) -> Reply:
+        """Take the steps, in order; each raises `Rejected`, or gives the next one what it needs."""
+        standing, peer, ask = work.standing, work.peer, work.ask
+
+        # 1. The order is signed by the agency at the other end of this session.
+        member = standing.member(peer, self._clock())
+        order = work.order = orders.open_order(ask.order, member)
+
+        # 2. The broker announced it, so that the middle accounts for it.
+        announcement = await self._announcements.wait(order.exchange_id, seconds=self._announcement_seconds)
+        orders.check_announced(order, announcement, peer=peer)
+        work.announced = True
+
+        # 3. It is fresh, for this provider, and about exactly these bytes.
+        orders.check_fresh(order, now=self._clock())
+        query = orders.check_addressed(order, ask, peer=peer, own=standing.agency)
+
+        # 4. It comes for the first time, which is durable from here on; and its agency is within its limit.
+        await self._admit(work, order, until=order.replay_until)
+        if crowded:
+            raise Crowded
+
+        # 5. What is asked: one plate, one period, a reason (Q1, Q2, Q3).
+        question = parse_question(query)
+
+        # 6. For whom: the agency vouches for the person (Q4).
+        now = self._clock()
+        claims = _subject(question, member, now)
+
+        # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
+        work.terms = standing.terms(peer, now)
+        ruling = rule(
+            question,
+            claims,
+            member=member,
+            terms=work.terms,
+            engine=standing.engine,
+            stores=standing.stores,
+            now=now,
+        )
+
+        # 9. The decision is on disk before any store is touched.
+        received = records.received(
+            standing.agency, order, ask, question, claims, query_digest=work.query_digest, at=now
+        )
+        decided = records.decided(
+            standing.agency, order, ruling, work.grounds, query_digest=work.query_digest, at=now
+        )
+        await self._log.append(received, decided)
+
+        # 10. Search the permitted stores, in the permitted period, until the deadline.
+        try:
+            found = await searching.search(
+                question, ruling, seconds=self._left(order), executor=self._executor
+            )
+        except SourceError as error:
+            LOGGER.error("a store can't be searched, so nothing of any is given: %s", error)
+            ruling, found = _referred(ruling), Found(reads=(), truncated=False)
+
+        # 11. Obligations and markings on every read, page and detail.
+        content = self._content(work, question, ruling, found)
+
+        # 12. and 13. The release is on disk before the receipt is signed that promises it.
+        self._left(order)
+        return await self._released(work, order, content)
+
+    async def _released(self, work: _Work, order: SignedOrder, content: _Content) -> Reply:
+        """Log the release durably, then sign the receipt over it: the last step before anything leaves."""
+        entry = records.released(
+            work.standing.agency,
+            order,
+            content.kind,
+            work.grounds,
+            query_digest=work.query_digest,
+            content_root=content.root,
+            read_count=content.read_count,
+            at=self._clock(),
+        )
+        promises = await self._log.append(entry)
+        receipt = self._signer.promised(_outcome(work, order, content), promises[0])
+        return _reply(work, order, content, receipt)
+
+    async def _reject(self, work: _Work, rejected: Rejected) -> Reply | None:
+        """Log a rejection; sign a receipt for it if the order was its agency's and has none yet."""
+        order = work.order
+        answered = order is not None and await self._first_receipt(work, order, rejected)
+        kind = _rejection_kind(rejected) if answered else None
+        entry = records.rejected(
+            work.standing.agency,
+            work.peer,
+            rejected.reason,
+            exchange_id=work.exchange_id,
+            kind=kind,
+            query_digest=work.query_digest if answered else None,
+            at=self._clock(),
+        )
+        promises = await self._log.append(entry)
+        if order is None or kind is None:
+            return None
+        content = self._bare(work, kind, violations=rejected.violations)
+        receipt = self._signer.promised(_outcome(work, order, content), promises[0])
+        return _reply(work, order, content, receipt)
+
+    async def _first_receipt(self, work: _Work, order: SignedOrder, rejected: Rejected) -> bool:
+        """Return whether this exchange may get a receipt now: it gets one, and only one."""
+        if work.first:
+            return True
+        if isinstance(rejected, Replayed) or len(order.exchange_id) != orders.EXCHANGE_ID_BYTES:
+            return False
+        try:
+            await self._admit(work, order, until=max(order.replay_until, self._clock() + FRESHNESS))
+        except Replayed:
+            return False
+        return True
+
+    async def _admit(self, work: _Work, order: SignedOrder, *, until: datetime) -> None:
+        """Remember the exchange durably; raise `Replayed` if it came before, and may have its receipt."""
+        try:
+            await self._replay.admit(work.peer, order.exchange_id, until=until)
+        except StateUnwritable:
+            work.first = True
+            raise
+        work.first = True
+
+    def _audit_unavailable(self, work: _Work) -> Reply | None:
+        """Say, signed, that the log can't be written; nothing of any read is in it."""
+        order = work.order
+        if order is None or not work.first:
+            return None
+        content = self._bare(work, common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE)
+        receipt = self._signer.unpromised(_outcome(work, order, content), self._log.checkpoint())
+        return _reply(work, order, content, receipt)
+
+    def _left(self, order: SignedOrder) -> float:
+        """Return the seconds until the deadline; raise `Late` if there are none."""
+        seconds = (order.deadline - self._clock()).total_seconds()
+        if seconds <= 0:
+            raise Late
+        return seconds
+
+    def _content(self, work: _Work, question: Question, ruling: Ruling, found: Found) -> _Content:
+        """Return detail and pages; what can't be marked or withheld as it must be is refused."""
+        try:
+            return self._pages(work, question, ruling, found)
+        except PolicyError as error:
+            refused = refusal(
+                "an obligation of the provider's policy can't be met", errors=(type(error).__name__,)
+            )
+            return self._pages(work, question, refused, Found(reads=(), truncated=False))
+
+    def _pages(self, work: _Work, question: Question, ruling: Ruling, found: Found) -> _Content:
+        """Return detail and pages of a ruling, every part marked (A4); raise `PolicyError`."""
+        base = self._marking(work, ruling)
+        reads = [_read(item, question, base) for item in found.reads]
+        split, overall = pages.split(
+            reads, exchange_id=work.exchange_id, combine=markings.combine, random=self._random
+        )
+        detail = self._detail(work, ruling.kind, base if overall is None else overall)
+        detail.rules.extend(
+            result_pb2.RuleCitation(
+                policy_id=item.policy_id, rules=item.rules, document=item.document, text=item.text
+            )
+            for item in ruling.rules
+        )
+        detail.public_reason = ruling.public_reason
+        detail.obligations.extend(
+            result_pb2.AppliedObligation(name=item.name, text=item.text, policy_id=item.policy_id)
+            for item in ruling.applied
+        )
+        if ruling.start is not None and ruling.end is not None:
+            detail.searched.start.CopyFrom(from_instant(ruling.start))
+            detail.searched.end.CopyFrom(from_instant(ruling.end))
+        detail.period_clipped = ruling.clipped
+        detail.page_count, detail.read_count = len(split), len(reads)
+        detail.truncated = found.truncated
+        return _Content(
+            kind=ruling.kind, detail=detail.SerializeToString(), pages=split, read_count=len(reads)
+        )
+
+    def _bare(self, work: _Work, kind: OutcomeKind, *, violations: Sequence[str] = ()) -> _Content:
+        """Return the content of an outcome without a decision: a detail, no pages."""
+        detail = self._detail(work, kind, self._marking(work, None))
+        detail.violations.extend(violations)
+        if kind == common_pb2.OUTCOME_KIND_RATE_LIMITED:
+            detail.retry_after_seconds = RETRY_AFTER_SECONDS
+        return _Content(kind=kind, detail=detail.SerializeToString(), pages=(), read_count=0)
+
+    def _detail(self, work: _Work, kind: OutcomeKind, marking: Marking) -> ResultDetail:
+        """Return the part of a detail that every outcome has."""
+        return ResultDetail(
+            nonce=self._random(pages.NONCE_BYTES),
+            exchange_id=work.exchange_id,
+            kind=kind,
+            contact=self._contact(work),
+            marking=marking,
+        )
+
+    def _marking(self, work: _Work, ruling: Ruling | None) -> Marking:
+        """Return the marking of this exchange's data: the ceiling's terms with what the decision adds.
+
+        Raises `MarkingInvalid` where reads would go under it; without reads, a ceiling that can't be used
+        gives way to this provider's own marking.
+        """
+        if work.terms is not None:
+            try:
+                return markings.derive(
+                    Marking.FromString(work.terms.grant.ceiling),
+                    agreement_digest=work.terms.agreement.digest,
+                    retain_days=0 if ruling is None else ruling.retain_days,
+                    caveats=() if ruling is None else ruling.caveats,
+                    contact=self._contact(work),
+                )
+            except MarkingInvalid:
+                if ruling is not None and ruling.kind == common_pb2.OUTCOME_KIND_RESPONDED:
+                    raise
+        return markings.make_marking(
+            provider=work.standing.agency,
+            nature="no data",
+            scheme=result_pb2.MARKING_SCHEME_PLAIN,
+            level="OFFICIAL USE ONLY",
+            contact=self._contact(work),
+        )
+
+    def _contact(self, work: _Work) -> str:
+        """Return whom to ask about this provider's data, from the roster."""
+        own = work.standing.federation.members.get(work.standing.agency)
+        return "" if own is None else own.contact
+
+
+def _subject(question: Question, member: MemberView, now: datetime) -> Claims:
+    """Return whom the agency vouches for; raise `Rejected` if its assertion doesn't verify (Q4)."""
+    try:
+        return verify_assertion(question.assertion, member=member, now=now, certificate_der=None)
+    except AssertionInvalid as error:
+        raise Rejected(
+            RejectReason.SUBJECT, "subject: expected a live assertion of this agency's identity provider (Q4)"
+        ) from error
+
+
+def _read(item: searching.FoundRead, question: Question, base: Marking) -> Read:
+    """Return a read as it leaves: withheld elements gone and named, unwanted ones left out, marked (A4)."""
+    read = obligations.withhold(item.read.to_proto(), item.store.withhold, wanted=question.wanted)
+    read.read_id = f"{item.store.store_id}:{item.read.read_id}"
+    read.marking.CopyFrom(base)
+    return read
+
+
+def _referred(ruling: Ruling) -> Ruling:
+    """Return the ruling when a store failed: ask the contact, rather than half an answer as a whole one."""
+    return replace(
+        ruling,
+        kind=common_pb2.OUTCOME_KIND_REFERRED,
+        public_reason=UNSEARCHABLE,
+        stores=(),
+        start=None,
+        end=None,
+        clipped=False,
+        applied=(),
+    )
+
+
+def _rejection_kind(rejected: Rejected) -> OutcomeKind:
+    """Return the outcome of a rejection that is answered."""
+    crowded = rejected.reason is RejectReason.CROWDED
+    return common_pb2.OUTCOME_KIND_RATE_LIMITED if crowded else common_pb2.OUTCOME_KIND_MALFORMED
+
+
+def _outcome(work: _Work, order: SignedOrder, content: _Content) -> Outcome:
+    """Return what the receipt states."""
+    return Outcome(
+        exchange_id=order.exchange_id,
+        query_digest=work.query_digest,
+        requester=work.peer,
+        kind=content.kind,
+        grounds=work.grounds,
+        content_root=content.root,
+    )
+
+
+def _reply(work: _Work, order: SignedOrder, content: _Content, receipt: Envelope) -> Reply:
+    """Return the finished reply."""
+    return Reply(
+        exchange_id=order.exchange_id,
+        kind=content.kind,
+        detail=content.detail,
+        pages=content.pages,
+        receipt=receipt,
+        deadline=order.deadline,
+        announced=work.announced,
+    )

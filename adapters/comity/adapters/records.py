@@ -1,0 +1,182 @@
+"""What an adapter writes to its log: pure builders of entries (L1).
+
+In clear stand ids, digests, agencies and outcomes. All that the requester's user entered, who the user is,
+which rules determined the decision and what was released stand as commitments, their openings in this
+end's own store. A rejected exchange leaves a class of reason and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from comity.adapters.errors import RejectReason
+from comity.adapters.orders import EXCHANGE_ID_BYTES, SignedOrder
+from comity.adapters.questions import Question
+from comity.adapters.receipts import Grounds
+from comity.adapters.ruling import Ruling
+from comity.audit.canonical import JsonValue
+from comity.audit.entry import Entry
+from comity.certs.claims import Claims
+from comity.v1.common_pb2 import OutcomeKind
+from comity.v1.session_pb2 import Ask
+
+
+def kind_name(kind: OutcomeKind) -> str:
+    """Return `responded` for `OUTCOME_KIND_RESPONDED`, and so on."""
+    return OutcomeKind.Name(kind).removeprefix("OUTCOME_KIND_").lower()
+
+
+def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
+    """Return an entry of the end itself: started, policy and agreements activated, links and sessions."""
+    return Entry(kind=kind, at=at, public={"agency": agency, **public})
+
+
+def received(
+    agency: str,
+    order: SignedOrder,
+    ask: Ask,
+    question: Question,
+    claims: Claims,
+    *,
+    query_digest: bytes,
+    at: datetime,
+) -> Entry:
+    """Return the entry of a query that passed every check before the decision, with its evidence."""
+    return Entry(
+        kind="received",
+        at=at,
+        exchange=order.exchange_id,
+        public={
+            "agency": agency,
+            "peer": order.requester,
+            "order": order.digest.hex(),
+            "query": query_digest.hex(),
+            "area": question.area is not None,
+        },
+        private=_entered(question, claims),
+        attachments={"order": ask.order.SerializeToString(), "query": ask.query},
+    )
+
+
+def decided(
+    agency: str, order: SignedOrder, ruling: Ruling, grounds: Grounds, *, query_digest: bytes, at: datetime
+) -> Entry:
+    """Return the entry of a decision, which is durable before any store is touched."""
+    return Entry(
+        kind="decided",
+        at=at,
+        exchange=order.exchange_id,
+        public={
+            "agency": agency,
+            "peer": order.requester,
+            "query": query_digest.hex(),
+            "outcome": kind_name(ruling.kind),
+            **_grounds(grounds),
+        },
+        private={
+            "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
+            "stores": _array(store.store_id for store in ruling.stores),
+            "obligations": _array(f"{item.name} {item.policy_id}" for item in ruling.applied),
+            "errors": _array(ruling.errors),
+        },
+    )
+
+
+def released(
+    agency: str,
+    order: SignedOrder,
+    kind: OutcomeKind,
+    grounds: Grounds,
+    *,
+    query_digest: bytes,
+    content_root: bytes,
+    read_count: int,
+    at: datetime,
+) -> Entry:
+    """Return the entry that a receipt promises: what leaves, as a commitment to its root."""
+    return Entry(
+        kind="released",
+        at=at,
+        exchange=order.exchange_id,
+        public={
+            "agency": agency,
+            "peer": order.requester,
+            "query": query_digest.hex(),
+            "outcome": kind_name(kind),
+            **_grounds(grounds),
+        },
+        private={"results": content_root.hex(), "reads": str(read_count)},
+    )
+
+
+def rejected(
+    agency: str,
+    peer: str,
+    reason: RejectReason,
+    *,
+    exchange_id: bytes,
+    kind: OutcomeKind | None,
+    query_digest: bytes | None,
+    at: datetime,
+) -> Entry:
+    """Return the entry of what was turned away before a decision.
+
+    `kind` and `query_digest` are given where a receipt answers it: then its order's signature was good.
+    """
+    public: dict[str, JsonValue] = {"agency": agency, "peer": peer, "reason": reason.value}
+    if kind is not None:
+        public["outcome"] = kind_name(kind)
+    if query_digest is not None:
+        public["query"] = query_digest.hex()
+    exchange = exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None
+    return Entry(kind="rejected", at=at, exchange=exchange, public=public)
+
+
+def cancelled(agency: str, peer: str, exchange_id: bytes, reason: str, at: datetime) -> Entry:
+    """Return the entry of an exchange that ended before all of it was sent; `reason` is a class."""
+    return Entry(
+        kind="cancelled",
+        at=at,
+        exchange=exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None,
+        public={"agency": agency, "peer": peer, "reason": reason},
+    )
+
+
+def _grounds(grounds: Grounds) -> dict[str, JsonValue]:
+    """Return what a decision stands on, in hex."""
+    return {
+        "policy": grounds.policy_digest.hex(),
+        "policy_version": grounds.policy_version,
+        "agreement": grounds.agreement_digest.hex(),
+    }
+
+
+def _array(values: Iterable[str]) -> str:
+    """Return texts as one JSON array: a private field is one text."""
+    return json.dumps(list(values), separators=(",", ":"))
+
+
+def _entered(question: Question, claims: Claims) -> dict[str, str]:
+    """Return all that the user entered, and who the user is, in the gateway's own words."""
+    fields = {
+        "user": claims.user,
+        "office": claims.office,
+        "plate": question.plate,
+        "plate_folded": question.folded,
+        "state": question.state,
+        "country": question.country,
+        "period": f"{question.start.isoformat()}/{question.end.isoformat()}",
+        "reason": question.reason,
+        "case": question.case_number,
+        "reason_text": question.reason_text,
+        "on_behalf_of": question.on_behalf_of,
+        "elements": ",".join(question.elements),
+    }
+    if question.area is not None:
+        area = question.area
+        fields["area"] = f"{area.latitude},{area.longitude},{area.radius_metres}"
+    if question.limitation_years:
+        fields["limitation_years"] = str(question.limitation_years)
+    return fields

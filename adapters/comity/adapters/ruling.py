@@ -1,0 +1,244 @@
+"""From a question to what is done about it: the agreement's terms, then the policy's decision.
+
+The agreement bounds what any policy may permit: without one in force nothing is asked (A2), and neither
+purposes nor elements beyond its grant are served, whatever a policy says. Inside these bounds the
+provider's own policy alone decides (A1). Everything fails closed: an error in a policy, an obligation
+that isn't implemented, a store that the decision doesn't name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, assert_never
+
+from comity.adapters.questions import Question
+from comity.adapters.sources.source import Source
+from comity.certs.agreements import AgreementView, GrantView
+from comity.certs.claims import Claims
+from comity.certs.roster import MemberView
+from comity.policy.decision import Decision, Effect, PolicyEngine, Rule
+from comity.policy.errors import PolicyError
+from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip
+from comity.v1 import common_pb2
+from comity.v1.common_pb2 import OutcomeKind
+
+KNOWN_OBLIGATIONS: Final = frozenset(IMPLEMENTED) | {"clip_period", "limit_reads"}
+"""Obligations that this adapter meets; a decision that asks for another one is refused."""
+
+EFFECTIVE_DATE: Final = "only reads captured since the agreement took effect (MOU 3.1)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """One of the provider's stores: where to search, and what the policy decides by."""
+
+    facts: StoreFacts
+    source: Source = field(repr=False)
+
+    @property
+    def store_id(self) -> str:
+        """As adapter.toml names it."""
+        return self.facts.store_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The agreement in force under which the requester asks this provider, with its grant (A2)."""
+
+    agreement: AgreementView
+    grant: GrantView
+
+    @property
+    def collected_from(self) -> datetime | None:
+        """Before it nothing is shared, where the grant says so (MOU 3.1)."""
+        return self.agreement.effective_at if self.grant.collected_after_effective_date else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRuling:
+    """A store that may be searched, and what of its reads must not leave."""
+
+    store: Store
+    withhold: frozenset[str]
+    """Elements of `ELEMENTS`."""
+
+    @property
+    def store_id(self) -> str:
+        """As adapter.toml names it."""
+        return self.store.store_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """What is done about one question. Only `OUTCOME_KIND_RESPONDED` has stores to search."""
+
+    kind: OutcomeKind
+    rules: tuple[Rule, ...]
+    public_reason: str = ""
+    stores: tuple[StoreRuling, ...] = ()
+    start: datetime | None = field(default=None, repr=False)
+    """First instant that is searched; None: nothing is left of the period, or nothing may be searched."""
+    end: datetime | None = field(default=None, repr=False)
+    clipped: bool = False
+    max_reads: int = 0
+    retain_days: int = 0
+    caveats: tuple[str, ...] = ()
+    applied: tuple[Applied, ...] = ()
+    errors: tuple[str, ...] = ()
+    """Policies that failed while they were evaluated: for the provider's own log."""
+
+
+def refusal(public_reason: str, *rules: Rule, errors: tuple[str, ...] = ()) -> Ruling:
+    """Return a refusal, with what the requester is told."""
+    return Ruling(
+        kind=common_pb2.OUTCOME_KIND_REFUSED, rules=rules, public_reason=public_reason, errors=errors
+    )
+
+
+def rule(
+    question: Question,
+    claims: Claims,
+    *,
+    member: MemberView,
+    terms: Terms | None,
+    engine: PolicyEngine,
+    stores: Sequence[Store],
+    now: datetime,
+) -> Ruling:
+    """Return what is done about `question`: agreement first (A2), then the policy (A1). Never raises for
+    what an agreement or a policy says."""
+    if terms is None:
+        return refusal("no agreement in force lets this agency ask", _by_agreement(None, "no agreement"))
+    if question.reason not in terms.grant.purposes:
+        reason = "the agreement in force does not list this reason among its purposes"
+        return refusal(reason, _by_agreement(terms, reason))
+    try:
+        decision = engine.decide(
+            _facts(question, claims, member, terms, now), [store.facts for store in stores]
+        )
+        match decision.effect:
+            case Effect.PERMIT:
+                return _permitted(question, terms, decision, stores)
+            case Effect.REFUSE:
+                return refusal(decision.public_reason, *decision.rules, errors=decision.errors)
+            case Effect.REFER:
+                return Ruling(
+                    kind=common_pb2.OUTCOME_KIND_REFERRED,
+                    rules=decision.rules,
+                    public_reason=decision.public_reason,
+                    errors=decision.errors,
+                )
+            case _:
+                assert_never(decision.effect)
+    except (PolicyError, ValueError) as error:
+        return refusal("the provider's policy could not be applied", errors=(type(error).__name__,))
+
+
+def _permitted(question: Question, terms: Terms, decision: Decision, stores: Sequence[Store]) -> Ruling:
+    """Return the ruling of a permit, or a refusal if anything of it can't be met."""
+    obligations = decision.obligations
+    if decision.errors or obligations is None:
+        return refusal("the provider's policy could not be applied", errors=decision.errors)
+    unknown = {item.name for item in obligations.applied} - KNOWN_OBLIGATIONS
+    if unknown or not obligations.withhold <= ELEMENTS:
+        return refusal("an obligation of the provider's policy can't be met", *decision.rules)
+    ungranted = ELEMENTS - terms.grant.elements
+    by_id = {store.store_id: store for store in stores}
+    permitted = tuple(
+        StoreRuling(
+            store=by_id[item.store_id], withhold=ungranted | obligations_of(item.obligations, obligations)
+        )
+        for item in decision.stores
+        if item.permitted and item.store_id in by_id
+    )
+    if not permitted:
+        return refusal("no store may be searched for this", *decision.rules)
+    if question.area is not None and any("LOCATION" in store.withhold for store in permitted):
+        # A hit inside a circle tells the place that is withheld (A6).
+        return refusal("an area can't narrow a search whose locations are withheld", *decision.rules)
+    return _clipped(question, terms, decision, obligations, permitted)
+
+
+def obligations_of(own: Obligations | None, overall: Obligations) -> frozenset[str]:
+    """Return what is withheld of one store's reads: its own part where the decision tells it apart."""
+    return overall.withhold if own is None else own.withhold
+
+
+def _clipped(
+    question: Question,
+    terms: Terms,
+    decision: Decision,
+    obligations: Obligations,
+    permitted: tuple[StoreRuling, ...],
+) -> Ruling:
+    """Return the permit with the period that is left of the question's (Q5, MOU 3.1)."""
+    window = clip(question.start, question.end, obligations)
+    start = None if window is None else window.start
+    applied = obligations.applied
+    since = terms.collected_from
+    if start is not None and since is not None and since > start:
+        applied = (*applied, Applied(name="clip_period", text=EFFECTIVE_DATE, policy_id=_agreement_id(terms)))
+        start = since if since < question.end else None
+    return Ruling(
+        kind=common_pb2.OUTCOME_KIND_RESPONDED,
+        rules=decision.rules,
+        stores=permitted,
+        start=start,
+        end=None if start is None else question.end,
+        clipped=start != question.start,
+        max_reads=obligations.max_reads,
+        retain_days=obligations.retain_days,
+        caveats=obligations.caveats,
+        applied=applied,
+    )
+
+
+def _facts(
+    question: Question, claims: Claims, member: MemberView, terms: Terms, now: datetime
+) -> DecisionRequest:
+    """Return the verified facts that the policy decides by."""
+    return DecisionRequest(
+        requester=member.agency,
+        requester_kind=member.kind,
+        requester_state=member.state,
+        subject=SubjectFacts(
+            user=claims.user,
+            office=claims.office,
+            roles=frozenset(claims.roles),
+            trained_at=claims.trained_at,
+            rules_accepted_at=claims.rules_accepted_at,
+            good_standing=claims.good_standing,
+            protections_attested=claims.protections_attested,
+        ),
+        reason=question.reason,
+        on_behalf_of=bool(question.on_behalf_of),
+        has_area=question.area is not None,
+        period_start=question.start,
+        period_end=question.end,
+        limitation_years=question.limitation_years,
+        plate_state=question.state,
+        plate_country=question.country,
+        elements=question.wanted,
+        agreement=AgreementFacts(
+            agreement_id=terms.agreement.agreement_id,
+            purposes=terms.grant.purposes,
+            elements=terms.grant.elements,
+            collected_from=terms.collected_from,
+        ),
+        now=now,
+    )
+
+
+def _by_agreement(terms: Terms | None, text: str) -> Rule:
+    """Return the citation of what an agreement says, or of there being none (A2)."""
+    documents = "" if terms is None else ", ".join(terms.agreement.documents)
+    policy_id = "agreement" if terms is None else _agreement_id(terms)
+    return Rule(policy_id=policy_id, rules=("A2",), document=documents, text=text)
+
+
+def _agreement_id(terms: Terms) -> str:
+    """Return how an agreement is named where a policy's id would stand."""
+    return f"agreement:{terms.agreement.agreement_id}"

@@ -1,0 +1,90 @@
+"""Searching the stores that a ruling permits, and checking what they gave.
+
+A store is another party's software as far as this end is concerned: each of its reads is checked again
+(plate, period, area, effective date: Q6, Q1, MOU 3.1), and what doesn't answer the question is dropped and
+counted. Stores are searched at the same time, in threads of their own, until the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from comity.adapters.errors import Late
+from comity.adapters.questions import Question
+from comity.adapters.ruling import Ruling, StoreRuling
+from comity.adapters.sources.source import SourceQuery, SourceResult, StoredRead
+from comity.policy.plates import PlateInvalid, fold
+
+LOGGER = logging.getLogger("comity.adapters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRead:
+    """A read that answers the question, with the ruling of the store that holds it."""
+
+    store: StoreRuling
+    read: StoredRead = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the stores hold that answers the question: newest first, at most the ruling's number."""
+
+    reads: tuple[FoundRead, ...] = field(repr=False)
+    truncated: bool
+    """Whether more matched."""
+
+
+async def search(question: Question, ruling: Ruling, *, seconds: float, executor: Executor) -> Found:
+    """Return the reads that answer `question` in the stores and the period that `ruling` permits.
+
+    Raises `Late` if a store isn't through after `seconds`, and `SourceError` if one failed: half an answer
+    would look like a whole one.
+    """
+    if ruling.start is None or ruling.end is None:
+        return Found(reads=(), truncated=False)
+    query = SourceQuery(
+        folded_plate=question.folded,
+        state=question.state,
+        country=question.country,
+        start=ruling.start,
+        end=ruling.end,
+        limit=ruling.max_reads,
+        area=question.area,
+    )
+    loop = asyncio.get_running_loop()
+    searches = [loop.run_in_executor(executor, store.store.source.search, query) for store in ruling.stores]
+    try:
+        async with asyncio.timeout(seconds):
+            results = await asyncio.gather(*searches)
+    except TimeoutError as error:
+        raise Late from error
+    return _merged(query, ruling, results)
+
+
+def _merged(query: SourceQuery, ruling: Ruling, results: Sequence[SourceResult]) -> Found:
+    """Return the reads of all stores that answer the query, newest first, cut to the ruling's number."""
+    found = [
+        FoundRead(store=store, read=read)
+        for store, result in zip(ruling.stores, results, strict=True)
+        for read in result.reads
+        if _answers(query, read)
+    ]
+    dropped = sum(len(result.reads) for result in results) - len(found)
+    if dropped:
+        LOGGER.warning("%d reads that a store gave did not answer the question and were dropped", dropped)
+    found.sort(key=lambda item: item.read.captured_at, reverse=True)
+    truncated = len(found) > ruling.max_reads or any(result.truncated for result in results)
+    return Found(reads=tuple(found[: ruling.max_reads]), truncated=truncated)
+
+
+def _answers(query: SourceQuery, read: StoredRead) -> bool:
+    """Return whether a read is of the plate, in the period and in the area (Q6)."""
+    try:
+        return fold(read.plate) == query.folded_plate and query.admits(read)
+    except PlateInvalid:
+        return False
