@@ -14,21 +14,17 @@ several CAs in one bundle it accepts agency B's CA minting agency A's name. So, 
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from comity.broker.errors import LinkRefusal, LinkRefused
-from comity.certs.errors import CertsError
+from comity.certs.errors import CertsError, UnknownMember
 from comity.certs.roster import Federation, MemberView
 from comity.certs.x509 import verify_leaf
 from comity.v1 import common_pb2, link_pb2
 
 PROTOCOL_VERSION: Final = 1
-
-MAX_CHAIN: Final = 8
-"""Certificates that a chain may hold."""
 
 _PATHS: Final = {
     common_pb2.END_ROLE_GATEWAY: "gateway",
@@ -72,19 +68,16 @@ def admit(
     path = _check_claim(hello)
     domain = hello.spiffe_id.removeprefix("spiffe://").removesuffix(f"/{path}")
     member = _member(federation, domain, hello.role)
-    chain = list(hello.chain)
-    if not 1 <= len(chain) <= MAX_CHAIN:
-        raise LinkRefused(LinkRefusal.CERTIFICATE, detail="the chain holds no certificate, or too many")
     try:
         leaf = verify_leaf(
-            chain,
+            hello.chain,
             ca_certificates=member.key_set.ca_certificates,
-            spiffe_id=f"spiffe://{member.domain}/{path}",
+            spiffe_id=member.spiffe_id(path),
             now=now,
         )
     except CertsError as error:
         raise LinkRefused(LinkRefusal.CERTIFICATE, detail=str(error)) from error
-    if chain[0] != connection_certificate:
+    if hello.chain[0] != connection_certificate:
         raise LinkRefused(LinkRefusal.IDENTITY, detail="the chain's leaf is not the connection's certificate")
     return Admitted(
         end=EndId(agency=member.agency, role=hello.role),
@@ -92,26 +85,6 @@ def admit(
         ends_at=leaf.not_after,
         roster_version=hello.roster_version,
     )
-
-
-def may_hold(end: EndId, federation: Federation) -> LinkRefusal | None:
-    """Say why an end that has a link may no longer hold it under a newer roster, or None."""
-    try:
-        _member(federation, _domain_of(end, federation), end.role)
-    except LinkRefused as refused:
-        return refused.refusal
-    return None
-
-
-def connection_certificate(auth_context: dict[str, list[bytes]]) -> bytes:
-    """Return the DER certificate of a gRPC connection's other side.
-
-    Raises LinkRefused if the connection has none: then it is no mutual TLS.
-    """
-    try:
-        return ssl.PEM_cert_to_DER_cert(auth_context["x509_pem_cert"][0].decode("ascii"))
-    except (KeyError, IndexError, ValueError) as error:
-        raise LinkRefused(LinkRefusal.IDENTITY, detail="the connection shows no certificate") from error
 
 
 def _check_claim(hello: link_pb2.Hello) -> str:
@@ -126,18 +99,11 @@ def _check_claim(hello: link_pb2.Hello) -> str:
     return path
 
 
-def _domain_of(end: EndId, federation: Federation) -> str:
-    member = federation.members.get(end.agency)
-    if member is None:
-        raise LinkRefused(LinkRefusal.NOT_A_MEMBER)
-    return member.domain
-
-
 def _member(federation: Federation, domain: str, role: common_pb2.EndRole) -> MemberView:
-    members = [member for member in federation.members.values() if member.domain == domain]
-    if len(members) != 1:
-        raise LinkRefused(LinkRefusal.NOT_A_MEMBER)
-    (member,) = members
+    try:
+        member = federation.by_domain(domain)
+    except UnknownMember as error:
+        raise LinkRefused(LinkRefusal.NOT_A_MEMBER, detail=str(error)) from error
     if member.suspended:
         raise LinkRefused(LinkRefusal.SUSPENDED)
     allowed = member.asks if role == common_pb2.END_ROLE_GATEWAY else member.provides

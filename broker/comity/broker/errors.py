@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, unique
 
+from comity.v1 import link_pb2
+
 
 class BrokerError(Exception):
     """Root of everything that the broker raises on purpose."""
@@ -26,11 +28,16 @@ class ConfigInvalid(BrokerError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Public:
-    """What a peer is told: a gRPC status name, a reason for machines, a line for people."""
+    """What a peer is told: a gRPC status name, reasons for machines, a line for people."""
 
     status: str
+    """The name of a gRPC status code."""
     reason: str
+    """`google.rpc.ErrorInfo.reason`."""
     text: str
+    """One line without anything internal."""
+    close: link_pb2.CloseReason = link_pb2.CLOSE_REASON_CREDENTIALS
+    """The reason in the link's goodbye."""
 
 
 @unique
@@ -38,15 +45,22 @@ class LinkRefusal(Enum):
     """Why a link does not open. The value is what the peer is told."""
 
     NO_HELLO = Public(
-        status="INVALID_ARGUMENT", reason="NO_HELLO", text="the first frame of a link must be `hello`"
+        status="INVALID_ARGUMENT",
+        reason="NO_HELLO",
+        text="the first frame of a link must be `hello`",
+        close=link_pb2.CLOSE_REASON_PROTOCOL,
     )
     VERSION = Public(
-        status="FAILED_PRECONDITION", reason="VERSION", text="this broker speaks protocol version 1"
+        status="FAILED_PRECONDITION",
+        reason="VERSION",
+        text="this broker speaks protocol version 1",
+        close=link_pb2.CLOSE_REASON_PROTOCOL,
     )
     ROLE = Public(
         status="INVALID_ARGUMENT",
         reason="ROLE",
         text="a link is a gateway's or an adapter's, as its identity says",
+        close=link_pb2.CLOSE_REASON_PROTOCOL,
     )
     CERTIFICATE = Public(
         status="UNAUTHENTICATED",
@@ -68,12 +82,28 @@ class LinkRefusal(Enum):
         text="the roster does not let this member ask with a gateway or provide with an adapter",
     )
     ROSTER_EXPIRED = Public(
-        status="UNAVAILABLE", reason="ROSTER_EXPIRED", text="the roster at the broker is past its date"
+        status="UNAVAILABLE",
+        reason="ROSTER_EXPIRED",
+        text="the roster at the broker is past its date",
+        close=link_pb2.CLOSE_REASON_UNSPECIFIED,
     )
-    LIMIT = Public(status="RESOURCE_EXHAUSTED", reason="LIMIT", text="no more links can be held now")
-    STOPPING = Public(status="UNAVAILABLE", reason="STOPPING", text="the broker is stopping")
+    LIMIT = Public(
+        status="RESOURCE_EXHAUSTED",
+        reason="LIMIT",
+        text="no more links can be held now",
+        close=link_pb2.CLOSE_REASON_LIMIT,
+    )
+    STOPPING = Public(
+        status="UNAVAILABLE",
+        reason="STOPPING",
+        text="the broker is stopping",
+        close=link_pb2.CLOSE_REASON_SHUTDOWN,
+    )
     LOG = Public(
-        status="UNAVAILABLE", reason="LOG", text="the broker's log cannot be written, so nothing is opened"
+        status="UNAVAILABLE",
+        reason="LOG",
+        text="the broker's log cannot be written, so nothing is opened",
+        close=link_pb2.CLOSE_REASON_UNSPECIFIED,
     )
 
 

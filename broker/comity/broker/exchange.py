@@ -1,6 +1,6 @@
 """The pure state of one exchange: what was asked of whom, and what became of each.
 
-    order accepted ─▶ each provider: announced, or UNREACHABLE at once
+    order accepted ─▶ each provider: awaited, or UNREACHABLE at once; once routed: announced
     announced ─▶ a receipt that verifies        ─▶ stamped with the receipt's own kind
               ─▶ a receipt that does not verify ─▶ BAD_RECEIPT
               ─▶ its link is lost               ─▶ UNREACHABLE
@@ -105,22 +105,17 @@ class Exchange:
         self._standing = {
             asked.provider: _Standing(
                 asked=asked,
-                announced=asked.provider in present,
+                announced=False,
                 kind=AWAITED if asked.provider in present else common_pb2.OUTCOME_KIND_UNREACHABLE,
             )
             for asked in order.asked
         }
-        self._awaited = sum(1 for standing in self._standing.values() if standing.announced)
+        self._awaited = sum(1 for standing in self._standing.values() if standing.kind == AWAITED)
 
     @property
     def is_settled(self) -> bool:
         """Whether every provider has its outcome."""
         return self._awaited == 0
-
-    @property
-    def announced(self) -> tuple[str, ...]:
-        """Providers to whom the exchange is announced, in leaf order."""
-        return tuple(name for name, standing in self._standing.items() if standing.announced)
 
     @property
     def awaited(self) -> tuple[str, ...]:
@@ -130,6 +125,13 @@ class Exchange:
     def asked(self, provider: str) -> Asked:
         """Return what the order asks of a provider. Raises KeyError if it asks nothing of it."""
         return self._standing[provider].asked
+
+    def announce(self) -> tuple[str, ...]:
+        """Count all who are awaited as told, and return them: they are to be sent the announcement."""
+        told = self.awaited
+        for provider in told:
+            self._standing[provider].announced = True
+        return told
 
     def arrival(self, provider: str, statement: bytes) -> Arrival:
         """Say what it means that a receipt came on the link of `provider`.

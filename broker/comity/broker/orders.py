@@ -24,21 +24,18 @@ from google.protobuf.message import DecodeError
 from comity.audit import merkle
 from comity.broker.errors import OrderRefusal, OrderRefused
 from comity.broker.exchange import AcceptedOrder, Asked
-from comity.broker.times import to_datetime
 from comity.certs.envelope import Opened, open_envelope
 from comity.certs.errors import EnvelopeInvalid
+from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.keys import VerifyKey
 from comity.v1 import envelope_pb2, link_pb2, query_pb2
 
 FRESHNESS: Final = timedelta(seconds=120)
 """How long an order is fresh after it was signed, and how far ahead its deadline may lie."""
 
-SKEW: Final = timedelta(seconds=5)
-"""How far two clocks may differ."""
-
-REPLAY_MEMORY: Final = FRESHNESS + 2 * SKEW
-"""How long an exchange id must be remembered after it was routed: an order issued `SKEW` ahead of
-our clock is fresh until `FRESHNESS + SKEW` after its issue."""
+REPLAY_MEMORY: Final = FRESHNESS + 2 * CLOCK_SKEW
+"""How long an exchange id must be remembered after it was routed: an order issued `CLOCK_SKEW` ahead of
+our clock is fresh until `FRESHNESS + CLOCK_SKEW` after its issue."""
 
 MAX_PROVIDERS: Final = 64
 ID_BYTES: Final = 16
@@ -129,12 +126,12 @@ def _open(envelope: envelope_pb2.Envelope, keys: Iterable[VerifyKey]) -> Opened[
 
 def _times(order: query_pb2.Order, now: datetime) -> tuple[datetime, datetime]:
     try:
-        issued_at, deadline = to_datetime(order.issued_at), to_datetime(order.deadline)
+        issued_at, deadline = to_instant(order, "issued_at"), to_instant(order, "deadline")
     except ValueError as error:
         raise OrderRefused(OrderRefusal.MALFORMED, detail=str(error)) from error
-    if not now - FRESHNESS - SKEW <= issued_at <= now + SKEW:
+    if not now - FRESHNESS - CLOCK_SKEW <= issued_at <= now + CLOCK_SKEW:
         raise OrderRefused(OrderRefusal.STALE)
-    if not now < deadline <= now + FRESHNESS + SKEW:
+    if not now < deadline <= now + FRESHNESS + CLOCK_SKEW:
         raise OrderRefused(OrderRefusal.DEADLINE)
     return issued_at, deadline
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from comity.broker.errors import ReceiptRejected
 from comity.broker.exchange import SIGNED_KINDS, AcceptedOrder, Asked
-from comity.broker.orders import DIGEST_BYTES, ID_BYTES, SKEW
-from comity.broker.times import to_datetime
+from comity.broker.orders import DIGEST_BYTES, ID_BYTES
 from comity.certs.envelope import Opened, open_envelope
 from comity.certs.errors import EnvelopeInvalid
+from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.keys import VerifyKey
 from comity.v1 import common_pb2, link_pb2, result_pb2
 
@@ -74,8 +74,8 @@ def _check_evidence(receipt: result_pb2.Receipt) -> None:
 
 def _check_time(receipt: result_pb2.Receipt, order: AcceptedOrder, now: datetime) -> None:
     try:
-        signed_at = to_datetime(receipt.signed_at)
+        signed_at = to_instant(receipt, "signed_at")
     except ValueError as error:
         raise ReceiptRejected("the receipt's time is missing or out of range") from error
-    if not order.issued_at - 2 * SKEW <= signed_at <= now + SKEW:
+    if not order.issued_at - 2 * CLOCK_SKEW <= signed_at <= now + CLOCK_SKEW:
         raise ReceiptRejected("the receipt was not signed within its exchange")

@@ -1,0 +1,250 @@
+"""The links' frames: sessions are relayed, orders and receipts go to the desk.
+
+The broker's half of `comity.links.server.LinkHandler`. What a frame of a session carries is never
+looked at: it goes, as it came, to the one other link of that session, or the whole session is reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable, Sequence
+from datetime import datetime
+
+from comity.audit.errors import AuditError
+from comity.audit.log import SignedLog
+from comity.broker import journal
+from comity.broker.admission import Admitted, EndId, admit
+from comity.broker.desk import ExchangeDesk
+from comity.broker.errors import LinkRefusal, LinkRefused
+from comity.broker.scribe import Scribe
+from comity.broker.table import Link, LinkTable
+from comity.broker.trust import Trust
+from comity.broker.witness import Witness
+from comity.certs.clock import Clock
+from comity.links.errors import ProtocolViolation
+from comity.links.frames import kind, reason_name, session_close
+from comity.links.relay import Routed, SessionRelay
+from comity.links.server import LinkPeer
+from comity.v1 import common_pb2, link_pb2
+
+logger = logging.getLogger("comity.broker")
+
+CloseReason = link_pb2.CloseReason
+LinkFrame = link_pb2.LinkFrame
+GATEWAY = common_pb2.END_ROLE_GATEWAY
+ADAPTER = common_pb2.END_ROLE_ADAPTER
+
+
+class Router:
+    """Opens, serves and closes the links of one broker."""
+
+    def __init__(
+        self,
+        *,
+        table: LinkTable,
+        desk: ExchangeDesk,
+        relay: SessionRelay[LinkPeer],
+        witness: Witness,
+        trust: Trust,
+        log: SignedLog,
+        scribe: Scribe,
+        clock: Clock,
+        max_links: int,
+    ) -> None:
+        self._table = table
+        self._desk = desk
+        self._relay = relay
+        self._witness = witness
+        self._trust = trust
+        self._log = log
+        self._scribe = scribe
+        self._clock = clock
+        self._max_links = max_links
+        self._numbers = 0
+        self._presence_due = False
+        self._stopping = False
+
+    @property
+    def roster_version(self) -> int:
+        """The version of the roster in force."""
+        return self._trust.federation.version
+
+    async def greet(self, hello: link_pb2.Hello, peer: LinkPeer, *, connection_certificate: bytes) -> Link:
+        """Judge who opens a link, and log it durably: what can't be logged isn't opened.
+
+        Raises LinkRefused.
+        """
+        now = self._clock()
+        try:
+            admitted = self._judge(hello, connection_certificate, now)
+            self._numbers += 1
+            number = self._numbers
+            try:
+                await self._log.append(journal.link_opened(now, end=admitted.end, link=number))
+            except AuditError as error:
+                raise LinkRefused(LinkRefusal.LOG, detail=str(error)) from error
+        except LinkRefused as refused:
+            self.refused(refused)
+            raise
+        return Link(number=number, admitted=admitted, peer=peer, chain=tuple(hello.chain))
+
+    def refused(self, refused: LinkRefused) -> None:
+        """Tell operator and log of a link that is not opened."""
+        logger.warning("link refused (%s): %s", refused.refusal.value.reason, refused.detail)
+        self._scribe.write(journal.link_refused(self._clock(), reason=refused.refusal.value.reason))
+
+    def linked(self, link: Link) -> None:
+        """Enter a link that is up; it takes the place of the end's older one."""
+        older = self._table.find(link.end)
+        if older is not None:
+            self._end(older, CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end takes its place")
+        self._table.add(link)
+        self._witness.forget(link.admitted.origin)
+        logger.info("link %d of `%s` is up", link.number, link.end)
+        if link.end.role == GATEWAY:
+            link.peer.send(self._presence())
+        else:
+            self._presence_changed()
+        self._witness.offer()
+
+    def unlinked(self, link: Link, reason: CloseReason) -> None:
+        """Take out a link that is over, unless it was taken out before."""
+        if self._table.of(link.peer) is link:
+            self._remove(link, reason)
+
+    def frames(self, link: Link, frames: Sequence[LinkFrame]) -> Awaitable[None] | None:
+        """Take the frames of one message; what is returned must be awaited before the next message.
+
+        Raises ProtocolViolation.
+        """
+        if self._table.of(link.peer) is not link:
+            return None
+        placements = [frame.order for frame in frames if kind(frame) == "order"]
+        if placements:
+            return self._place(link, placements, frames)
+        self._dispatch(link, frames)
+        return None
+
+    def trust_replaced(self) -> None:
+        """Judge every link again under a newer roster, and close those that may no longer be held."""
+        now = self._clock()
+        for link in self._table:
+            hello = link_pb2.Hello(
+                versions=[1],
+                spiffe_id=f"spiffe://{link.admitted.origin}",
+                role=link.end.role,
+                chain=link.chain,
+            )
+            try:
+                again = self._judge(hello, link.chain[0], now, count=False)
+                if again.end != link.end:
+                    raise LinkRefused(LinkRefusal.IDENTITY)
+            except LinkRefused as refused:
+                logger.warning("link %d of `%s` is closed: %s", link.number, link.end, refused.detail)
+                self._end(link, CloseReason.CLOSE_REASON_CREDENTIALS, refused.refusal.value.text)
+
+    def stop(self) -> None:
+        """Say goodbye to every link; open no more."""
+        self._stopping = True
+        for link in self._table:
+            self._end(link, CloseReason.CLOSE_REASON_SHUTDOWN, "the broker stops")
+
+    def _judge(
+        self, hello: link_pb2.Hello, certificate: bytes, now: datetime, *, count: bool = True
+    ) -> Admitted:
+        if self._stopping:
+            raise LinkRefused(LinkRefusal.STOPPING)
+        if not self._trust.is_current(now):
+            raise LinkRefused(LinkRefusal.ROSTER_EXPIRED)
+        admitted = admit(
+            hello, connection_certificate=certificate, federation=self._trust.federation, now=now
+        )
+        if count and self._table.find(admitted.end) is None and len(self._table) >= self._max_links:
+            raise LinkRefused(LinkRefusal.LIMIT)
+        return admitted
+
+    async def _place(
+        self, link: Link, placements: Sequence[link_pb2.OrderPlacement], frames: Sequence[LinkFrame]
+    ) -> None:
+        """Place all orders of a message first, so that nothing after them can overtake an announcement."""
+        if link.end.role != GATEWAY:
+            raise ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, "an adapter places no orders")
+        await self._desk.place(link.end.agency, placements)
+        if self._table.of(link.peer) is link:
+            self._dispatch(link, frames)
+
+    def _dispatch(self, link: Link, frames: Iterable[LinkFrame]) -> None:
+        agency = link.end.agency
+        for frame in frames:
+            match kind(frame), link.end.role:
+                case (("session_data" | "session_credit" | "session_close"), _):
+                    self._deliver(self._relay.forward(link.peer, frame))
+                case "session_open", common_pb2.END_ROLE_GATEWAY:
+                    self._open_session(link, frame.session_open)
+                case "receipt", common_pb2.END_ROLE_ADAPTER:
+                    self._desk.receipt(agency, frame.receipt)
+                case "order", common_pb2.END_ROLE_GATEWAY:
+                    pass
+                case "cancel", common_pb2.END_ROLE_GATEWAY:
+                    self._desk.cancel(agency, frame.cancel.exchange_id)
+                case "checkpoint", _:
+                    self._witness.saw(agency, link.admitted.origin, frame.checkpoint.note)
+                case name, _:
+                    raise ProtocolViolation(
+                        CloseReason.CLOSE_REASON_PROTOCOL, f"frame `{name}` from this end"
+                    )
+
+    def _open_session(self, link: Link, request: link_pb2.SessionOpen) -> None:
+        """Open a session for a pair with a lodged ceiling; to no other pair are bytes carried."""
+        provider, requester = request.peer, link.end.agency
+        if self._trust.ceiling(provider=provider, requester=requester, now=self._clock()) is None:
+            reason = CloseReason.CLOSE_REASON_NO_AGREEMENT
+            link.peer.send(session_close(reason, reference=request.reference))
+            return
+        adapter = self._table.find(EndId(agency=provider, role=ADAPTER))
+        routed = self._relay.open(
+            link.peer,
+            request.reference,
+            requester=requester,
+            provider=provider,
+            adapter=None if adapter is None else adapter.peer,
+            lane=request.lane,
+        )
+        self._deliver(routed)
+
+    def _deliver(self, routed: Iterable[Routed[LinkPeer]]) -> None:
+        for peer, frame in routed:
+            peer.send(frame)
+
+    def _end(self, link: Link, reason: CloseReason, text: str) -> None:
+        self._remove(link, reason)
+        link.peer.close(reason, text)
+
+    def _remove(self, link: Link, reason: CloseReason) -> None:
+        self._table.remove(link)
+        self._deliver(self._relay.link_lost(link.peer))
+        if link.end.role == GATEWAY:
+            self._desk.gateway_lost(link.end.agency)
+        else:
+            self._desk.adapter_lost(link.end.agency)
+            self._presence_changed()
+        name = reason_name(reason)
+        logger.info("link %d of `%s` is over (%s)", link.number, link.end, name)
+        self._scribe.write(journal.link_closed(self._clock(), end=link.end, link=link.number, reason=name))
+
+    def _presence(self) -> LinkFrame:
+        return LinkFrame(presence=link_pb2.Presence(providers=self._table.present()))
+
+    def _presence_changed(self) -> None:
+        """Tell the gateways once a turn, however many adapters came and went in it."""
+        if not self._presence_due:
+            self._presence_due = True
+            asyncio.get_running_loop().call_soon(self._tell_presence)
+
+    def _tell_presence(self) -> None:
+        self._presence_due = False
+        frame = self._presence()
+        for link in self._table:
+            if link.end.role == GATEWAY:
+                link.peer.send(frame)

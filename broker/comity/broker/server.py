@@ -1,0 +1,270 @@
+"""The broker process: wiring only. Trust, log, links and gRPC, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from comity.audit.errors import AuditError
+from comity.audit.log import SignedLog
+from comity.audit.note import LogKey
+from comity.audit.peers import PeerCheckpoints
+from comity.broker import journal
+from comity.broker.capture import Capture
+from comity.broker.config import BrokerConfig
+from comity.broker.desk import ExchangeDesk
+from comity.broker.errors import ConfigInvalid
+from comity.broker.replay import SeenExchanges, read_routed
+from comity.broker.router import Router
+from comity.broker.scribe import Scribe
+from comity.broker.service import SERVICE_NAME, BrokerService, link_handler
+from comity.broker.table import LinkTable
+from comity.broker.trust import Trust, TrustState, load_trust
+from comity.broker.watch import TrustWatch
+from comity.broker.witness import Witness
+from comity.certs.clock import Clock, utc_now
+from comity.certs.credentials import EndCredentials, load_end
+from comity.certs.errors import CertsError
+from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation
+from comity.links.frames import LinkLimits
+from comity.links.relay import SessionRelay
+from comity.links.server import LinkPeer, server_options
+
+logger = logging.getLogger("comity.broker")
+
+TICK_SECONDS: Final = 1.0
+"""How often checkpoints are offered besides when a new one is published."""
+
+STOP_SECONDS: Final = 3.0
+"""How long a stop waits for accounts, and then for the ends to hang up."""
+
+
+class Broker:
+    """A running broker. `address` is where it listens."""
+
+    def __init__(
+        self,
+        *,
+        config: BrokerConfig,
+        credentials: EndCredentials,
+        trust: Trust,
+        pin: AuthorityPin,
+        log: SignedLog,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._credentials = credentials
+        self._trust = trust
+        self._log = log
+        self._clock = clock
+        limits = LinkLimits(
+            session_window=config.session_window, sessions_per_link=config.max_sessions_per_link
+        )
+        self._scribe = Scribe(log)
+        self._table = LinkTable()
+        self._witness = Witness(checkpoints=PeerCheckpoints(log, clock), table=self._table, trust=trust)
+        self._desk = ExchangeDesk(
+            post=self._table,
+            trust=trust,
+            log=log,
+            scribe=self._scribe,
+            seen=SeenExchanges(read_routed(config.home / "log", size=log.size, now=clock())),
+            key=credentials.statement,
+            clock=clock,
+            max_per_agency=config.max_exchanges_per_agency,
+        )
+        self._router = Router(
+            table=self._table,
+            desk=self._desk,
+            relay=SessionRelay[LinkPeer](limits),
+            witness=self._witness,
+            trust=trust,
+            log=log,
+            scribe=self._scribe,
+            clock=clock,
+            max_links=config.max_links,
+        )
+        self._capture = None if config.capture is None else Capture(config.capture)
+        self._watch = TrustWatch(config=config, pin=pin, trust=trust, clock=clock, replaced=self._replaced)
+        self._new_tls: grpc.ServerCertificateConfiguration | None = None
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=server_options(limits), maximum_concurrent_rpcs=2 * config.max_links
+        )
+        log.on_published(lambda note: self._witness.offer())
+        self._service = BrokerService(router=self._router, clock=clock, limits=limits)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.address = ""
+
+    @classmethod
+    async def start(cls, config: BrokerConfig, *, clock: Clock = utc_now) -> Broker:
+        """Start a broker: it listens when this returns.
+
+        Raises ConfigInvalid, CertsError or AuditError with one line for the operator.
+        """
+        credentials = load_end(config.home)
+        pin = AuthorityPin.load(config.public / AUTHORITY_FILE)
+        state = load_trust(public=config.public, lodgements=config.lodgements, now=clock(), pin=pin)
+        origin = f"{credentials.domain}{credentials.path}"
+        key = LogKey.load(credentials.log_key, origin)
+        _check_own(credentials, key, state.federation, clock)
+        log = await SignedLog.open(config.home, origin=origin, key=key, clock=clock)
+        try:
+            await log.publish()
+            broker = cls(
+                config=config, credentials=credentials, trust=Trust(state), pin=pin, log=log, clock=clock
+            )
+            await broker._listen(state)
+        except BaseException:
+            await log.close()
+            raise
+        return broker
+
+    async def run(self) -> None:
+        """Work until cancelled, or until a part of the broker fails: then raise what it raised."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        """Account for what is in flight, say goodbye to every link, log `stopped`, close."""
+        await self._health.enter_graceful_shutdown()
+        self._desk.stop()
+        await self._settle()
+        self._router.stop()
+        await self._settle()
+        await self._server.stop(STOP_SECONDS / 2)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._log.append(journal.stopped(self._clock()))
+        except AuditError as error:
+            logger.error("the stop could not be logged: %s", error)
+        await self._log.close()
+        if self._capture is not None:
+            self._capture.close()
+        logger.info("stopped")
+
+    async def _listen(self, state: TrustState) -> None:
+        await self._log.append(journal.started(self._clock(), roster=state.federation.version))
+        if self._config.capture is not None:
+            logger.warning(
+                "CAPTURE IS ON: a copy of every link message is kept in `%s`", self._config.capture
+            )
+        self._server.add_generic_rpc_handlers((link_handler(self._service, self._capture),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        tls = grpc.dynamic_ssl_server_credentials(
+            self._tls(state.federation),
+            self._fetch_tls,  # type: ignore[arg-type]  # None means "as before", which the stubs don't know
+            require_client_authentication=True,
+        )
+        port = self._server.add_secure_port(self._config.listen, tls)
+        host = self._config.listen.rpartition(":")[0]
+        self.address = f"{host}:{port}"
+        await self._server.start()
+        for name in ("", SERVICE_NAME):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        for work in (self._scribe.run, self._witness.run, self._watch.run, self._tick):
+            self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
+        logger.info("listening on %s, roster version %d", self.address, state.federation.version)
+
+    async def _tick(self) -> None:
+        """Offer checkpoints once a second: an end that was passed over for its damping gets the newest."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._witness.offer()
+
+    async def _replaced(self, state: TrustState) -> None:
+        """Take newer trust into force: a roster that changed is logged first."""
+        if state.federation.version != self._trust.federation.version:
+            entry = journal.roster_activated(self._clock(), roster=state.federation.version)
+            await self._log.append(entry)
+            logger.info("roster version %d is in force", state.federation.version)
+        self._trust.replace(state)
+        self._new_tls = self._tls(state.federation)
+        self._router.trust_replaced()
+
+    def _fetch_tls(self) -> grpc.ServerCertificateConfiguration | None:
+        """Give gRPC newer roots if there are any. Runs on a thread of gRPC's, so it only swaps a value."""
+        newer, self._new_tls = self._new_tls, None
+        return newer
+
+    def _tls(self, federation: Federation) -> grpc.ServerCertificateConfiguration:
+        """Our leaf, and as roots every member's CA: which of them may say whom is judged in `admission`."""
+        roots = b"".join(
+            member.key_set.ca_pem for member in (federation.operator, *federation.members.values())
+        )
+        return grpc.ssl_server_certificate_configuration(
+            [(self._credentials.key_pem, self._credentials.chain_pem)], root_certificates=roots
+        )
+
+    async def _settle(self) -> None:
+        try:
+            await asyncio.wait_for(self._scribe.settled(), STOP_SECONDS / 3)
+        except TimeoutError:
+            logger.error("the log cannot be written: accounts in flight are lost")
+
+
+async def serve(
+    config: BrokerConfig, *, ready: Callable[[str], None] | None = None, clock: Clock = utc_now
+) -> None:
+    """Run a broker until SIGTERM or SIGINT; `ready` is called with the address once it listens.
+
+    Raises ConfigInvalid, CertsError or AuditError with one line for the operator.
+    """
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    broker = await Broker.start(config, clock=clock)
+    running = asyncio.create_task(broker.run(), name="broker")
+    waiting = asyncio.create_task(stopping.wait(), name="stop signal")
+    try:
+        if ready is not None:
+            ready(broker.address)
+        await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        failed = running.done()
+        running.cancel()
+        await broker.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    if failed:
+        running.result()
+
+
+def _check_own(credentials: EndCredentials, log_key: LogKey, federation: Federation, clock: Clock) -> None:
+    """Refuse to start as somebody whom nobody would believe. Raises ConfigInvalid."""
+    operator = federation.operator
+    expected = operator.spiffe_id("broker")
+    if credentials.spiffe_id != expected:
+        raise ConfigInvalid(
+            f"`keys/leaf.pem` names `{credentials.spiffe_id}`, the roster expects `{expected}`"
+        )
+    if credentials.not_after <= clock():
+        raise ConfigInvalid(f"`keys/leaf.pem` expired at {credentials.not_after:%Y-%m-%d %H:%M} UTC")
+    if credentials.statement.public not in operator.key_set.statement_keys_at(clock()):
+        raise ConfigInvalid(
+            "`keys/statement.key` is none that the roster's key set of the operator names now"
+        )
+    try:
+        named = operator.key_set.log_key("broker").verifier_key
+    except CertsError as error:
+        raise ConfigInvalid(str(error)) from error
+    if named != log_key.verifier_key:
+        raise ConfigInvalid(
+            "`keys/log.key` is not the log key that the roster's key set of the operator names"
+        )

@@ -1,0 +1,76 @@
+"""What the broker trusts now: the authority's roster, and the ceilings that providers lodged.
+
+Replaced as a whole when a newer roster or lodgement is published; what cannot be verified is not
+taken, the old stays in force until its own time is over, and the log of the process says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from comity.broker.orders import Ceiling
+from comity.certs.agreements import LodgementBook
+from comity.certs.keys import VerifyKey
+from comity.certs.roster import AuthorityPin, Federation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustState:
+    """A verified roster with the lodgements that verify under it."""
+
+    federation: Federation
+    lodgements: LodgementBook
+
+
+def load_trust(
+    *, public: Path, lodgements: Path, now: datetime, pin: AuthorityPin | None = None, last_seen: int = 0
+) -> TrustState:
+    """Read and verify roster and lodgements.
+
+    `pin` and `last_seen` are those of the trust in force, so that a running broker is neither given
+    another authority nor rolled back. Raises CertsError.
+    """
+    federation = Federation.load(public, now=now, pin=pin, last_seen_version=last_seen)
+    return TrustState(federation=federation, lodgements=LodgementBook.load(lodgements, federation))
+
+
+class Trust:
+    """The trust in force."""
+
+    def __init__(self, state: TrustState) -> None:
+        self._state = state
+
+    @property
+    def federation(self) -> Federation:
+        """The roster in force."""
+        return self._state.federation
+
+    def replace(self, state: TrustState) -> None:
+        """Take a newer roster or newer lodgements into force."""
+        self._state = state
+
+    def is_current(self, now: datetime) -> bool:
+        """Whether roster and timestamp are within their time: a list past its date is not trusted."""
+        return now < self.federation.trusted_until
+
+    def statement_keys(self, agency: str, now: datetime) -> tuple[VerifyKey, ...]:
+        """Return the keys with which an agency may sign statements now; none for a stranger."""
+        member = self.federation.members.get(agency)
+        if member is None or member.suspended:
+            return ()
+        return member.key_set.statement_keys_at(now)
+
+    def ceiling(self, *, provider: str, requester: str, now: datetime) -> Ceiling | None:
+        """Return the ceiling that `provider` lodged for `requester`, if it is in force now.
+
+        None also if the roster does not let the one provide or the other ask.
+        """
+        provides = self.federation.members.get(provider)
+        asks = self.federation.members.get(requester)
+        if provides is None or asks is None or provides.suspended or asks.suspended:
+            return None
+        if not provides.provides or not asks.asks:
+            return None
+        return self._state.lodgements.ceiling(provider, requester, now)
