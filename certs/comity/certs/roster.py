@@ -531,7 +531,7 @@ def _uses(member: MemberView) -> Iterator[tuple[str, bytes]]:
     for number, valid in enumerate(member.key_set.statement_keys, start=1):
         yield f"statement key {number}", valid.key.der
     for log_key in member.key_set.log_keys:
-        yield f"log key `{log_key.origin}`", base64.b64decode(log_key.verifier_key.rpartition("+")[2])
+        yield f"log key `{log_key.origin}`", base64.b64decode(log_key.verifier_key.split("+", 2)[2])
     for der in member.key_set.ca_certificates:
         certificate = load_certificate(der)
         yield (

@@ -1,0 +1,333 @@
+"""The governing authority's side: founding a federation, admitting members, keeping the roster fresh.
+
+::
+
+    DIR/authority/   keys/authority-N.pem, authority.json, federation.toml       the authority's, offline
+    DIR/operator/    identity.pem ca.pem ca.key keyset.json broker/              the operator's
+    DIR/public/      authority.json roster.json timestamp.json                   published to all
+
+The authority is not the operator: the two folders are made together here for one machine's sake and can
+part. Of several authority keys, those that lie in `keys/` sign, and there must be the threshold of them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.message import DecodeError, Message
+
+from comity.certs import words
+from comity.certs.ends import LEAF_LIFETIME, LogKeyMaker, key_set, make_end, make_issuer, refuse_existing
+from comity.certs.envelope import (
+    digest,
+    from_json,
+    open_envelope,
+    payload_type,
+    seal,
+    to_json,
+)
+from comity.certs.errors import ApplicationInvalid, CertsError, RosterInvalid, SetupRefused
+from comity.certs.files import read_public, write_private, write_public
+from comity.certs.instants import from_instant
+from comity.certs.keys import SigningKey, VerifyKey
+from comity.certs.roster import (
+    AUTHORITY_FILE,
+    ROSTER_FILE,
+    TIMESTAMP_FILE,
+    AuthorityPin,
+    Federation,
+    MemberView,
+    member_view,
+)
+from comity.certs.tomltext import settings
+from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
+from comity.v1.envelope_pb2 import Envelope
+from comity.v1.federation_pb2 import Member, Roster, RosterTimestamp
+
+OPERATOR: Final = "operator"
+"""The operator's id in the roster: no agency can take it."""
+
+ROSTER_LIFETIME: Final = timedelta(days=365)
+"""How long a roster is trusted unless told otherwise."""
+
+TIMESTAMP_LIFETIME: Final = timedelta(days=30)
+"""How long a timestamp is trusted unless told otherwise.
+
+It bounds for how long an old roster can be passed off as the newest, so a deployment chooses hours; a
+demonstration that was kept must start again days later.
+"""
+
+RENEW_WITHIN: Final = timedelta(days=30)
+"""A roster that ends within this time is signed anew when the timestamp is refreshed."""
+
+MAX_AUTHORITY_KEYS: Final = 16
+"""Keys of one authority."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FederationSpec:
+    """What a federation is founded with; raises `SetupRefused` for a value that can't be."""
+
+    name: str
+    broker: str
+    """`host:port` on which the broker listens."""
+    operator_domain: str = "operator.example"
+    operator_name: str = "Federation operator"
+    operator_contact: str = ""
+    """Whom to ask at the operator; empty: `operations@<operator_domain>`."""
+    authority_keys: int = 1
+    threshold: int = 1
+    leaf_lifetime: timedelta = LEAF_LIFETIME
+    roster_lifetime: timedelta = ROSTER_LIFETIME
+    timestamp_lifetime: timedelta = TIMESTAMP_LIFETIME
+
+    def __post_init__(self) -> None:
+        try:
+            words.line(self.name, "name")
+            words.address(self.broker, "broker")
+            words.domain(self.operator_domain, "operator domain")
+            words.line(self.operator_name, "operator name")
+            words.line(self.operator_contact, "operator contact", empty=True)
+        except ValueError as error:
+            raise SetupRefused(f"federation: {error}") from error
+        if not 1 <= self.authority_keys <= MAX_AUTHORITY_KEYS:
+            raise SetupRefused(
+                f"federation: authority keys `{self.authority_keys}`, expected 1 to {MAX_AUTHORITY_KEYS}"
+            )
+        if not 1 <= self.threshold <= self.authority_keys:
+            raise SetupRefused(f"federation: threshold `{self.threshold}` isn't 1 to {self.authority_keys}")
+        for what, lifetime in (
+            ("leaf", self.leaf_lifetime),
+            ("roster", self.roster_lifetime),
+            ("timestamp", self.timestamp_lifetime),
+        ):
+            if not timedelta(0) < lifetime <= timedelta(days=3650):
+                raise SetupRefused(f"federation: {what} lifetime, expected above 0, at most 3,650 days")
+
+
+def init_federation(
+    folder: Path, spec: FederationSpec, now: datetime, *, make_log_key: LogKeyMaker
+) -> Federation:
+    """Found a federation without members in `folder` and return it.
+
+    Makes the authority's keys, the operator's identity, CA, broker end and configuration, and publishes
+    version 1 of the roster. Raises `SetupRefused` if something stands there, `FileUnusable`.
+    """
+    refuse_existing(folder / name for name in ("authority", "operator", "public"))
+    keys = [SigningKey.generate() for _ in range(spec.authority_keys)]
+    pin = AuthorityPin(federation=spec.name, keys=tuple(key.public for key in keys), threshold=spec.threshold)
+    for number, key in enumerate(keys, start=1):
+        key.save(folder / "authority" / "keys" / f"authority-{number}.pem")
+    lifetimes = {
+        "roster_seconds": int(spec.roster_lifetime.total_seconds()),
+        "timestamp_seconds": int(spec.timestamp_lifetime.total_seconds()),
+    }
+    write_private(folder / "authority" / "federation.toml", settings(lifetimes).encode())
+    write_public(folder / "authority" / AUTHORITY_FILE, pin.to_json())
+    write_public(folder / "public" / AUTHORITY_FILE, pin.to_json())
+    operator = _make_operator(folder / "operator", spec, now, make_log_key)
+    return _publish(folder, pin, Roster(federation=spec.name, version=1, operator=operator), now)
+
+
+def _make_operator(home: Path, spec: FederationSpec, now: datetime, make_log_key: LogKeyMaker) -> Member:
+    """Make the operator's keys and its broker's home; return its entry in the roster."""
+    identity = SigningKey.generate()
+    identity.save(home / "identity.pem")
+    issuer = make_issuer(home, domain=spec.operator_domain, now=now)
+    broker = make_end(
+        home / "broker",
+        role="broker",
+        issuer=issuer,
+        now=now,
+        leaf_lifetime=spec.leaf_lifetime,
+        make_log_key=make_log_key,
+    )
+    signed = seal(key_set(agency=OPERATOR, issuer=issuer, ends=[broker], now=now), identity)
+    write_public(home / "keyset.json", to_json(signed))
+    configuration = settings(
+        {"listen": spec.broker, "public": "../../public", "lodgements": "lodgements"},
+    )
+    (home / "broker" / "lodgements").mkdir()
+    write_public(home / "broker" / "broker.toml", configuration.encode())
+    return Member(
+        agency=OPERATOR,
+        display_name=spec.operator_name,
+        kind=AGENCY_KIND_COMMERCIAL,
+        domain=spec.operator_domain,
+        contact=spec.operator_contact or f"operations@{spec.operator_domain}",
+        identity_key=identity.public.der,
+        key_set=signed.SerializeToString(),
+    )
+
+
+def application(member: Member, identity: SigningKey) -> bytes:
+    """Return an application for membership: the entry asked for, signed with its identity key."""
+    return to_json(seal(member, identity))
+
+
+def read_application(data: bytes) -> tuple[Member, MemberView]:
+    """Return the entry that an application asks for, its key set verified; raise `ApplicationInvalid`.
+
+    The signature proves possession of the identity key it names, not who that is: the authority finds that
+    out by other means before it admits anybody.
+    """
+    try:
+        envelope = from_json(data)
+        if envelope.payload_type != payload_type(Member):
+            raise ApplicationInvalid(f"document is not a `{payload_type(Member)}`")
+        key = VerifyKey.from_der(Member.FromString(envelope.payload).identity_key)
+        member = open_envelope(envelope, Member, [key]).message
+        view = member_view(member)
+        if view.agency == OPERATOR or view.suspended:
+            raise ApplicationInvalid(
+                f"agency id `{OPERATOR}` is the operator's, and nobody applies suspended"
+            )
+        if not view.asks and not view.provides:
+            raise ApplicationInvalid("a member that neither asks nor provides has no place in the roster")
+    except (DecodeError, CertsError) as error:
+        raise ApplicationInvalid(f"application: {error}") from error
+    return member, view
+
+
+def admit(
+    folder: Path, applications: Sequence[bytes], now: datetime, *, new_identity: bool = False
+) -> Federation:
+    """Admit the applicants, or bring members up to date, in one new version of the roster; return it.
+
+    A member's key set can only go up in version, and its identity key can't change unless `new_identity`
+    says that this was confirmed: agreements pin the old one and end with it. Whether a member is suspended
+    stays. Raises `ApplicationInvalid`, `RosterInvalid`, `SetupRefused`.
+    """
+    applicants = [read_application(data) for data in applications]
+
+    def change(roster: Roster) -> None:
+        for member, view in applicants:
+            known = next((entry for entry in roster.members if entry.agency == view.agency), None)
+            if known is None:
+                roster.members.append(member)
+                continue
+            _check_update(member_view(known), view, new_identity=new_identity)
+            suspended = known.suspended
+            known.CopyFrom(member)
+            known.suspended = suspended
+
+    try:
+        return _change(folder, change, now)
+    except RosterInvalid as error:
+        raise ApplicationInvalid(f"application can't be admitted: {error}") from error
+
+
+def _check_update(known: MemberView, applied: MemberView, *, new_identity: bool) -> None:
+    """Raise `ApplicationInvalid` unless `applied` may take the place of `known`."""
+    if known.identity_key != applied.identity_key and not new_identity:
+        raise ApplicationInvalid(
+            f"application: `{applied.agency}` is a member with another identity key; if it has confirmed the "
+            "new one by other means, say so with `--new-identity`"
+        )
+    older, newer = known.key_set, applied.key_set
+    if known.identity_key == applied.identity_key and (
+        newer.version < older.version or (newer.version == older.version and newer.digest != older.digest)
+    ):
+        raise ApplicationInvalid(
+            f"application: key set of `{applied.agency}` has version {newer.version}, expected more than "
+            f"{older.version}"
+        )
+
+
+def suspend(folder: Path, agency: str, now: datetime, *, suspended: bool = True) -> Federation:
+    """Suspend a member (or lift its suspension) in a new version of the roster; return it.
+
+    Raises `SetupRefused` if there is no such member, `RosterInvalid`.
+    """
+
+    def change(roster: Roster) -> None:
+        for entry in roster.members:
+            if entry.agency == agency:
+                entry.suspended = suspended
+                return
+        raise SetupRefused(
+            f"agency `{ascii(agency)[1:-1][:60]}` isn't a member, expected one of "
+            f"{', '.join(entry.agency for entry in roster.members) or 'none'}"
+        )
+
+    return _change(folder, change, now)
+
+
+def refresh(folder: Path, now: datetime) -> Federation:
+    """Sign a new timestamp, and a new version of the roster if the old one ends soon; return the federation.
+
+    Raises `RosterInvalid`, `SetupRefused`.
+    """
+    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    current = _current(folder, pin)
+    if current.expires_at - now <= RENEW_WITHIN:
+        return _change(folder, lambda roster: None, now)
+    return _stamp(folder, pin, read_public(folder / "public" / ROSTER_FILE), now)
+
+
+def _current(folder: Path, pin: AuthorityPin) -> Federation:
+    """Return the newest roster that the authority signed; it may be past its time."""
+    return Federation.for_evidence(roster=read_public(folder / "public" / ROSTER_FILE), pin=pin)
+
+
+def _change(folder: Path, change: Callable[[Roster], None], now: datetime) -> Federation:
+    """Publish the next version of the roster, changed by `change`."""
+    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    _current(folder, pin)
+    envelope = from_json(read_public(folder / "public" / ROSTER_FILE))
+    roster = open_envelope(envelope, Roster, pin.keys, threshold=pin.threshold).message
+    change(roster)
+    roster.version += 1
+    return _publish(folder, pin, roster, now)
+
+
+def _publish(folder: Path, pin: AuthorityPin, roster: Roster, now: datetime) -> Federation:
+    """Sign `roster` and its timestamp, check them as an end would, and only then write both."""
+    roster.signed_at.CopyFrom(from_instant(now))
+    roster.expires_at.CopyFrom(from_instant(now + _lifetime(folder, "roster_seconds")))
+    return _stamp(folder, pin, to_json(_sign(folder, pin, roster)), now)
+
+
+def _stamp(folder: Path, pin: AuthorityPin, roster: bytes, now: datetime) -> Federation:
+    """Sign a timestamp for `roster`, check both as an end would, and only then write them."""
+    envelope = from_json(roster)
+    stamp = RosterTimestamp(
+        roster_version=open_envelope(envelope, Roster, pin.keys, threshold=pin.threshold).message.version,
+        roster_digest=digest(envelope.payload),
+        signed_at=from_instant(now),
+        expires_at=from_instant(now + _lifetime(folder, "timestamp_seconds")),
+    )
+    timestamp = to_json(_sign(folder, pin, stamp))
+    federation = Federation.verify(roster=roster, timestamp=timestamp, pin=pin, now=now)
+    write_public(folder / "public" / ROSTER_FILE, roster)
+    write_public(folder / "public" / TIMESTAMP_FILE, timestamp)
+    return federation
+
+
+def _sign(folder: Path, pin: AuthorityPin, message: Message) -> Envelope:
+    """Return `message` signed by the authority's keys at hand; raise `SetupRefused` if too few are."""
+    found = [SigningKey.load(path) for path in sorted((folder / "authority" / "keys").glob("*.pem"))]
+    keys = [key for key in found if key.public in pin.keys]
+    if len(keys) < pin.threshold:
+        raise SetupRefused(
+            f"folder `{folder / 'authority' / 'keys'}` holds {len(keys)} of the authority's keys, expected "
+            f"{pin.threshold} or more: bring the others"
+        )
+    return seal(message, *keys)
+
+
+def _lifetime(folder: Path, name: str) -> timedelta:
+    """Return a lifetime from `federation.toml`; raise `SetupRefused` if it has none."""
+    path = folder / "authority" / "federation.toml"
+    try:
+        seconds = tomllib.loads(read_public(path).decode()).get(name)
+    except ValueError as error:
+        raise SetupRefused(f"file `{path}` is not TOML: {error}") from error
+    if type(seconds) is not int or seconds <= 0:
+        raise SetupRefused(f"file `{path}`: `{name}` is not a whole number of seconds above 0")
+    return timedelta(seconds=seconds)
