@@ -1,0 +1,263 @@
+"""Every provider of an order ends in exactly one outcome, and a lie is never shown (design 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from comity.audit import merkle
+from comity.certs.envelope import digest
+from comity.certs.instants import from_instant
+from comity.certs.keys import SigningKey
+from comity.gateway.exchange import Settled
+from comity.policy import markings
+from comity.v1 import common_pb2, query_service_pb2, result_pb2, session_pb2
+
+from tests.gateway.conftest import NOW, Lies, Provider, Story
+
+
+def settled(story: Story) -> dict[str, Settled]:
+    return {item.provider: item for item in story.exchange.take_settled()}
+
+
+def kinds(found: dict[str, Settled]) -> dict[str, str]:
+    return {
+        name: common_pb2.OutcomeKind.Name(item.kind).removeprefix("OUTCOME_KIND_")
+        for name, item in found.items()
+    }
+
+
+def test_verified_stamped_results_of_both_providers_are_shown(story: Story) -> None:
+    """With receipt, pages and stamp in order, both respond and the account closes the exchange."""
+    stamps = {}
+    for agency in ("lapd", "lahd"):
+        story.answers(agency)
+        stamps[agency] = story.stamps(agency)
+    found = settled(story)
+    assert kinds(found) == {"lapd": "RESPONDED", "lahd": "RESPONDED"}
+    assert found["lapd"].result is not None and found["lapd"].result.read_count == 3
+    assert not story.exchange.is_finished
+    story.exchange.on_account(story.an_account(**stamps))
+    assert story.exchange.is_finished and not story.exchange.findings
+
+
+def test_nothing_is_shown_before_its_receipt_has_verified(story: Story) -> None:
+    """Pages alone settle nothing: what a person acts on always has its evidence (design 3)."""
+    _, pages = story.providers["lapd"].answer(story.order)
+    for page in pages:
+        story.exchange.on_page("lapd", page)
+    assert settled(story) == {}
+
+
+def test_nothing_is_shown_before_every_page_is_there(story: Story) -> None:
+    """A receipt whose pages are still to come settles nothing."""
+    story.answers("lapd", Lies(sent=lambda pages: []))
+    assert settled(story) == {}
+
+
+LIES: list[tuple[str, Callable[[], Lies]]] = [
+    ("another key signs", lambda: Lies(key=SigningKey.generate())),
+    ("receipt names another exchange", lambda: Lies(receipt=lambda r: setattr(r, "exchange_id", bytes(16)))),
+    ("receipt names another provider", lambda: Lies(receipt=lambda r: setattr(r, "provider", "lahd"))),
+    ("receipt names another requester", lambda: Lies(receipt=lambda r: setattr(r, "requester", "ice"))),
+    ("receipt answers another query", lambda: Lies(receipt=lambda r: setattr(r, "query_digest", bytes(32)))),
+    (
+        "receipt on another agreement",
+        lambda: Lies(receipt=lambda r: setattr(r, "agreement_digest", b"x" * 32)),
+    ),
+    ("receipt without a marking (A4)", lambda: Lies(receipt=lambda r: r.ClearField("ceiling_marking"))),
+    (
+        "receipt with another ceiling",
+        lambda: Lies(receipt=lambda r: setattr(r, "ceiling_marking", b"\x0a\x01x")),
+    ),
+    ("receipt without a promise", lambda: Lies(receipt=lambda r: r.ClearField("promise"))),
+    ("receipt of the broker's kind", lambda: Lies(receipt=lambda r: setattr(r, "kind", 8))),
+    (
+        "receipt signed tomorrow",
+        lambda: Lies(receipt=lambda r: r.signed_at.CopyFrom(from_instant(NOW + timedelta(hours=1)))),
+    ),
+    (
+        "receipt signed before its key was valid",
+        lambda: Lies(receipt=lambda r: r.signed_at.CopyFrom(from_instant(NOW - timedelta(days=3)))),
+    ),
+    (
+        "root over other pages",
+        lambda: Lies(receipt=lambda r: setattr(r, "content_root", merkle.leaf_hash(b""))),
+    ),
+    ("detail of another kind", lambda: Lies(detail=lambda d: setattr(d, "kind", 2))),
+    ("detail without marking (A4)", lambda: Lies(detail=lambda d: d.ClearField("marking"))),
+    ("detail counts more reads", lambda: Lies(detail=lambda d: setattr(d, "read_count", 9))),
+    ("detail of another exchange", lambda: Lies(detail=lambda d: setattr(d, "exchange_id", bytes(16)))),
+    ("page without marking (A4)", lambda: Lies(page=lambda p: p.ClearField("marking"))),
+    ("page of another exchange", lambda: Lies(page=lambda p: setattr(p, "exchange_id", bytes(16)))),
+    ("page with a wrong number", lambda: Lies(page=lambda p: setattr(p, "index", 1))),
+    ("read without marking (A4)", lambda: Lies(page=lambda p: p.reads[1].ClearField("marking"))),
+    (
+        "read of another plate (Q6)",
+        lambda: Lies(page=lambda p: setattr(p.reads[0].plate, "number", "9XYZ999")),
+    ),
+    (
+        "read outside the period (Q6)",
+        lambda: Lies(page=lambda p: p.reads[0].captured_at.CopyFrom(from_instant(NOW - timedelta(days=31)))),
+    ),
+    (
+        "read at the period's end (Q6)",
+        lambda: Lies(page=lambda p: p.reads[0].captured_at.CopyFrom(from_instant(NOW))),
+    ),
+    (
+        "banner that its fields don't give",
+        lambda: Lies(page=lambda p: setattr(p.reads[2].marking, "banner", "PUBLIC")),
+    ),
+    ("marking of another agency (A4)", lambda: Lies(page=lambda p: setattr(p.marking, "provider", "lahd"))),
+    (
+        "page swapped",
+        lambda: Lies(sent=lambda pages: [result_pb2.Page(exchange_id=bytes(16)).SerializeToString()]),
+    ),
+    ("page that is no page", lambda: Lies(sent=lambda pages: [b"\xff\xff\xff"])),
+]
+
+
+@pytest.mark.parametrize(("fault", "lies"), LIES, ids=[fault for fault, _ in LIES])
+def test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown(
+    story: Story, fault: str, lies: Callable[[], Lies]
+) -> None:
+    """Whatever doesn't verify makes the whole outcome UNVERIFIABLE, attested by the gateway."""
+    story.answers("lapd", lies())
+    story.stamps("lapd")
+    found = settled(story)
+    assert kinds(found) == {"lapd": "UNVERIFIABLE"}, fault
+    assert found["lapd"].result is None
+    assert found["lapd"].attested_by == query_service_pb2.ATTESTATION_GATEWAY
+
+
+def test_marking_stricter_than_the_ceiling_is_unverifiable(story: Story) -> None:
+    """The exact marking must be covered by the agreement's ceiling that everyone signed."""
+    stricter = markings.make_marking(
+        provider="lapd",
+        nature="licence plate reads",
+        scheme=result_pb2.MARKING_SCHEME_CUI,
+        categories=["LEI"],
+    )
+    story.answers("lapd", Lies(page=lambda p: p.marking.CopyFrom(stricter)))
+    assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
+
+
+def test_second_receipt_after_the_first_changes_nothing(story: Story) -> None:
+    """A provider has one say: what comes after its outcome is settled is ignored."""
+    story.answers("lapd")
+    story.stamps("lapd")
+    assert kinds(settled(story)) == {"lapd": "RESPONDED"}
+    story.answers("lapd", Lies(key=SigningKey.generate()))
+    assert settled(story) == {}
+
+
+def test_second_receipt_while_pages_are_missing_is_unverifiable(story: Story) -> None:
+    """Two receipts for one exchange are a fault of the provider."""
+    story.answers("lapd", Lies(sent=lambda pages: []))
+    story.answers("lapd", Lies(sent=lambda pages: []))
+    assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
+
+
+def test_reads_beside_a_refusal_are_unverifiable() -> None:
+    """A refusal comes without reads; a provider that sends some lies about one of the two."""
+    provider = Provider("lapd", kind=common_pb2.OUTCOME_KIND_REFUSED)
+    story = Story(provider)
+    story.answers("lapd", Lies(detail=lambda d: setattr(d, "page_count", 1)))
+    assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
+
+
+def test_result_from_one_session_never_counts_for_another_provider(story: Story) -> None:
+    """What lahd's session carries is lahd's: lapd's own receipt inside it does not verify."""
+    result, _ = story.providers["lapd"].answer(story.order)
+    story.exchange.on_result("lahd", result, now=NOW)
+    assert kinds(settled(story)) == {"lahd": "UNVERIFIABLE"}
+
+
+def test_silent_and_absent_providers_are_named_by_the_brokers_account(story: Story) -> None:
+    """What the broker attests stands in the answer as its word, with the provider's name."""
+    story.exchange.on_session_failed("lahd", "no link", absent=True)
+    story.exchange.on_account(
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+    )
+    found = settled(story)
+    assert kinds(found) == {"lapd": "TIMED_OUT", "lahd": "UNREACHABLE"}
+    assert {item.attested_by for item in found.values()} == {query_service_pb2.ATTESTATION_BROKER}
+
+
+def test_broken_session_is_attested_by_the_gateway(story: Story) -> None:
+    """A handshake that fails ends that provider at once; the broker is not believed for it."""
+    story.exchange.on_session_failed("lapd", "handshake", absent=False)
+    found = settled(story)
+    assert kinds(found) == {"lapd": "SESSION_FAILED"}
+
+
+def test_broker_that_gives_no_account_is_a_finding(story: Story) -> None:
+    """At the end of waiting everyone is settled, and the missing account is said."""
+    story.answers("lapd")
+    story.exchange.end_waiting()
+    assert kinds(settled(story)) == {"lapd": "RESPONDED", "lahd": "TIMED_OUT"}
+    assert story.exchange.is_finished
+    assert any("no account" in finding for finding in story.exchange.findings)
+
+
+def test_broker_that_denies_a_receipt_is_contradicted_by_it(story: Story) -> None:
+    """`TIMED_OUT` of a provider whose signed receipt is here is refuted, and the reads are shown."""
+    story.answers("lapd")
+    story.exchange.on_account(
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+    )
+    assert kinds(settled(story)) == {"lapd": "RESPONDED", "lahd": "UNREACHABLE"}
+    assert any("signed receipt is here" in finding for finding in story.exchange.findings)
+
+
+def test_stamp_of_another_receipt_is_a_finding(story: Story) -> None:
+    """A stamp that doesn't name the receipt of the session is not shown as this result's stamp."""
+    story.answers("lapd")
+    stamp = story.stamps("lapd", receipt_digest=digest(b"another"))
+    found = settled(story)
+    assert found["lapd"].stamp is None
+    story.exchange.on_account(story.an_account(lapd=stamp, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE))
+    assert any("another receipt" in finding for finding in story.exchange.findings)
+
+
+def test_account_that_drops_a_stamp_is_a_finding(story: Story) -> None:
+    """All stamps are bound by the account: one that was given and is missing there shows."""
+    story.answers("lapd")
+    story.stamps("lapd")
+    story.exchange.on_account(
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_BAD_RECEIPT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+    )
+    assert any("does not bind the stamp" in finding for finding in story.exchange.findings)
+
+
+def test_account_signed_by_somebody_else_is_not_believed(story: Story) -> None:
+    """An account that isn't the operator's settles nothing."""
+    story.exchange.on_account(story.an_account(key=SigningKey.generate()))
+    assert settled(story) == {} and story.exchange.account is None
+    assert any("not signed by the operator" in finding for finding in story.exchange.findings)
+
+
+def test_account_without_one_of_the_providers_is_not_believed(story: Story) -> None:
+    """A provider that the broker drops from its account is detected by the gateway."""
+    del story.providers["lahd"]
+    story.exchange.on_account(story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT))
+    assert settled(story) == {}
+    assert any("every provider" in finding for finding in story.exchange.findings)
+
+
+def test_rejected_order_settles_everyone_with_the_brokers_word(story: Story) -> None:
+    """When the broker does not take the order nobody was asked through it, and nobody waits."""
+    story.exchange.on_rejected("limit")
+    found = settled(story)
+    assert set(found) == {"lapd", "lahd"} and story.exchange.is_finished
+    assert all(item.text == "limit" for item in found.values())
+
+
+def test_too_many_pages_end_as_unverifiable(story: Story) -> None:
+    """A provider cannot grow the gateway's memory: what passes the limit ends its outcome."""
+    page = session_pb2.PageDelivery(exchange_id=story.order.exchange_id, page=bytes(1024 * 1024))
+    for _ in range(70):
+        story.exchange.on_page("lapd", page)
+    assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
