@@ -60,8 +60,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
     """Return the certificate in `der`; raise `CertificateRejected` if it isn't one."""
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError as error:
-        raise CertificateRejected("certificate is not DER X.509") from error
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CertificateRejected("certificate is not DER X.509, version 3") from error
 
 
 def check_leaf(certificate: x509.Certificate) -> LeafNames:

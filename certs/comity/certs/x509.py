@@ -249,7 +249,7 @@ def split_pem(pem: bytes) -> tuple[bytes, ...]:
     """Return the certificates of a PEM file as DER, in their order; raise `CertificateRejected` if none."""
     try:
         return tuple(certificate_der(found) for found in x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateRejected("no certificate in PEM") from error
 
 
