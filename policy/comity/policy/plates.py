@@ -53,6 +53,8 @@ def fold(number: str) -> str:
 
 def _fold_unicode(written: str) -> str:
     """Fold a text that is not plain ASCII; the result folds to itself."""
+    if "\ufffd" in written:
+        raise PlateInvalid("plate number holds a character that could not be read")
     kept = []
     for character in unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", written).upper()):
         category = unicodedata.category(character)

@@ -7,7 +7,6 @@ Both times a wrong name is answered with the nearest right one. `docs/sources.md
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import re
 import tomllib
@@ -296,7 +295,7 @@ def _csv(table: Mapping[str, object], home: Path, name: str) -> CsvPlace:
         raise MappingInvalid(f"{name}: `delimiter` is not one character such as `,`, `;` or `\\t`")
     encoding = _text(table, "encoding", name, "utf-8")
     try:
-        codecs.lookup(encoding)
+        "plate".encode(encoding)
     except (LookupError, ValueError):
         raise MappingInvalid(
             f"{name}: unknown `encoding` `{encoding}`; usual is `utf-8` or `latin-1`"

@@ -74,13 +74,16 @@ class Column:
 class RowReader:
     """Reads rows of a store whose columns are known to be as its mapping says."""
 
-    def __init__(self, mapping: StoreMapping, available: Sequence[str]) -> None:
+    def __init__(self, mapping: StoreMapping, available: Sequence[str], *, hint: str = "") -> None:
         """Find every column that the mapping names among those of the store.
+
+        The hint is said where no name is near: a file without a header line would show a row.
 
         Raises:
             SourceUnavailable: One is not there, or there twice; the message names the nearest.
         """
         self._mapping = mapping
+        self._hint = hint
         self._columns = {
             field: tuple(self._find(name, field, available) for name in names)
             for field, names in mapping.columns.items()
@@ -104,7 +107,7 @@ class RowReader:
             if name[:cut] in available and _PATH.fullmatch(name[cut:]):
                 steps = tuple(key or int(index) for key, index in _STEP.findall(name[cut:]))
                 return Column(index=available.index(name[:cut]), path=steps)
-        hint = nearest(name, available) or f"; it has {', '.join(f'`{column}`' for column in available[:40])}"
+        hint = nearest(name, available) or self._hint
         raise SourceUnavailable(f"{where}: no column `{name}`, mapped to `{field}`{hint}")
 
     def read(self, row: Sequence[object]) -> ReadRow:

@@ -78,7 +78,8 @@ class SqlSource:
             }
         available = list(types)
         used = _used_columns(self._mapping, available)
-        self._rows = RowReader(self._mapping, available)
+        listing = ", ".join(f"`{name}`" for name in available[:40])
+        self._rows = RowReader(self._mapping, available, hint=f"; it has {listing}")
         folded = self._place.folded_plate
         if folded and folded not in available:
             raise SourceUnavailable(
