@@ -1,0 +1,376 @@
+"""Drawing up agreements: terms from a file or a command line, signatures of both sides, lodged ceilings.
+
+Terms in TOML::
+
+    id = "moa-lapd-lahd"
+    title = "Sharing of ALPR information"
+    effective = 2026-01-01
+    expires = 2029-01-01
+    extension_days = 365                  # optional, as are all that follow
+    notice_days = 30
+    dissemination_terms = ["only to local agencies with a sharing agreement"]
+    duties = ["report errors at once"]
+    documents = ["MOA II.A"]
+
+    [[grant]]
+    provider = "lapd"
+    requester = "lahd"
+    elements = ["location", "images", "vehicle", "camera"]      # or ["all"]
+    purposes = ["criminal-investigation", "stolen-vehicle"]     # or ["all"]
+    collected_after_effective_date = false
+    onward_sharing = ""                                         # empty: to nobody
+
+    [grant.ceiling]
+    nature = "automated licence plate reads"
+    banner = "LAW ENFORCEMENT SENSITIVE // LAPD"
+"""
+
+from __future__ import annotations
+
+import difflib
+import secrets
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+from datetime import date as Date
+from pathlib import Path
+from typing import Final
+
+from comity.certs import words
+from comity.certs.agreements import (
+    ELEMENTS,
+    PURPOSES,
+    AgreementView,
+    check_ceiling,
+    read_proposal,
+    signed_by,
+    verify_agreement,
+)
+from comity.certs.envelope import add_signature, seal
+from comity.certs.errors import AgreementInvalid, SetupRefused
+from comity.certs.files import read_public
+from comity.certs.instants import from_instant, require_aware
+from comity.certs.keys import SigningKey
+from comity.certs.roster import Federation
+from comity.v1.envelope_pb2 import Envelope
+from comity.v1.federation_pb2 import Agreement, AgreementParty, CeilingLodgement, Grant
+
+ALL: Final = "all"
+"""In the place of a list of elements or purposes."""
+
+CeilingMaker = Callable[[str, str, str], bytes]
+"""Makes a ceiling, a serialized `Marking`, of a provider, the nature of its data and a banner.
+
+Raises `ValueError` for a banner that can't be. This room can't make one itself: how markings are written
+belongs to `comity.policy`.
+"""
+
+MAX_DAYS: Final = 36_500
+"""Days of extension or notice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantTerms:
+    """What one party will provide to the other; raises `SetupRefused` for a name that isn't known."""
+
+    provider: str
+    requester: str
+    elements: frozenset[str]
+    """Of `ELEMENTS`."""
+    purposes: frozenset[str]
+    """Of `PURPOSES`."""
+    ceiling: bytes = field(repr=False)
+    """A serialized `Marking` of the provider."""
+    collected_after_effective_date: bool = False
+    onward_sharing: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            words.agency_id(self.provider, "grant's provider")
+            words.agency_id(self.requester, "grant's requester")
+            words.line(self.onward_sharing, "onward sharing", empty=True)
+            if self.provider == self.requester:
+                raise ValueError(f"grant: provider and requester are both `{self.provider}`")
+            check_ceiling(self.ceiling, provider=self.provider, what="grant")
+        except ValueError as error:
+            raise SetupRefused(str(error)) from error
+        if not self.elements <= ELEMENTS or not self.purposes <= PURPOSES:
+            raise SetupRefused(f"grant `{self.provider}:{self.requester}`: an element or purpose isn't known")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementTerms:
+    """The terms of an agreement before anybody signed; raises `SetupRefused` for terms that can't be."""
+
+    agreement_id: str
+    title: str
+    effective_at: datetime
+    expires_at: datetime
+    grants: tuple[GrantTerms, ...]
+    extension_days: int = 0
+    notice_days: int = 0
+    dissemination_terms: tuple[str, ...] = ()
+    duties: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            words.short_name(self.agreement_id, "agreement id")
+            words.line(self.title, "title")
+            words.lines(self.dissemination_terms, "dissemination term")
+            words.lines(self.duties, "duty")
+            words.lines(self.documents, "document")
+            if require_aware(self.expires_at) <= require_aware(self.effective_at):
+                raise ValueError("expires: is not later than effective")
+            for name, days in (("extension_days", self.extension_days), ("notice_days", self.notice_days)):
+                if not 0 <= days <= MAX_DAYS:
+                    raise ValueError(f"{name} `{days}`: expected 0 to {MAX_DAYS}")
+        except ValueError as error:
+            raise SetupRefused(f"agreement: {error}") from error
+        if len(self.parties) != 2 or len(self.grants) > 2:
+            raise SetupRefused("agreement: expected one or two grants between two agencies")
+        if len({grant.provider for grant in self.grants}) != len(self.grants):
+            raise SetupRefused("agreement: two grants of one provider, expected one in each direction")
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """The agencies that the grants name, in alphabetical order."""
+        return tuple(
+            sorted({agency for grant in self.grants for agency in (grant.provider, grant.requester)})
+        )
+
+    @classmethod
+    def load(cls, path: Path, make_ceiling: CeilingMaker) -> AgreementTerms:
+        """Return the terms in a TOML file as this module's docstring shows it; raise `SetupRefused`."""
+        try:
+            return cls.from_table(tomllib.loads(read_public(path).decode()), make_ceiling)
+        except ValueError as error:
+            raise SetupRefused(f"file `{path}` is not TOML: {error}") from error
+        except SetupRefused as error:
+            raise SetupRefused(f"file `{path}`: {error}") from error
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, object], make_ceiling: CeilingMaker) -> AgreementTerms:
+        """Return the terms in a parsed TOML document; raise `SetupRefused`, naming the key."""
+        grants = table.get("grant")
+        if not isinstance(grants, list) or not all(isinstance(entry, dict) for entry in grants):
+            raise SetupRefused("agreement: expected tables `[[grant]]`")
+        _refuse_unknown(table, _AGREEMENT_KEYS, "agreement")
+        return cls(
+            agreement_id=_text(table, "id"),
+            title=_text(table, "title"),
+            effective_at=_day(table, "effective"),
+            expires_at=_day(table, "expires"),
+            grants=tuple(_grant(entry, make_ceiling) for entry in grants),
+            extension_days=_number(table, "extension_days"),
+            notice_days=_number(table, "notice_days"),
+            dissemination_terms=_texts(table, "dissemination_terms"),
+            duties=_texts(table, "duties"),
+            documents=_texts(table, "documents"),
+        )
+
+
+_AGREEMENT_KEYS: Final = frozenset(
+    {"id", "title", "effective", "expires", "extension_days", "notice_days"}
+    | {"dissemination_terms", "duties", "documents", "grant"}
+)
+_GRANT_KEYS: Final = frozenset(
+    {"provider", "requester", "elements", "purposes", "ceiling"}
+    | {"collected_after_effective_date", "onward_sharing"}
+)
+
+
+def names(values: Iterable[str], known: Collection[str], what: str) -> frozenset[str]:
+    """Return names as the contract spells them: `criminal-investigation` gives `CRIMINAL_INVESTIGATION`.
+
+    `all` stands for all of `known`. Raises `SetupRefused`, with the nearest right name.
+    """
+    found: set[str] = set()
+    for value in values:
+        name = value.strip().upper().replace("-", "_").replace(" ", "_")
+        if name == ALL.upper():
+            found.update(known)
+        elif name in known:
+            found.add(name)
+        else:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = (
+                f"did you mean `{spell(near[0])}`?"
+                if near
+                else f"known: {', '.join(map(spell, sorted(known)))}"
+            )
+            raise SetupRefused(f"{what} `{ascii(value)[1:-1][:40]}` isn't known; {hint}")
+    return frozenset(found)
+
+
+def spell(name: str) -> str:
+    """Return a name of the contract as the command line spells it: `criminal-investigation`."""
+    return name.lower().replace("_", "-")
+
+
+def midnight(day: Date) -> datetime:
+    """Return the first instant of `day`, UTC."""
+    return datetime.combine(day, time(), UTC)
+
+
+def draft(terms: AgreementTerms, federation: Federation, key: SigningKey) -> Envelope:
+    """Return `terms` as an agreement that pins both parties' identity keys, signed by one of them with `key`.
+
+    It does nothing until the other has signed it too. Raises `UnknownMember`, `AgreementInvalid` if `key` is
+    neither party's.
+    """
+    agreement = Agreement(
+        nonce=secrets.token_bytes(16),
+        agreement_id=terms.agreement_id,
+        title=terms.title,
+        parties=[
+            AgreementParty(agency=agency, identity_key=federation.member(agency).identity_key.der)
+            for agency in terms.parties
+        ],
+        grants=[
+            Grant(
+                provider=grant.provider,
+                requester=grant.requester,
+                elements=[f"ELEMENT_{name}" for name in sorted(grant.elements)],
+                purposes=[f"REASON_CODE_{name}" for name in sorted(grant.purposes)],
+                ceiling_marking=grant.ceiling,
+                collected_after_effective_date=grant.collected_after_effective_date,
+                onward_sharing=grant.onward_sharing,
+            )
+            for grant in terms.grants
+        ],
+        effective_at=from_instant(terms.effective_at),
+        expires_at=from_instant(terms.expires_at),
+        extension_days=terms.extension_days,
+        notice_days=terms.notice_days,
+        dissemination_terms=terms.dissemination_terms,
+        duties=terms.duties,
+        documents=terms.documents,
+    )
+    envelope = seal(agreement, key)
+    _check_party(read_proposal(envelope, federation), key)
+    return envelope
+
+
+def sign(envelope: Envelope, federation: Federation, key: SigningKey) -> Envelope:
+    """Return the agreement with the signature of `key`, one of its parties', beside the other's.
+
+    Raises `AgreementInvalid` if its terms break a rule, `key` is neither party's, or the signature that is
+    on it already isn't a party's.
+    """
+    proposed = read_proposal(envelope, federation)
+    _check_party(proposed, key)
+    if not signed_by(envelope, proposed):
+        raise AgreementInvalid(
+            f"agreement `{proposed.agreement_id}`: no party's signature on it verifies, so it was changed "
+            "after it was signed"
+        )
+    return add_signature(envelope, key)
+
+
+def lodgements(
+    envelope: Envelope, federation: Federation, agency: str, key: SigningKey
+) -> dict[str, Envelope]:
+    """Return what `agency` lodges with the broker, by requester: the ceiling of each grant it provides.
+
+    Nothing else of the agreement leaves the two parties. Raises `AgreementInvalid` unless both sides signed
+    it and `key` is the identity key of `agency`.
+    """
+    agreement: AgreementView = verify_agreement(envelope, federation)
+    _check_party(agreement, key, agency)
+    return {
+        grant.requester: seal(
+            CeilingLodgement(
+                agreement_digest=agreement.digest,
+                provider=grant.provider,
+                requester=grant.requester,
+                ceiling_marking=grant.ceiling,
+                effective_at=from_instant(agreement.effective_at),
+                expires_at=from_instant(agreement.expires_at),
+            ),
+            key,
+        )
+        for grant in agreement.grants
+        if grant.provider == agency
+    }
+
+
+def _check_party(agreement: AgreementView, key: SigningKey, agency: str | None = None) -> None:
+    """Raise `AgreementInvalid` unless `key` is the pinned key of a party, or of the party `agency`."""
+    for party, pinned in agreement.parties.items():
+        if pinned == key.public and agency in (None, party):
+            return
+    raise AgreementInvalid(
+        f"agreement `{agreement.agreement_id}` is between {' and '.join(agreement.parties)}, and this "
+        "identity key is not the one that it pins"
+    )
+
+
+def _grant(table: Mapping[str, object], make_ceiling: CeilingMaker) -> GrantTerms:
+    """Return one `[[grant]]` table."""
+    _refuse_unknown(table, _GRANT_KEYS, "grant")
+    ceiling = table.get("ceiling")
+    if not isinstance(ceiling, dict):
+        raise SetupRefused("grant: expected a table `[grant.ceiling]` with `nature` and `banner`")
+    _refuse_unknown(ceiling, frozenset({"nature", "banner"}), "ceiling")
+    after = table.get("collected_after_effective_date", False)
+    if not isinstance(after, bool):
+        raise SetupRefused("grant: `collected_after_effective_date` is not true or false")
+    provider = _text(table, "provider")
+    try:
+        made = make_ceiling(provider, _text(ceiling, "nature"), _text(ceiling, "banner"))
+    except ValueError as error:
+        raise SetupRefused(f"grant of `{ascii(provider)[1:-1][:40]}`: ceiling: {error}") from error
+    return GrantTerms(
+        provider=provider,
+        requester=_text(table, "requester"),
+        elements=names(_texts(table, "elements"), ELEMENTS, "element"),
+        purposes=names(_texts(table, "purposes"), PURPOSES, "purpose"),
+        ceiling=made,
+        collected_after_effective_date=after,
+        onward_sharing=_text(table, "onward_sharing", default=""),
+    )
+
+
+def _refuse_unknown(table: Mapping[str, object], known: Collection[str], what: str) -> None:
+    """Raise `SetupRefused` for a key that isn't known, with the nearest right one."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}"
+            raise SetupRefused(f"{what}: unknown key `{ascii(key)[1:-1][:40]}`; {hint}")
+
+
+def _text(table: Mapping[str, object], key: str, *, default: str | None = None) -> str:
+    """Return a text; raise `SetupRefused` if it isn't there or isn't one."""
+    value = table.get(key, default)
+    if not isinstance(value, str):
+        raise SetupRefused(f"`{key}` is missing or not a text")
+    return value
+
+
+def _texts(table: Mapping[str, object], key: str) -> tuple[str, ...]:
+    """Return a list of texts, empty if it isn't there."""
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise SetupRefused(f"`{key}` is not a list of texts")
+    return tuple(value)
+
+
+def _number(table: Mapping[str, object], key: str) -> int:
+    """Return a whole number, 0 if it isn't there."""
+    value = table.get(key, 0)
+    if type(value) is not int:
+        raise SetupRefused(f"`{key}` is not a whole number")
+    return value
+
+
+def _day(table: Mapping[str, object], key: str) -> datetime:
+    """Return a date's first instant, or a time with its zone, in UTC."""
+    value = table.get(key)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    if isinstance(value, Date) and not isinstance(value, datetime):
+        return midnight(value)
+    raise SetupRefused(f"`{key}` is not a date such as 2026-01-31")
