@@ -14,7 +14,7 @@ from typing import Final
 from comity.certs.errors import CertificateRejected
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DNS_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+_DNS_NAME: Final = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9._-]+)+")
 _MAX_DNS_NAME: Final = 253
 _MAX_ID: Final = 2048
@@ -54,7 +54,10 @@ class SpiffeId:
 
 
 def is_dns_name(name: str) -> bool:
-    """Return whether `name` is a lower-case DNS name of two labels or more, without wildcard or final dot."""
+    """Return whether `name` is a lower-case DNS name of two labels or more, without wildcard or final dot.
+
+    An IPv4 address is none: the last label of a name isn't a number.
+    """
     return len(name) <= _MAX_DNS_NAME and _DNS_NAME.fullmatch(name) is not None
 
 
