@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 
 import rfc8785
 
-from comity.audit.canonical import JsonValue, canonical
+from comity.audit.canonical import JsonValue as JsonValue
+from comity.audit.canonical import canonical
 from comity.audit.errors import EntryInvalid, OpeningInvalid
 from comity.v1.audit_pb2 import EntryKind
 

@@ -43,6 +43,30 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return root([leaf_hash(leaf) for leaf in leaves])
 
 
+def roots_at(leaf_hashes: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """Return the roots of the tree's prefixes of the given sizes, in one walk over the leaves.
+
+    A size beyond the tree is left out.
+    """
+    wanted = sorted(set(sizes), reverse=True)
+    roots: dict[int, bytes] = {}
+    subtrees: list[tuple[int, bytes]] = []
+    size = 0
+    leaves = iter(leaf_hashes)
+    while wanted:
+        if wanted[-1] == size:
+            roots[wanted.pop()] = _join([hash_ for _, hash_ in subtrees])
+            continue
+        leaf = next(leaves, None)
+        if leaf is None:
+            break
+        height, size = 0, size + 1
+        while subtrees and subtrees[-1][0] == height:
+            leaf, height = node_hash(subtrees.pop()[1], leaf), height + 1
+        subtrees.append((height, leaf))
+    return roots
+
+
 def inclusion_path(leaf_hashes: Sequence[bytes], index: int) -> list[bytes]:
     """Return the inclusion proof of a leaf, from leaf to root (RFC 9162, section 2.1.3.1).
 
@@ -149,6 +173,16 @@ def verify_consistency(
         raise ProofInvalid(f"consistency proof: it does not lead to the root of size {old_size}")
     if computed_new != new_root:
         raise ProofInvalid(f"consistency proof: it does not lead to the root of size {new_size}")
+
+
+def _join(subtrees: list[bytes]) -> bytes:
+    """Return the root over perfect subtrees, the largest first."""
+    if not subtrees:
+        return EMPTY_ROOT
+    *others, result = subtrees
+    for left in reversed(others):
+        result = node_hash(left, result)
+    return result
 
 
 def _level_above(level: Sequence[bytes]) -> list[bytes]:

@@ -197,6 +197,15 @@ def open_note(note: bytes, verifier_keys: Iterable[VerifierKey | str]) -> Opened
     return OpenedNote(text=text, signers=tuple(signers))
 
 
+def note_signers(note: bytes) -> list[tuple[str, bytes]]:
+    """Return names and key hashes of a note's signature lines, **unverified**; none if malformed."""
+    try:
+        lines = note.decode().rpartition("\n\n")[2].strip("\n").split("\n")
+        return [(name, material[:4]) for name, material in map(_parse_signature, lines)]
+    except (UnicodeDecodeError, NoteInvalid):
+        return []
+
+
 def _parse_signature(line: str) -> tuple[str, bytes]:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not encoded:

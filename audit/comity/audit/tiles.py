@@ -67,14 +67,19 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def decode_bundle(data: bytes) -> list[bytes]:
-    """Return the entries of a bundle. Raises `TileInvalid` if an entry isn't whole."""
+def decode_bundle(data: bytes, *, lenient: bool = False) -> list[bytes]:
+    """Return the entries of a bundle.
+
+    Raises `TileInvalid` if an entry isn't whole; when lenient, returns those before it.
+    """
     entries: list[bytes] = []
     position = 0
     while position < len(data):
         length = int.from_bytes(data[position : position + 2], "big")
         entry = data[position + 2 : position + 2 + length]
         if position + 2 > len(data) or len(entry) != length:
+            if lenient:
+                break
             raise TileInvalid(f"entry bundle: entry {len(entries)} of it is not whole")
         entries.append(entry)
         position += 2 + length

@@ -1,0 +1,109 @@
+"""The trust file: what an auditor brings along, made before there was anything to verify.
+
+::
+
+    {"format": "comity-trust-v1", "authority": {…}, "roster": {…}}
+
+`authority` pins the governing authority's keys and threshold; `roster` is the signed roster as it was when
+the file was made, and from it come the verifier keys of the logs. Trust never comes from a log itself.
+Evidence outlives its documents, so the roster's expiry doesn't count here: its signatures do.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from comity.audit.errors import TrustInvalid
+from comity.audit.note import VerifierKey
+from comity.certs.errors import CertsError
+from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
+
+FORMAT = "comity-trust-v1"
+_FIELDS = {"format", "authority", "roster"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedLog:
+    """A log that the roster names: whose it is and the keys that may sign its checkpoints."""
+
+    origin: str
+    agency: str
+    end: str
+    """`gateway`, `adapter` or `broker`."""
+    keys: tuple[VerifierKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """The logs of a verified roster, by origin."""
+
+    federation: str
+    roster_version: int
+    logs: Mapping[str, TrustedLog]
+
+    def keys(self, origin: str) -> tuple[VerifierKey, ...]:
+        """Return the keys that may sign checkpoints of a log; none if the roster doesn't name it."""
+        log = self.logs.get(origin)
+        return log.keys if log else ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Trust":
+        """Read a trust file. Raises `TrustInvalid`."""
+        try:
+            data = path.read_bytes()
+        except OSError as problem:
+            words = (problem.strerror or "unreadable").lower()
+            raise TrustInvalid(f"trust file `{path}`: {words}") from problem
+        return cls.parse(data)
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Trust":
+        """Read a trust file's bytes and verify its roster against its pin. Raises `TrustInvalid`."""
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError) as problem:
+            raise TrustInvalid("trust file: it is not JSON") from problem
+        if not isinstance(document, dict) or document.get("format") != FORMAT or document.keys() != _FIELDS:
+            raise TrustInvalid(
+                f"trust file: an object with `format` `{FORMAT}`, `authority` and `roster` is right"
+            )
+        try:
+            pin = AuthorityPin.from_json(json.dumps(document["authority"]).encode())
+            federation = Federation.for_evidence(roster=json.dumps(document["roster"]).encode(), pin=pin)
+        except CertsError as problem:
+            raise TrustInvalid(f"trust file: {problem}") from problem
+        return cls(federation=federation.name, roster_version=federation.version, logs=_logs(federation))
+
+
+def make_trust(public: Path) -> bytes:
+    """Return a trust file with the pin and the roster of a published folder, both verified.
+
+    The folder must have come by a way that one trusts: what it pins is what the file will pin. Raises
+    `TrustInvalid`.
+    """
+    try:
+        authority = json.loads((public / AUTHORITY_FILE).read_bytes())
+        roster = json.loads((public / ROSTER_FILE).read_bytes())
+    except OSError as problem:
+        raise TrustInvalid(f"`{problem.filename}`: {(problem.strerror or 'unreadable').lower()}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise TrustInvalid(f"`{public}`: its authority or roster file is not JSON") from problem
+    document = {"format": FORMAT, "authority": authority, "roster": roster}
+    data = json.dumps(document, indent=2).encode() + b"\n"
+    Trust.parse(data)
+    return data
+
+
+def _logs(federation: Federation) -> dict[str, TrustedLog]:
+    logs: dict[str, TrustedLog] = {}
+    for member in (federation.operator, *federation.members.values()):
+        for view in member.key_set.log_keys:
+            earlier = logs[view.origin].keys if view.origin in logs else ()
+            logs[view.origin] = TrustedLog(
+                origin=view.origin,
+                agency=member.agency,
+                end=view.role,
+                keys=(*earlier, VerifierKey.parse(view.verifier_key)),
+            )
+    return logs
