@@ -1,19 +1,78 @@
-"""Policy bundles on disk: one folder an agency, checked as a whole before it is activated."""
+"""Policy bundles on disk: one folder an agency, checked as a whole before it is activated.
+
+    bundle.toml            agency, version
+    schema.cedarschema     what a question looks like to the policies
+    entities.json          agencies and the groups that policies name
+    policies/*.cedar       the law, read in the order of file names
+    tests/*.toml           cases, run by `comity policy test`
+    README.md              from the documents' paragraphs to the policies
+
+The **digest** names the law alone: SHA-256 over a listing with one line per file of the first four
+kinds, sorted by name, each the file's SHA-256 in hex, two spaces, its name with `/`, and a newline;
+the line `comity policy bundle v1` comes first. `README.md` and `tests/` stay out, because no decision
+depends on them: a better explanation is not another law. `sha256sum` gives the same lines.
+
+Checked at load: every policy validates strictly against the schema, has an id of its own, names the
+rule, document and text it stands for; every permit of `Search` sets retention and window; every
+annotation and obligation is one that this version implements; and the schema describes exactly the
+questions that Comity asks of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
+
+import cedarpy
+
+from comity.policy.cedar import VIEWS, probe_fault
+from comity.policy.errors import BundleInvalid
+from comity.policy.limits import AnnotationInvalid, Terms, read_terms
+
+MANIFEST: Final = "bundle.toml"
+SCHEMA: Final = "schema.cedarschema"
+ENTITIES: Final = "entities.json"
+POLICIES: Final = "policies"
+DIGEST_HEADER: Final = b"comity policy bundle v1\n"
+
+_ENTITY_TYPES: Final = frozenset({"Agency", "AgencyGroup"})
+_VIEWS: Final = frozenset({*VIEWS, "View"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy of a bundle: its effect, where it stands, and what its annotations ask for."""
+
+    policy_id: str
+    permits: bool
+    searches: bool
+    """Whether it is a permit that can determine a `Search`."""
+    path: str
+    """File within the bundle."""
+    line: int
+    terms: Terms
+    json_text: str
+    """The policy in Cedar's own JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyBundle:
-    """A checked bundle."""
+    """A checked bundle; a value, independent of the folder it came from."""
 
     agency: str
     version: str
     digest: bytes
-    """SHA-256, 32 bytes."""
+    """SHA-256, 32 bytes, as the module's docstring defines it."""
+    policies: tuple[Policy, ...]
+    """In the order of file names, then as they stand in the file."""
+    schema_text: str
+    entities_text: str
 
     @classmethod
     def load(cls, folder: Path) -> PolicyBundle:
@@ -22,4 +81,213 @@ class PolicyBundle:
         Raises:
             BundleInvalid: it must not be activated; names file and line.
         """
-        raise NotImplementedError
+        return _parse(folder, read_files(folder))
+
+    @classmethod
+    def parse(cls, files: Mapping[str, bytes], origin: Path) -> PolicyBundle:
+        """Check a bundle that is held in memory, for example one kept for replay.
+
+        Args:
+            files: Content by name within the bundle, exactly those that the digest covers.
+            origin: Where they came from, for error texts.
+
+        Raises:
+            BundleInvalid: as `load`.
+        """
+        return _parse(origin, files)
+
+
+def shipped(agency: str) -> Path:
+    """Return the folder of a bundle that Comity ships: `cbp`, `dea`, `vendor`, `lapd` or `lahd`."""
+    return Path(__file__).parent / "bundles" / agency
+
+
+def digest_of(files: Mapping[str, bytes]) -> bytes:
+    """Return the digest of a bundle's files, as the module's docstring defines it."""
+    listing = bytearray(DIGEST_HEADER)
+    for name in sorted(files):
+        listing += f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n".encode()
+    return hashlib.sha256(listing).digest()
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Return the files that a bundle's digest covers, by name.
+
+    Raises:
+        BundleInvalid: one is missing, cannot be read, or something else stands among the policies.
+    """
+    names = [MANIFEST, SCHEMA, ENTITIES]
+    try:
+        for path in sorted((folder / POLICIES).iterdir()):
+            if path.suffix != ".cedar" or not path.is_file():
+                raise BundleInvalid(path, 0, "only `.cedar` files may stand among the policies")
+            names.append(f"{POLICIES}/{path.name}")
+        return {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        missing = Path(error.filename) if error.filename else folder
+        raise BundleInvalid(missing, 0, f"cannot be read: {error.strerror}") from error
+
+
+def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
+    agency, version = _manifest(origin, files)
+    schema_text = _text(origin, files, SCHEMA)
+    try:
+        schema = cedarpy.Schema.from_str(schema_text)
+    except ValueError as error:
+        raise BundleInvalid(origin / SCHEMA, 0, f"is not a Cedar schema: {error}") from error
+    entities_text = _text(origin, files, ENTITIES)
+    _check_entities(origin / ENTITIES, entities_text, schema)
+    fault = probe_fault(schema, entities_text)
+    if fault:
+        raise BundleInvalid(origin / SCHEMA, 0, f"does not describe the questions that Comity asks: {fault}")
+    policies: dict[str, Policy] = {}
+    for name in sorted(files):
+        if name.startswith(f"{POLICIES}/"):
+            for policy in _policies(origin, name, _text(origin, files, name), schema):
+                if policy.policy_id in policies:
+                    other = policies[policy.policy_id]
+                    detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
+                    raise BundleInvalid(origin / name, policy.line, detail)
+                policies[policy.policy_id] = policy
+    return PolicyBundle(
+        agency=agency,
+        version=version,
+        digest=digest_of(files),
+        policies=tuple(policies.values()),
+        schema_text=schema_text,
+        entities_text=entities_text,
+    )
+
+
+def _text(origin: Path, files: Mapping[str, bytes], name: str) -> str:
+    try:
+        return files[name].decode()
+    except KeyError:
+        raise BundleInvalid(origin / name, 0, "is missing") from None
+    except UnicodeDecodeError as error:
+        raise BundleInvalid(origin / name, 0, "is not UTF-8") from error
+
+
+def _manifest(origin: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
+    path = origin / MANIFEST
+    try:
+        table = tomllib.loads(_text(origin, files, MANIFEST))
+    except tomllib.TOMLDecodeError as error:
+        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+    for key in table:
+        if key not in ("agency", "version"):
+            near = get_close_matches(key, ["agency", "version"], n=1)
+            hint = f"; did you mean `{near[0]}`" if near else ""
+            raise BundleInvalid(path, 0, f"key `{key}` is not known{hint}")
+    agency, version = table.get("agency"), table.get("version")
+    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
+        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
+    return agency, version
+
+
+def _check_entities(path: Path, text: str, schema: cedarpy.Schema) -> None:
+    try:
+        found: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
+    for entity in found if isinstance(found, list) else [None]:
+        uid = entity.get("uid") if isinstance(entity, dict) else None
+        if not isinstance(uid, dict) or uid.get("type") not in _ENTITY_TYPES:
+            raise BundleInvalid(path, 0, "must list entities of the types `Agency` and `AgencyGroup` only")
+    try:
+        cedarpy.Entities.from_json_str(text, schema)
+    except ValueError as error:
+        raise BundleInvalid(path, 0, f"does not follow the schema: {error}") from error
+
+
+def _policies(origin: Path, name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
+    path = origin / name
+    for line, statement in statements(text):
+        result = cedarpy.validate_policies(statement, schema)
+        for error in result.errors:
+            raise BundleInvalid(path, line, _without_position(error.error))
+        parsed = json.loads(cedarpy.policies_to_json_str(statement))
+        if parsed["templates"]:
+            raise BundleInvalid(path, line, "is a template; write a policy for each principal")
+        for policy in parsed["staticPolicies"].values():
+            yield _policy(path, name, line, policy)
+
+
+def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> Policy:
+    annotations = policy.get("annotations") or {}
+    if not isinstance(annotations, dict):
+        raise BundleInvalid(path, line, "has annotations that cannot be read")
+    permits = policy.get("effect") == "permit"
+    searches = permits and not _views_only(policy.get("action"))
+    try:
+        terms = read_terms(
+            {str(key): str(value or "") for key, value in annotations.items()}, permits=permits
+        )
+        if searches:
+            terms.check_complete()
+    except AnnotationInvalid as error:
+        raise BundleInvalid(path, line, str(error)) from error
+    return Policy(
+        policy_id=terms.policy_id,
+        permits=permits,
+        searches=searches,
+        path=name,
+        line=line,
+        terms=terms,
+        json_text=json.dumps(policy),
+    )
+
+
+def _views_only(action: object) -> bool:
+    """Tell whether an action constraint names nothing but single views; a group or `action` may search."""
+    if not isinstance(action, dict):
+        return False
+    one, several = action.get("entity"), action.get("entities")
+    named = [one] if one is not None else several
+    if not isinstance(named, list) or not named:
+        return False
+    return all(isinstance(entity, dict) and entity.get("id") in _VIEWS for entity in named)
+
+
+def statements(text: str) -> Iterator[tuple[int, str]]:
+    """Yield each policy of a Cedar file with the line on which it starts, from 1.
+
+    Cedar ends a policy with `;`, which stands nowhere else but in strings and comments.
+    """
+    line, start_line, begin = 1, 0, 0
+    position, end = 0, len(text)
+    while position < end:
+        character = text[position]
+        if text.startswith("//", position):
+            newline = text.find("\n", position)
+            position = end if newline < 0 else newline
+            continue
+        if not start_line and not character.isspace():
+            start_line, begin = line, position
+        if character == '"':
+            closing = _string_end(text, position)
+            line += text.count("\n", position, closing)
+            position = closing
+            continue
+        if character == "\n":
+            line += 1
+        if character == ";":
+            yield start_line, text[begin : position + 1]
+            start_line = 0
+        position += 1
+    if start_line:
+        yield start_line, text[begin:]
+
+
+def _string_end(text: str, position: int) -> int:
+    position += 1
+    while position < len(text) and text[position] != '"':
+        position += 2 if text[position] == "\\" else 1
+    return min(position + 1, len(text))
+
+
+def _without_position(message: str) -> str:
+    """Return Cedar's own words without the positional id that it gives to a policy parsed alone."""
+    for prefix in ("for policy `policy0`, ", "for policy `policy0`: "):
+        message = message.removeprefix(prefix)
+    return message

@@ -7,12 +7,24 @@ error anywhere refuses. What no policy permits is refused, element by element (d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum
+from typing import Final
 
-from comity.policy.bundle import PolicyBundle
-from comity.policy.facts import AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
-from comity.policy.obligations import Applied, Obligations
+from comity.policy.bundle import Policy, PolicyBundle
+from comity.policy.cedar import SEARCH, VIEWS, PreparedPolicies, Question, Verdict
+from comity.policy.errors import PolicyError
+from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.obligations import (
+    DEFAULT_MAX_READS,
+    IMPLEMENTED,
+    Applied,
+    Obligations,
+    element_of,
+    retention,
+    strictest,
+)
 
 __all__ = [
     "AgreementFacts",
@@ -84,11 +96,27 @@ class Decision:
     """Ids of policies that failed while evaluated; for the provider's own eyes."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limit:
+    """An instant before which nothing may be searched, with its cause."""
+
+    earliest: datetime
+    words: str
+    rule: Rule
+
+
 class PolicyEngine:
     """Decides by one bundle, with policies, schema and base entities prepared once."""
 
     def __init__(self, bundle: PolicyBundle) -> None:
         self.bundle = bundle
+        self._by_id = {policy.policy_id: policy for policy in bundle.policies}
+        self._order = {policy.policy_id: index for index, policy in enumerate(bundle.policies)}
+        self._prepared = PreparedPolicies(
+            {policy.policy_id: policy.json_text for policy in bundle.policies},
+            bundle.schema_text,
+            bundle.entities_text,
+        )
 
     def decide(self, request: DecisionRequest, stores: Sequence[StoreFacts]) -> Decision:
         """Decide a question over the provider's stores; never raises for what a policy says.
@@ -97,4 +125,261 @@ class PolicyEngine:
             request: The question.
             stores: Every store of the provider; none of them: refused.
         """
-        raise NotImplementedError
+        if not stores:
+            return _refusal((), (), "the provider has no store to search", ())
+        try:
+            question = self._prepared.question(self.bundle.agency, request, stores)
+        except ValueError:
+            return self._failed(tuple(_refused(store.store_id) for store in stores), ("request",))
+        searches = question.verdicts([(SEARCH, store.store_id) for store in stores])
+        decided: list[StoreDecision] = []
+        reasons: list[str] = []
+        errors: set[str] = set()
+        for store, verdict in zip(stores, searches, strict=True):
+            errors.update(verdict.errors)
+            outcome = self._store(question, request, store, verdict, errors)
+            decided.append(outcome.decision)
+            reasons.append(outcome.reason)
+        return self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
+
+    def _store(
+        self,
+        question: Question,
+        request: DecisionRequest,
+        store: StoreFacts,
+        verdict: Verdict,
+        errors: set[str],
+    ) -> _Outcome:
+        """Decide one store, in the order: Cedar, completeness of its permits, agreement, limits."""
+        policies = self._policies(verdict.determining)
+        rules = tuple(_rule(policy) for policy in policies)
+        if verdict.errors:
+            return _Outcome(_refused(store.store_id), _FAILED)
+        agreed = _agreement_fault(request)
+        if not verdict.allowed and not policies and agreed:
+            return _Outcome(_refused(store.store_id, agreed), agreed.text)
+        if not verdict.allowed:
+            reason = policies[0].terms.text if policies else self._unpermitted()
+            return _Outcome(_refused(store.store_id, *rules), reason)
+        if not policies or any(not _is_complete(policy) for policy in policies):
+            errors.update(policy.policy_id for policy in policies if not _is_complete(policy))
+            return _Outcome(_refused(store.store_id), _FAILED)
+        if agreed:
+            return _Outcome(_refused(store.store_id, agreed), agreed.text)
+        return self._permit(question, request, store, policies, errors)
+
+    def _permit(
+        self,
+        question: Question,
+        request: DecisionRequest,
+        store: StoreFacts,
+        policies: tuple[Policy, ...],
+        errors: set[str],
+    ) -> _Outcome:
+        needed = request.elements | ({"LOCATION"} if request.has_area else frozenset())
+        views = [action for action, element in VIEWS.items() if element in needed]
+        viewed = question.verdicts([(action, store.store_id) for action in views])
+        withheld: list[Applied] = []
+        sources = list(policies)
+        for action, verdict in zip(views, viewed, strict=True):
+            errors.update(verdict.errors)
+            found = self._policies(verdict.determining)
+            unknown = [policy.policy_id for policy in found if not _is_implemented(policy)]
+            errors.update(unknown)
+            if verdict.allowed and not unknown:
+                sources.extend(found)
+            else:
+                withheld.append(self._not_permitted(VIEWS[action], found))
+        for policy in sources:
+            withheld.extend(_obliged(policy))
+        withheld.extend(_not_granted(request, needed))
+        limit = _strictest_limit(request, sources)
+        if limit is not None and limit.earliest >= request.period_end:
+            reason = f"nothing of the period may be searched: {limit.words} is the limit"
+            return _Outcome(_refused(store.store_id, limit.rule), reason)
+        hidden = {element_of(applied.name) for applied in withheld}
+        if request.has_area and "LOCATION" in hidden:
+            return _Outcome(_refused(store.store_id, _AREA), _AREA.text)
+        applied = {item for item in withheld if element_of(item.name) in request.elements}
+        if limit is not None and limit.earliest > request.period_start:
+            applied.add(_clip(limit))
+        retained = [policy.terms.retain_days for policy in sources if policy.terms.retain_days is not None]
+        reads = [policy.terms.max_reads for policy in sources if policy.terms.max_reads is not None]
+        obligations = Obligations(
+            earliest=limit.earliest if limit else None,
+            max_reads=min([DEFAULT_MAX_READS, *reads]),
+            retain_days=retention(*retained),
+            withhold=frozenset(hidden) | (ELEMENTS - request.elements),
+            caveats=tuple(sorted({policy.terms.caveat for policy in sources} - {""})),
+            applied=tuple(sorted(applied)),
+        )
+        decision = StoreDecision(
+            store_id=store.store_id,
+            permitted=True,
+            rules=tuple(_rule(policy) for policy in policies),
+            obligations=obligations,
+        )
+        return _Outcome(decision, "")
+
+    def _conclude(
+        self, stores: tuple[StoreDecision, ...], reasons: Sequence[str], errors: tuple[str, ...]
+    ) -> Decision:
+        permitted = [store for store in stores if store.permitted]
+        if permitted:
+            parts = [store.obligations for store in permitted if store.obligations is not None]
+            return Decision(
+                effect=Effect.PERMIT,
+                stores=stores,
+                rules=self._unique(permitted),
+                public_reason="",
+                obligations=strictest(parts),
+                errors=errors,
+            )
+        if errors:
+            return self._failed(stores, errors)
+        rules = self._unique(stores)
+        plainest = min(range(len(stores)), key=lambda index: len(stores[index].rules))
+        first = reasons[plainest]
+        known = [self._by_id.get(rule.policy_id) for rule in rules]
+        refers = bool(known) and all(policy is not None and policy.terms.refers for policy in known)
+        if refers and all(store.rules for store in stores):
+            return replace(_refusal(stores, rules, first, ()), effect=Effect.REFER)
+        return _refusal(stores, rules, first, ())
+
+    def _failed(self, stores: tuple[StoreDecision, ...], errors: tuple[str, ...]) -> Decision:
+        return _refusal(stores, (), _FAILED, errors)
+
+    def _policies(self, ids: Sequence[str]) -> tuple[Policy, ...]:
+        known = sorted(ids, key=lambda policy_id: self._order[policy_id])
+        return tuple(self._by_id[policy_id] for policy_id in known)
+
+    def _unique(self, stores: Sequence[StoreDecision]) -> tuple[Rule, ...]:
+        """Return the rules of several stores once each, in the bundle's order, others last."""
+        found = {rule.policy_id: rule for store in stores for rule in store.rules}
+        last = len(self._order)
+        return tuple(sorted(found.values(), key=lambda rule: self._order.get(rule.policy_id, last)))
+
+    def _unpermitted(self) -> str:
+        return (
+            f"no policy of {self.bundle.agency} permits this: its policies name who may ask, for what "
+            "reason, and in which stores; its contact can tell more"
+        )
+
+    def _not_permitted(self, element: str, forbids: tuple[Policy, ...]) -> Applied:
+        name = f"withhold_{element.lower()}"
+        if forbids:
+            return Applied(name=name, text=forbids[0].terms.text, policy_id=forbids[0].policy_id)
+        text = f"{element.lower()} not permitted by any policy of {self.bundle.agency}"
+        return Applied(name=name, text=text, policy_id="")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    decision: StoreDecision
+    reason: str
+
+
+_FAILED: Final = "the provider's policy could not be evaluated, so nothing is released"
+_AREA: Final = Rule(
+    policy_id="area",
+    rules=("A6",),
+    document="ours",
+    text="a search narrowed by area would tell the place that is withheld; ask without an area",
+)
+
+
+def _refusal(
+    stores: tuple[StoreDecision, ...], rules: tuple[Rule, ...], reason: str, errors: tuple[str, ...]
+) -> Decision:
+    return Decision(
+        effect=Effect.REFUSE,
+        stores=stores,
+        rules=rules,
+        public_reason=reason,
+        obligations=None,
+        errors=errors,
+    )
+
+
+def _refused(store_id: str, *rules: Rule) -> StoreDecision:
+    return StoreDecision(store_id=store_id, permitted=False, rules=rules, obligations=None)
+
+
+def _rule(policy: Policy) -> Rule:
+    terms = policy.terms
+    return Rule(policy_id=policy.policy_id, rules=terms.rules, document=terms.document, text=terms.text)
+
+
+def _is_complete(policy: Policy) -> bool:
+    """Tell whether a permit sets the limits without which it permits nothing."""
+    try:
+        policy.terms.check_complete()
+    except PolicyError:
+        return False
+    return policy.permits and _is_implemented(policy)
+
+
+def _is_implemented(policy: Policy) -> bool:
+    return all(name in IMPLEMENTED for name in policy.terms.obligations)
+
+
+def _agreement_fault(request: DecisionRequest) -> Rule | None:
+    """Return why the agreement alone would refuse, whatever the policies say (A2)."""
+    agreement = request.agreement
+    if agreement is None or not agreement.in_force:
+        return _agreed("agreement", "no agreement is in force between the two agencies")
+    if request.reason not in agreement.purposes:
+        return _agreed(_of(agreement), "the agreement does not grant this purpose")
+    return None
+
+
+def _agreed(policy_id: str, text: str) -> Rule:
+    return Rule(policy_id=policy_id, rules=("A2",), document="the agreement in force", text=text)
+
+
+def _of(agreement: AgreementFacts) -> str:
+    return f"agreement:{agreement.agreement_id}"
+
+
+def _not_granted(request: DecisionRequest, needed: frozenset[str]) -> list[Applied]:
+    agreement = request.agreement
+    granted = agreement.elements if agreement is not None else frozenset[str]()
+    cause = _of(agreement) if agreement is not None else "agreement"
+    return [
+        Applied(
+            name=f"withhold_{element.lower()}",
+            text=f"the agreement does not grant {element.lower()}",
+            policy_id=cause,
+        )
+        for element in sorted(needed - granted)
+    ]
+
+
+def _obliged(policy: Policy) -> list[Applied]:
+    return [
+        Applied(name=name, text=policy.terms.text, policy_id=policy.policy_id)
+        for name in policy.terms.obligations
+    ]
+
+
+def _strictest_limit(request: DecisionRequest, policies: Sequence[Policy]) -> _Limit | None:
+    limits = [
+        _Limit(earliest=earliest, words=window.text(request.limitation_years), rule=_rule(policy))
+        for policy in policies
+        for window in policy.terms.windows
+        if (earliest := window.earliest(request.now, request.limitation_years)) is not None
+    ]
+    agreement = request.agreement
+    if agreement is not None and agreement.collected_from is not None:
+        words = "what was collected since the agreement took effect"
+        rule = _agreed(_of(agreement), "only reads collected since the agreement took effect")
+        limits.append(_Limit(earliest=agreement.collected_from, words=words, rule=rule))
+    return max(limits, key=lambda limit: limit.earliest, default=None)
+
+
+def _clip(limit: _Limit) -> Applied:
+    return Applied(
+        name="clip_period",
+        text=f"the period was clipped to {limit.words}",
+        policy_id=limit.rule.policy_id,
+    )

@@ -1,0 +1,246 @@
+"""How a question looks to Cedar: the entities and requests of one decision.
+
+The subject is the principal, a store the resource; what is asked stands in one `Query` entity, to which
+the context refers. Cedar reads entities once for all actions and stores of a decision, and a context
+again for each of them, so a small context costs a fifth of one that holds the question itself.
+
+No plate number and no user name goes in: policies decide by facts, and Cedar's error texts stay clean.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import cedarpy
+
+from comity.policy.facts import AgreementFacts as _Agreement
+from comity.policy.facts import DecisionRequest, StoreFacts, SubjectFacts
+
+SEARCH: Final = "Search"
+"""The action that lets a store be searched at all."""
+
+VIEWS: Final = {
+    "ViewExactLocation": "LOCATION",
+    "ViewImages": "IMAGES",
+    "ViewVehicle": "VEHICLE",
+    "ViewCamera": "CAMERA",
+}
+"""The action that lets an element leave, with the element."""
+
+STORE_CLASSES: Final = (
+    "primary",
+    "checkpoint",
+    "fixed",
+    "mobile",
+    "covert",
+    "toll",
+    "parking",
+    "repossession",
+    "police",
+    "commercial",
+)
+"""Classes of stores in the schema that Comity ships; an agency's own schema can list others."""
+
+SKEW: Final = timedelta(seconds=5)
+"""Clock skew tolerated in what another agency dates."""
+
+_SUBJECT: Final = {"type": "Subject", "id": "subject"}
+_QUERY: Final = {"__entity": {"type": "Query", "id": "query"}}
+_ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Cedar's answer for one action on one store."""
+
+    allowed: bool
+    """Cedar allows, and nothing failed while it looked."""
+    determining: tuple[str, ...]
+    """Ids of the policies that determined it; empty where none matched."""
+    errors: tuple[str, ...]
+    """Ids of policies that failed, or `request`."""
+
+
+class PreparedPolicies:
+    """Policies, schema and base entities, parsed once."""
+
+    def __init__(self, policies: Mapping[str, str], schema_text: str, entities_text: str) -> None:
+        """Prepare.
+
+        Args:
+            policies: Cedar's JSON of each policy, by its id.
+            schema_text: A Cedar schema.
+            entities_text: Cedar's JSON of the bundle's own entities.
+        """
+        static = {policy_id: json.loads(text) for policy_id, text in policies.items()}
+        joined = {"staticPolicies": static, "templates": {}, "templateLinks": []}
+        self._policies = cedarpy.PolicySet.from_json_str(json.dumps(joined))
+        self._schema = cedarpy.Schema.from_str(schema_text)
+        self._entities = cedarpy.Entities.from_json_str(entities_text, self._schema)
+
+    def question(self, provider: str, request: DecisionRequest, stores: Sequence[StoreFacts]) -> Question:
+        """Return a question that can be asked for any action.
+
+        Raises:
+            ValueError: the facts do not follow the bundle's schema, for example a class of stores that
+                it does not list.
+        """
+        facts = json.dumps(_entities(provider, request, stores))
+        return Question(self._policies, self._entities.with_added_json_str(facts, self._schema))
+
+
+class Question:
+    """One question over one provider's stores, ready to be asked for several actions."""
+
+    def __init__(self, policies: cedarpy.PolicySet, entities: cedarpy.Entities) -> None:
+        self._policies = policies
+        self._entities = entities
+
+    def verdicts(self, asked: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """Return a verdict for each (action, store id), in their order."""
+        if not asked:
+            return []
+        requests = [_request(action, store_id) for action, store_id in asked]
+        results = cedarpy.is_authorized_batch(requests, self._policies, self._entities)
+        return [_verdict(result) for result in results]
+
+
+def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
+    """Return what of Comity's questions a schema does not describe; empty if it describes them all."""
+    base = cedarpy.Entities.from_json_str(entities_text, schema)
+    instant = datetime(2026, 1, 1, tzinfo=UTC)
+    request = DecisionRequest(
+        requester="probe",
+        requester_kind="local",
+        subject=SubjectFacts(user="probe", trained_at=instant, roles=frozenset({"probe"})),
+        reason="CRIMINAL_INVESTIGATION",
+        period_start=instant,
+        period_end=instant + timedelta(days=1),
+        plate_state="CA",
+        plate_country="US",
+        agreement=_Agreement(
+            agreement_id="probe",
+            purposes=frozenset({"CRIMINAL_INVESTIGATION"}),
+            elements=frozenset({"IMAGES"}),
+        ),
+        now=instant,
+    )
+    described = [
+        _conforms(base, schema, _entities("probe", request, [StoreFacts(store_id="probe", store_class=word)]))
+        for word in STORE_CLASSES
+    ]
+    if not any(described):
+        return "its `Subject`, `Query` or `Store` has other attributes"
+    facts = json.dumps(_entities("probe", request, []))
+    entities = base.with_added_json_str(facts, schema)
+    for action in (SEARCH, *VIEWS):
+        result = cedarpy.is_authorized(_request(action, "probe"), "", entities, schema)
+        for error in result.diagnostics.errors:
+            return f"action `{action}`: {error}"
+    return ""
+
+
+def _conforms(base: cedarpy.Entities, schema: cedarpy.Schema, facts: Iterable[Mapping[str, object]]) -> bool:
+    try:
+        base.with_added_json_str(json.dumps(list(facts)), schema)
+    except ValueError:
+        return False
+    return True
+
+
+def _request(action: str, store_id: str) -> dict[str, object]:
+    return {
+        "principal": _SUBJECT,
+        "action": {"type": "Action", "id": action},
+        "resource": {"type": "Store", "id": store_id},
+        "context": {"query": _QUERY},
+    }
+
+
+def _verdict(result: cedarpy.AuthzResult) -> Verdict:
+    errors = [_ERROR.search(str(error)) for error in result.diagnostics.errors]
+    failed = tuple(sorted({found.group(1) if found else "request" for found in errors}))
+    return Verdict(
+        allowed=result.allowed is True and not failed,
+        determining=tuple(str(reason) for reason in result.diagnostics.reasons),
+        errors=failed,
+    )
+
+
+def _entities(
+    provider: str, request: DecisionRequest, stores: Sequence[StoreFacts]
+) -> list[Mapping[str, object]]:
+    subject = {
+        "uid": _SUBJECT,
+        "attrs": _subject(request),
+        "parents": [{"type": "Agency", "id": request.requester}],
+    }
+    query = {"uid": _QUERY["__entity"], "attrs": _query(request), "parents": []}
+    held = [
+        {
+            "uid": {"type": "Store", "id": store.store_id},
+            "attrs": {"class": _ref("StoreClass", store.store_class), "provider": _ref("Agency", provider)},
+            "parents": [],
+        }
+        for store in stores
+    ]
+    return [subject, query, *held]
+
+
+def _subject(request: DecisionRequest) -> dict[str, object]:
+    subject = request.subject
+    accepted = subject.rules_accepted_at
+    attributes: dict[str, object] = {
+        "kind": _ref("AgencyKind", request.requester_kind),
+        "state": request.requester_state,
+        "office": subject.office,
+        "roles": sorted(subject.roles),
+        "rulesAccepted": accepted is not None and accepted <= request.now + SKEW,
+        "goodStanding": subject.good_standing,
+        "protectionsAttested": subject.protections_attested,
+    }
+    if subject.trained_at is not None and subject.trained_at <= request.now + SKEW:
+        attributes["trainedDaysAgo"] = max(0, (request.now - subject.trained_at) // timedelta(days=1))
+    return attributes
+
+
+def _query(request: DecisionRequest) -> dict[str, object]:
+    attributes: dict[str, object] = {
+        "reason": _ref("Reason", request.reason),
+        "onBehalfOf": request.on_behalf_of,
+        "hasArea": request.has_area,
+        "periodDays": _days(request.period_end - request.period_start),
+        "oldestDaysAgo": max(0, _days(request.now - request.period_start)),
+        "limitationYears": request.limitation_years,
+        "plateState": request.plate_state,
+        "plateCountry": request.plate_country,
+        "elements": _refs("Element", request.elements),
+    }
+    agreement = request.agreement
+    if agreement is not None:
+        attributes["agreement"] = {
+            "id": agreement.agreement_id,
+            "inForce": agreement.in_force,
+            "purposes": _refs("Reason", agreement.purposes),
+            "elements": _refs("Element", agreement.elements - {"PLATE"}),
+        }
+    return attributes
+
+
+def _days(span: timedelta) -> int:
+    """Return whole days, rounded up."""
+    return math.ceil(span / timedelta(days=1))
+
+
+def _ref(entity_type: str, entity_id: str) -> dict[str, object]:
+    return {"__entity": {"type": entity_type, "id": entity_id}}
+
+
+def _refs(entity_type: str, ids: Iterable[str]) -> list[dict[str, object]]:
+    return [_ref(entity_type, entity_id) for entity_id in sorted(ids)]

@@ -1,0 +1,217 @@
+"""What the annotations of a policy ask for: limits, obligations, and the citation for a person.
+
+@id @rule @document @text        required on every policy
+@retain_days("730")              required on a permit of Search; "0": only as long as the case needs
+@max_window_years("5")           how far back, in calendar years; one of these three is required on a
+@max_window_days("730")          permit of Search, and of several the strictest wins
+@max_window("none" | "statute")  "statute": the limitation that the query states (Q5)
+@max_reads("200")                most reads of one answer
+@obligation("withhold_images …") obligations, separated by spaces
+@caveat("…")                     a line that a person must be shown (A5)
+@refer                           on a forbid: refer to the provider's contact instead of refusing
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from enum import Enum
+from typing import Final
+
+from comity.policy.errors import ObligationUnknown, PolicyError
+from comity.policy.obligations import element_of
+
+DEFAULT_LIMITATION_YEARS: Final = 5
+"""Years that stand for a statute of limitations which the query does not state *(ours)*: the general
+federal limitation for offences that are not capital, 18 U.S.C. 3282(a)."""
+
+_CITATION: Final = ("id", "rule", "document", "text")
+_LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
+_PERMIT_ONLY: Final = (*_LIMITS, "obligation", "caveat")
+_KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "refer")
+_MOST: Final = 1_000_000
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+
+
+class AnnotationInvalid(PolicyError):
+    """An annotation is missing, unknown or wrong; the text says which."""
+
+
+class WindowKind(Enum):
+    """How far back a window reaches."""
+
+    NONE = "none"
+    STATUTE = "statute"
+    YEARS = "years"
+    DAYS = "days"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A limit of how far back may be searched."""
+
+    kind: WindowKind
+    amount: int = 0
+
+    def earliest(self, now: datetime, limitation_years: int) -> datetime | None:
+        """Return the first instant inside, `None` for no limit.
+
+        Args:
+            now: When the decision is made, aware.
+            limitation_years: As the query states it; 0: not stated.
+        """
+        match self.kind:
+            case WindowKind.NONE:
+                return None
+            case WindowKind.STATUTE:
+                return years_before(now, limitation_years or DEFAULT_LIMITATION_YEARS)
+            case WindowKind.YEARS:
+                return years_before(now, self.amount)
+            case WindowKind.DAYS:
+                return _days_before(now, self.amount)
+
+    def text(self, limitation_years: int) -> str:
+        """Return the limit in words, to end a line like 'the period was clipped to …'."""
+        match self.kind:
+            case WindowKind.NONE:
+                return "no limit"
+            case WindowKind.STATUTE if limitation_years:
+                return f"the stated statute of limitations, {_amount(limitation_years, 'year')}"
+            case WindowKind.STATUTE:
+                return (
+                    f"{_amount(DEFAULT_LIMITATION_YEARS, 'year')}, since no statute of limitations was stated"
+                )
+            case WindowKind.YEARS:
+                return f"the previous {_amount(self.amount, 'year')}"
+            case WindowKind.DAYS:
+                return f"the previous {_amount(self.amount, 'day')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """All that a policy's annotations say."""
+
+    policy_id: str
+    rules: tuple[str, ...]
+    document: str
+    text: str
+    retain_days: int | None = None
+    """`None`: not set, so the policy cannot determine a permit of `Search`."""
+    windows: tuple[Window, ...] = ()
+    max_reads: int | None = None
+    obligations: tuple[str, ...] = ()
+    caveat: str = ""
+    refers: bool = False
+
+    def check_complete(self) -> None:
+        """Check that a permit of `Search` sets retention and a window.
+
+        Raises:
+            AnnotationInvalid: it leaves one open.
+        """
+        if self.retain_days is None:
+            raise AnnotationInvalid(
+                f'permit `{self.policy_id}` sets no retention: add `@retain_days("…")`, "0" for as long as '
+                "its case needs"
+            )
+        if not self.windows:
+            raise AnnotationInvalid(
+                f'permit `{self.policy_id}` sets no window: add `@max_window_years("…")`, '
+                '`@max_window_days("…")`, `@max_window("statute")`, or `@max_window("none")`'
+            )
+
+
+def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
+    """Read a policy's annotations.
+
+    Raises:
+        AnnotationInvalid: one is missing, unknown, wrong, or has no meaning on this effect.
+    """
+    for name in annotations:
+        if name not in _KNOWN:
+            near = get_close_matches(name, _KNOWN, n=1)
+            hint = f"; did you mean `@{near[0]}`" if near else ""
+            raise AnnotationInvalid(f"annotation `@{name}` is not known{hint}")
+        if not permits and name in _PERMIT_ONLY:
+            raise AnnotationInvalid(f"annotation `@{name}` has no effect on a forbid")
+        if permits and name == "refer":
+            raise AnnotationInvalid("annotation `@refer` has no effect on a permit")
+    for name in _CITATION:
+        if not annotations.get(name, "").strip():
+            raise AnnotationInvalid(f"annotation `@{name}` is required on every policy")
+    if not _ID.fullmatch(annotations["id"]):
+        raise AnnotationInvalid(
+            f"annotation `@id`: `{annotations['id']}` is not lower case letters, digits, `.`, `-`"
+        )
+    obligations = tuple(annotations.get("obligation", "").split())
+    try:
+        for obligation in obligations:
+            element_of(obligation)
+    except ObligationUnknown as error:
+        raise AnnotationInvalid(str(error)) from error
+    return Terms(
+        policy_id=annotations["id"],
+        rules=tuple(annotations["rule"].split()),
+        document=annotations["document"],
+        text=annotations["text"],
+        retain_days=_number(annotations, "retain_days", least=0),
+        windows=_windows(annotations),
+        max_reads=_number(annotations, "max_reads", least=1),
+        obligations=obligations,
+        caveat=annotations.get("caveat", ""),
+        refers="refer" in annotations,
+    )
+
+
+def years_before(now: datetime, years: int) -> datetime:
+    """Return the same day and time of day so many calendar years before.
+
+    29 February becomes 1 March where the earlier year has none: the stricter side. Before the first
+    year that can be written: that year's first instant.
+    """
+    if years >= now.year:
+        return datetime.min.replace(tzinfo=UTC)
+    try:
+        return now.replace(year=now.year - years)
+    except ValueError:
+        return now.replace(year=now.year - years, month=3, day=1)
+
+
+def _days_before(now: datetime, days: int) -> datetime:
+    try:
+        return now - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def _amount(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def _number(annotations: Mapping[str, str], name: str, *, least: int) -> int | None:
+    if name not in annotations:
+        return None
+    value = annotations[name]
+    written = value.isascii() and value.isdecimal() and len(value) <= len(str(_MOST))
+    if not written or not least <= int(value) <= _MOST:
+        raise AnnotationInvalid(f"annotation `@{name}`: `{value}` is not a number from {least} to {_MOST}")
+    return int(value)
+
+
+def _windows(annotations: Mapping[str, str]) -> tuple[Window, ...]:
+    found = []
+    years = _number(annotations, "max_window_years", least=1)
+    if years is not None:
+        found.append(Window(kind=WindowKind.YEARS, amount=years))
+    days = _number(annotations, "max_window_days", least=1)
+    if days is not None:
+        found.append(Window(kind=WindowKind.DAYS, amount=days))
+    named = annotations.get("max_window")
+    if named is not None:
+        if named not in (WindowKind.NONE.value, WindowKind.STATUTE.value):
+            raise AnnotationInvalid(f"annotation `@max_window`: `{named}` is neither `none` nor `statute`")
+        found.append(Window(kind=WindowKind(named)))
+    return tuple(found)
