@@ -38,6 +38,7 @@ LITERAL_NOT_USABLE = "field does not hold the list or table that the mapping loo
 IMAGE_NOT_USABLE = "image's id or SHA-256 is not usable: left out"
 
 _LITERAL_CHARACTERS = 20_000
+_JURISDICTIONS_REMEMBERED = 500
 _PATH = re.compile(r"(?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,3}\])+")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]{1,3})\]")
 _TEXT_FIELDS = ("address", "intersection", "make", "model", "colour", "direction")
@@ -84,6 +85,7 @@ class RowReader:
         """
         self._mapping = mapping
         self._hint = hint
+        self._jurisdictions: dict[tuple[str, str], Jurisdiction] = {}
         self._columns = {
             field: tuple(self._find(name, field, available) for name in names)
             for field, names in mapping.columns.items()
@@ -177,12 +179,17 @@ class RowReader:
         return read_id
 
     def _jurisdiction(self, row: Sequence[object], notes: list[str]) -> Jurisdiction:
-        found = read_jurisdiction(
-            state=_as_text(self._value("state", row, notes)),
-            country=_as_text(self._value("country", row, notes)),
-            default_country=self._mapping.defaults.get("country", ""),
-            state_codes=self._mapping.state_codes,
-        )
+        written = _as_text(self._value("state", row, notes)), _as_text(self._value("country", row, notes))
+        found = self._jurisdictions.get(written)
+        if found is None:
+            found = read_jurisdiction(
+                state=written[0],
+                country=written[1],
+                default_country=self._mapping.defaults.get("country", ""),
+                state_codes=self._mapping.state_codes,
+            )
+            if len(self._jurisdictions) < _JURISDICTIONS_REMEMBERED:
+                self._jurisdictions[written] = found
         notes.extend(found.notes)
         return found
 
@@ -212,8 +219,10 @@ class RowReader:
         return number / scale
 
     def _text(self, field: str, row: Sequence[object], notes: list[str]) -> str:
-        text = _as_text(self._value(field, row, notes)) if field in self._columns else ""
-        text = _printable(text).strip()
+        value = self._value(field, row, notes)
+        if value is None or value == "":
+            return self._mapping.defaults.get(field, "")
+        text = _printable(_as_text(value)).strip()
         if is_nothing(text):
             return self._mapping.defaults.get(field, "")
         if len(text) > MAX_TEXT_CHARACTERS:
@@ -287,7 +296,7 @@ def _as_number(value: object) -> float | None:
         return None
     if isinstance(value, str):
         value = value.strip()
-        if "." not in value and value.count(",") == 1:
+        if "," in value and "." not in value and value.count(",") == 1:
             value = value.replace(",", ".")
         if not re.fullmatch(r"[+-]?[0-9]{1,15}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?", value):
             return None
