@@ -11,13 +11,14 @@ import pytest
 
 from comity.adapters.errors import Replayed, StateUnwritable
 from comity.adapters.replay import ReplayGuard
+from comity.adapters.state import open_state
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 EXCHANGE = bytes(range(16))
 
 
 def replay_guard(folder: Path, now: datetime = NOON) -> ReplayGuard:
-    return ReplayGuard.open(folder / "state.db", clock=lambda: now)
+    return ReplayGuard(open_state(folder / "state.db"), clock=lambda: now)
 
 
 async def test_second_arrival_is_refused(tmp_path: Path) -> None:
@@ -86,3 +87,9 @@ async def test_unwritable_state_admits_nothing(tmp_path: Path) -> None:
     await guard.admit("lapd", bytes(16), until=NOON + timedelta(seconds=130))
     with pytest.raises(Replayed):
         await guard.admit("lapd", EXCHANGE, until=NOON + timedelta(seconds=130))
+
+
+def test_state_is_for_nobody_else(tmp_path: Path) -> None:
+    """The database holds what the log only commits to: mode 0600 from its first moment."""
+    open_state(tmp_path / "state.db")
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600

@@ -108,13 +108,11 @@ def rule(
     stores: Sequence[Store],
     now: datetime,
 ) -> Ruling:
-    """Return what is done about `question`: agreement first (A2), then the policy (A1). Never raises for
-    what an agreement or a policy says."""
-    if terms is None:
-        return refusal("no agreement in force lets this agency ask", _by_agreement(None, "no agreement"))
-    if question.reason not in terms.grant.purposes:
-        reason = "the agreement in force does not list this reason among its purposes"
-        return refusal(reason, _by_agreement(terms, reason))
+    """Return what is done about `question`; never raises for what an agreement or a policy says.
+
+    The policy's own refusal is told where there is one (A1); what it permits beyond the agreement is
+    refused under the agreement (A2).
+    """
     try:
         decision = engine.decide(
             _facts(question, claims, member, terms, now), [store.facts for store in stores]
@@ -137,34 +135,39 @@ def rule(
         return refusal("the provider's policy could not be applied", errors=(type(error).__name__,))
 
 
-def _permitted(question: Question, terms: Terms, decision: Decision, stores: Sequence[Store]) -> Ruling:
-    """Return the ruling of a permit, or a refusal if anything of it can't be met."""
+def _permitted(
+    question: Question, terms: Terms | None, decision: Decision, stores: Sequence[Store]
+) -> Ruling:
+    """Return the ruling of a permit, or a refusal if the agreement doesn't carry it or it can't be met."""
+    if terms is None:
+        return _by_agreement(None, "no agreement is in force between the two agencies")
+    if question.reason not in terms.grant.purposes:
+        return _by_agreement(terms, "the agreement in force does not grant this purpose")
     obligations = decision.obligations
-    if decision.errors or obligations is None:
+    if obligations is None:
         return refusal("the provider's policy could not be applied", errors=decision.errors)
-    unknown = {item.name for item in obligations.applied} - KNOWN_OBLIGATIONS
-    if unknown or not obligations.withhold <= ELEMENTS:
+    parts = [obligations, *(item.obligations for item in decision.stores if item.obligations is not None)]
+    if any(not _can_be_met(part) for part in parts):
         return refusal("an obligation of the provider's policy can't be met", *decision.rules)
     ungranted = ELEMENTS - terms.grant.elements
+    if question.area is not None and "LOCATION" in ungranted:
+        # A hit inside a circle would tell the place that is withheld (A6).
+        return _by_agreement(terms, "an area can't narrow a search whose locations are withheld")
     by_id = {store.store_id: store for store in stores}
     permitted = tuple(
-        StoreRuling(
-            store=by_id[item.store_id], withhold=ungranted | obligations_of(item.obligations, obligations)
-        )
+        StoreRuling(store=by_id[item.store_id], withhold=ungranted | item.obligations.withhold)
         for item in decision.stores
-        if item.permitted and item.store_id in by_id
+        if item.permitted and item.obligations is not None and item.store_id in by_id
     )
     if not permitted:
-        return refusal("no store may be searched for this", *decision.rules)
-    if question.area is not None and any("LOCATION" in store.withhold for store in permitted):
-        # A hit inside a circle tells the place that is withheld (A6).
-        return refusal("an area can't narrow a search whose locations are withheld", *decision.rules)
+        return refusal("no store may be searched for this", *decision.rules, errors=decision.errors)
     return _clipped(question, terms, decision, obligations, permitted)
 
 
-def obligations_of(own: Obligations | None, overall: Obligations) -> frozenset[str]:
-    """Return what is withheld of one store's reads: its own part where the decision tells it apart."""
-    return overall.withhold if own is None else own.withhold
+def _can_be_met(obligations: Obligations) -> bool:
+    """Return whether this adapter implements every obligation of a permit."""
+    unknown = {item.name for item in obligations.applied} - KNOWN_OBLIGATIONS
+    return not unknown and obligations.withhold <= ELEMENTS and obligations.max_reads >= 1
 
 
 def _clipped(
@@ -193,11 +196,12 @@ def _clipped(
         retain_days=obligations.retain_days,
         caveats=obligations.caveats,
         applied=applied,
+        errors=decision.errors,
     )
 
 
 def _facts(
-    question: Question, claims: Claims, member: MemberView, terms: Terms, now: datetime
+    question: Question, claims: Claims, member: MemberView, terms: Terms | None, now: datetime
 ) -> DecisionRequest:
     """Return the verified facts that the policy decides by."""
     return DecisionRequest(
@@ -222,7 +226,9 @@ def _facts(
         plate_state=question.state,
         plate_country=question.country,
         elements=question.wanted,
-        agreement=AgreementFacts(
+        agreement=None
+        if terms is None
+        else AgreementFacts(
             agreement_id=terms.agreement.agreement_id,
             purposes=terms.grant.purposes,
             elements=terms.grant.elements,
@@ -232,11 +238,11 @@ def _facts(
     )
 
 
-def _by_agreement(terms: Terms | None, text: str) -> Rule:
-    """Return the citation of what an agreement says, or of there being none (A2)."""
+def _by_agreement(terms: Terms | None, text: str) -> Ruling:
+    """Return a refusal for what the agreement says, or for there being none (A2)."""
     documents = "" if terms is None else ", ".join(terms.agreement.documents)
     policy_id = "agreement" if terms is None else _agreement_id(terms)
-    return Rule(policy_id=policy_id, rules=("A2",), document=documents, text=text)
+    return refusal(text, Rule(policy_id=policy_id, rules=("A2",), document=documents, text=text))
 
 
 def _agreement_id(terms: Terms) -> str:

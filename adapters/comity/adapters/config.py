@@ -1,0 +1,121 @@
+"""The adapter's configuration: one frozen value from one TOML file.
+
+`adapter.toml` holds, with paths relative to its own folder:
+
+    agency = "lapd"                           # our agency id in the roster
+    broker = "127.0.0.1:7400"                 # the operator's broker
+    broker_name = "broker.operator.example"   # the DNS name in its certificate
+    public = "../../../public"                # authority.json, roster.json, timestamp.json
+    agreements = "../agreements"              # agreements signed by both sides
+    policy = "policy"                         # the Cedar bundle
+    max_in_flight = 64                        # exchanges of one requester at the same time; optional
+    max_searches = 16                         # threads that search stores; optional
+
+    [[store]]                                 # one table a store: see `comity.adapters.sources.mapping`
+
+The adapter listens nowhere: it dials out to the broker, and an agency opens no inbound port.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from comity.adapters.errors import ConfigInvalid, MappingInvalid
+from comity.adapters.sources.mapping import StoreMapping, parse_stores
+from comity.certs import words
+
+_TEXTS: Final = ("agency", "broker", "broker_name")
+_FOLDERS: Final = ("public", "agreements", "policy")
+_NUMBERS: Final = {"max_in_flight": 64, "max_searches": 16}
+_STORES: Final = "store"
+_KEYS: Final = (*_TEXTS, *_FOLDERS, *_NUMBERS, _STORES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    """What an adapter process needs to know; `home` keeps `keys/`, `log/`, `wal/`, `state.db`."""
+
+    home: Path
+    agency: str
+    broker: str
+    """Where the broker listens, `host:port`."""
+    broker_name: str
+    """The DNS name that its certificate must have."""
+    public: Path
+    agreements: Path
+    policy: Path
+    stores: tuple[StoreMapping, ...]
+    """At least one."""
+    max_in_flight: int = _NUMBERS["max_in_flight"]
+    """Exchanges of one requester at the same time; beyond it, `RATE_LIMITED`."""
+    max_searches: int = _NUMBERS["max_searches"]
+    """Threads that search stores."""
+
+
+def load_config(path: Path) -> AdapterConfig:
+    """Return the configuration in the TOML file at `path`.
+
+    Raises `ConfigInvalid` with one line that names file and key, and what would have been right.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _from_table(path.resolve().parent, table)
+    except OSError as error:
+        raise ConfigInvalid(f"configuration `{path}`: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
+    except (ConfigInvalid, MappingInvalid, ValueError) as error:
+        raise ConfigInvalid(f"configuration `{path}`: {error}") from error
+
+
+def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
+    """Return the configuration in a parsed file; raise `ConfigInvalid`, `MappingInvalid` or `ValueError`."""
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(_KEYS)}"
+            raise ConfigInvalid(f"unknown key `{key}`; {hint}")
+    texts = {key: _text(table, key) for key in (*_TEXTS, *_FOLDERS)}
+    numbers = {key: _number(table, key, default) for key, default in _NUMBERS.items()}
+    return AdapterConfig(
+        home=home,
+        agency=words.agency_id(texts["agency"], "key `agency`:"),
+        broker=words.address(texts["broker"], "key `broker`:"),
+        broker_name=words.domain(texts["broker_name"], "key `broker_name`:"),
+        public=_folder(home, "public", texts),
+        agreements=_folder(home, "agreements", texts),
+        policy=_folder(home, "policy", texts),
+        stores=parse_stores(table.get(_STORES), home=home),
+        **numbers,
+    )
+
+
+def _text(table: Mapping[str, object], key: str) -> str:
+    """Return a required text."""
+    if key not in table:
+        raise ConfigInvalid(f"key `{key}` is missing")
+    value = table[key]
+    if not isinstance(value, str) or not value:
+        raise ConfigInvalid(f"key `{key}` must be a text that is not empty")
+    return value
+
+
+def _number(table: Mapping[str, object], key: str, default: int) -> int:
+    """Return an optional number."""
+    value = table.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
+        raise ConfigInvalid(f"key `{key}` must be a number from 1 to 10000")
+    return value
+
+
+def _folder(home: Path, key: str, texts: Mapping[str, str]) -> Path:
+    """Return a folder that must be there."""
+    folder = (home / texts[key]).resolve()
+    if not folder.is_dir():
+        raise ConfigInvalid(f"key `{key}`: no folder at `{folder}`")
+    return folder

@@ -1,0 +1,68 @@
+"""The adapter's own tables in its `state.db`: exchanges that were seen, and receipts that were given.
+
+The signed log keeps its openings and evidence in the same file, in tables of its own; neither touches the
+other's. The file holds what the log only commits to, so nobody else may read it (mode 0600).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Engine,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from comity.adapters.errors import StateUnwritable
+
+METADATA: Final = MetaData()
+
+SEEN: Final = Table(
+    "seen_exchanges",
+    METADATA,
+    Column("agency", String(32), primary_key=True, comment="the agency that asked"),
+    Column("exchange_id", LargeBinary(16), primary_key=True),
+    Column("until_ms", BigInteger, nullable=False, index=True, comment="end of its window, ms since 1970"),
+)
+RECEIPTS: Final = Table(
+    "receipts",
+    METADATA,
+    Column("exchange_id", LargeBinary(16), primary_key=True),
+    Column("requester", String(32), primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, comment="SHA-256 of the receipt's payload"),
+    Column("envelope", LargeBinary, nullable=False, comment="the signed receipt, serialized"),
+    Column("at_ms", BigInteger, nullable=False, index=True, comment="when it was given, ms since 1970"),
+)
+
+
+def open_state(path: Path) -> Engine:
+    """Return the SQLite database at `path`, made with mode 0600 if it isn't there, its tables in place.
+
+    A commit is on the disk when it returns. Raises `StateUnwritable`.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0})
+        event.listen(engine, "connect", _durable)
+        METADATA.create_all(engine)
+    except (OSError, SQLAlchemyError) as error:
+        raise StateUnwritable(f"state database `{path}` can't be opened") from error
+    return engine
+
+
+def _durable(connection: object, _record: object) -> None:
+    """Set a fresh SQLite connection to write-ahead mode with a sync at every commit."""
+    cursor = connection.cursor()  # type: ignore[attr-defined]
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
