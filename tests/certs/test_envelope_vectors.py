@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from securesystemslib.dsse import Envelope as TheirEnvelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
 
 from comity.certs.envelope import (
     from_json,
@@ -39,7 +39,7 @@ def our_keys(case: dict[str, Any]) -> list[VerifyKey]:
     return [VerifyKey.from_der(bytes.fromhex(key)) for key in case["trusted"]]
 
 
-def their_key(key: VerifyKey) -> Key:
+def their_key(key: VerifyKey) -> SSlibKey:
     """The same key as `securesystemslib` holds it, under our key id."""
     return SSlibKey.from_crypto(load_der_public_key(key.der), keyid=key.key_id)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from comity.certs import files
 from comity.certs.errors import FileExposed, FileUnusable
 from comity.certs.files import read_private, read_public, write_private, write_public
 
@@ -26,7 +25,12 @@ def test_private_file_is_never_wider_for_a_moment(tmp_path: Path, monkeypatch: p
     """The temporary file is created with mode 0600, not narrowed afterwards, whatever the umask."""
     modes: list[int] = []
     real = os.fsync
-    monkeypatch.setattr(files.os, "fsync", lambda fd: (modes.append(os.fstat(fd).st_mode & 0o777), real(fd)))
+
+    def record(descriptor: int) -> None:
+        modes.append(os.fstat(descriptor).st_mode & 0o777)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
     umask = os.umask(0)
     try:
         write_private(tmp_path / "leaf.key", b"secret")
@@ -80,7 +84,7 @@ def test_failed_write_leaves_the_old_content_and_no_litter(
 
     path = tmp_path / "roster.json"
     write_public(path, b"old")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(FileUnusable, match="no space left"):
         write_public(path, b"new")
     assert path.read_bytes() == b"old"
@@ -97,7 +101,7 @@ def test_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.M
         synced.append((os.path.isdir(f"/proc/self/fd/{descriptor}"), path.exists()))
         real(descriptor)
 
-    monkeypatch.setattr(files.os, "fsync", record)
+    monkeypatch.setattr(os, "fsync", record)
     write_public(path, b"x")
     assert synced == [(False, False), (True, True)]
 

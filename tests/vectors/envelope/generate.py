@@ -136,7 +136,7 @@ def refused_by_signature() -> list[dict[str, object]]:
     """Faults that every DSSE verifier must find."""
     changed = PAYLOAD[:-1] + bytes([PAYLOAD[-1] ^ 1])
     other = "application/vnd.comity.v1.Receipt+protobuf"
-    bare = {"keyid": key_id(ALICE), "sig": b64(sign(ALICE, PAYLOAD))}
+    bare: dict[str, object] = {"keyid": key_id(ALICE), "sig": b64(sign(ALICE, PAYLOAD))}
     return [
         case("payload-changed", "one bit of the payload", document(changed, A), TRUST_ALICE),
         case("type-relabelled", "signed as a receipt, presented as an order",
