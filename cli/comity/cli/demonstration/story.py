@@ -1,0 +1,365 @@
+"""The demonstration itself: six steps against real processes, each explained in a line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from comity.audit.note import LogKey
+from comity.cli.asking import Answer, ask, load_client
+from comity.cli.demonstration import tamper
+from comity.cli.demonstration.evidence import Record, as_lines, files_below, find_values, records_of
+from comity.cli.demonstration.layout import Layout
+from comity.cli.demonstration.processes import Processes
+from comity.cli.query import mint
+from comity.cli.rendering import JsonObject, kind_word, show, to_json
+from comity.v1 import common_pb2, query_service_pb2
+
+FROZEN_DEADLINE = timedelta(seconds=2)
+PLATE = "8ABC123"
+SHERIFF_USER = "m.alvarez"
+PORT_POLICE_USER = "p.nakamura"
+ERO_USER = "r.duval"
+DEFAULT_TIMEOUT = timedelta(seconds=10)
+
+
+class StoryFailed(Exception):
+    """The demonstration did not show what it promises; the text says which step and what."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Question:
+    """One question of the story."""
+
+    agency: str
+    user: str
+    reason: common_pb2.ReasonCode
+    case_number: str
+    reason_text: str
+    start: datetime
+    end: datetime
+    timeout: timedelta = DEFAULT_TIMEOUT
+    providers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Tells the six steps; `queries` and `logs` collect what `--json` prints."""
+
+    layout: Layout
+    processes: Processes
+    console: Console
+    now: datetime
+    queries: list[JsonObject] = field(default_factory=list)
+    logs: list[JsonObject] = field(default_factory=list)
+
+    def tell(self) -> None:
+        """Run all steps; raises `StoryFailed` when one does not show what it promises."""
+        first = self.five_providers_one_answer()
+        self.what_the_broker_held(first)
+        self.same_law_asked_twice()
+        self.five_years_of_eight()
+        self.one_stopped_one_gone()
+        self.processes.stop_all()
+        self.logs_verified_from_copies()
+        self.tampering_is_named()
+
+    # -- 1 --------------------------------------------------------------------------------------
+
+    def five_providers_one_answer(self) -> Answer:
+        """The sheriff asks in a criminal investigation: five providers in one marked answer."""
+        self._step(
+            1, "The sheriff asks about one plate in a criminal investigation: five providers, one answer."
+        )
+        answer = self._ask(
+            Question(
+                agency="sheriff",
+                user=SHERIFF_USER,
+                reason=common_pb2.REASON_CODE_CRIMINAL_INVESTIGATION,
+                case_number="26-0417",
+                reason_text="burglary series, vehicle seen leaving two scenes",
+                start=self.now - timedelta(days=45),
+                end=self.now,
+            ),
+            rows=14,
+        )
+        responded = [
+            item.agency for item in answer.outcomes if item.kind == common_pb2.OUTCOME_KIND_RESPONDED
+        ]
+        self._expect(len(responded) == 5 and bool(answer.pages), "step 1: five providers respond, with reads")
+        return answer
+
+    # -- 2 --------------------------------------------------------------------------------------
+
+    def what_the_broker_held(self, answer: Answer) -> None:
+        """Everything that the broker got to know of that question, beside both ends' records of it."""
+        self._step(2, "Everything the broker held about that question, beside both ends' own records of it.")
+        assert answer.plan is not None
+        exchange = answer.plan.exchange_id
+        homes = (
+            ("sheriff gateway (who asked)", self.layout.end("sheriff", "gateway")),
+            ("broker (the middle)", self.layout.broker),
+            ("lapd adapter (who answered)", self.layout.end("lapd", "adapter")),
+        )
+        for title, home in homes:
+            self.console.print(_panel(title, self._wait_for_records(home, exchange)))
+        private = (PLATE, SHERIFF_USER, "26-0417", "burglary series, vehicle seen leaving two scenes")
+        kept = files_below(self.layout.broker)
+        searched, found = find_values([path for path in kept if path.name != "process.log"], private)
+        _, at_gateway = find_values(files_below(self.layout.end("sheriff", "gateway")), private)
+        self.console.print(
+            f"Searched all that the broker keeps and all that its links carried ({searched:,} bytes) for "
+            f"plate, user, case and reason, as typed, folded, UTF-16 and base64: {len(found)} found. "
+            f"The same search at the sheriff's own gateway: {len(at_gateway)} found."
+        )
+        self._expect(
+            not found and bool(at_gateway), f"step 2: nothing of the question at the broker: {found}"
+        )
+
+    # -- 3 --------------------------------------------------------------------------------------
+
+    def same_law_asked_twice(self) -> None:
+        """Port Police ask LAPD: answered for a criminal case, refused for civil immigration (A3)."""
+        self._step(
+            3,
+            "The same law asked twice: Port Police ask LAPD, first for a crime, then for civil immigration.",
+        )
+        question = Question(
+            agency="lahd",
+            user=PORT_POLICE_USER,
+            reason=common_pb2.REASON_CODE_CRIMINAL_INVESTIGATION,
+            case_number="PP-881",
+            reason_text="cargo theft at berth 206",
+            start=self.now - timedelta(days=30),
+            end=self.now,
+            providers=("lapd",),
+        )
+        answered = self._ask(question, rows=6)
+        self._expect_kind(answered, "lapd", common_pb2.OUTCOME_KIND_RESPONDED, "step 3")
+        question.reason = common_pb2.REASON_CODE_CIVIL_IMMIGRATION
+        question.reason_text = "status check"
+        refused = self._ask(question, rows=6)
+        outcome = self._expect_kind(refused, "lapd", common_pb2.OUTCOME_KIND_REFUSED, "step 3")
+        cited = {rule for citation in outcome.detail.rules for rule in citation.rules}
+        self._expect("A3" in cited and not refused.pages, "step 3: the refusal cites A3 and holds no read")
+
+    # -- 4 --------------------------------------------------------------------------------------
+
+    def five_years_of_eight(self) -> None:
+        """ICE ERO asks the vendor over eight years: clipped to five (Q5); LAPD isn't asked at all."""
+        self._step(
+            4, "ICE ERO asks over eight years: the vendor clips to five and says so (Q5); LAPD is not asked."
+        )
+        answer = self._ask(
+            Question(
+                agency="ice",
+                user=ERO_USER,
+                reason=common_pb2.REASON_CODE_CIVIL_IMMIGRATION,
+                case_number="ERO-5521",
+                reason_text="fugitive case, vehicle of the subject",
+                start=self.now - timedelta(days=8 * 365 + 2),
+                end=self.now,
+                providers=("vendor", "lapd"),
+            ),
+            rows=6,
+        )
+        outcome = self._expect_kind(answer, "vendor", common_pb2.OUTCOME_KIND_RESPONDED, "step 4")
+        self._expect(outcome.detail.period_clipped, "step 4: the vendor says that it clipped the period (Q5)")
+        assert answer.plan is not None
+        reasons = {item.agency: item.reason for item in answer.plan.not_asked}
+        self._expect(
+            reasons.get("lapd") == query_service_pb2.NOT_ASKED_REASON_NO_AGREEMENT,
+            "step 4: LAPD is not asked, for want of an agreement",
+        )
+
+    # -- 5 --------------------------------------------------------------------------------------
+
+    def one_stopped_one_gone(self) -> None:
+        """One provider frozen, one gone: both named and counted, and nobody waits beyond the deadline."""
+        self._step(
+            5,
+            f"Port Police's adapter is frozen and the vendor's has ended: both are named, "
+            f"and nobody waits beyond the deadline of {FROZEN_DEADLINE.total_seconds():.0f} s.",
+        )
+        self.processes.freeze("lahd adapter")
+        self.processes.stop("vendor adapter")
+        started = time.monotonic()
+        try:
+            answer = self._ask(
+                Question(
+                    agency="sheriff",
+                    user=SHERIFF_USER,
+                    reason=common_pb2.REASON_CODE_CRIMINAL_INVESTIGATION,
+                    case_number="26-0417",
+                    reason_text="burglary series, follow-up",
+                    start=self.now - timedelta(days=10),
+                    end=self.now,
+                    timeout=FROZEN_DEADLINE,
+                ),
+                rows=4,
+            )
+        finally:
+            self.processes.thaw("lahd adapter")
+        took = time.monotonic() - started
+        self.console.print(f"The whole answer took {took:.1f} s.")
+        absent = (common_pb2.OUTCOME_KIND_TIMED_OUT, common_pb2.OUTCOME_KIND_UNREACHABLE)
+        for agency in ("lahd", "vendor"):
+            outcome = answer.outcome(agency)
+            self._expect(
+                outcome is not None and outcome.kind in absent, f"step 5: {agency} is named as absent"
+            )
+        self._expect(took < 2 * FROZEN_DEADLINE.total_seconds(), "step 5: nobody waits beyond the deadline")
+
+    # -- 6 --------------------------------------------------------------------------------------
+
+    def logs_verified_from_copies(self) -> None:
+        """Copies of the `log/` folders alone, verified by a fresh process with the trust file."""
+        self._step(
+            6,
+            "All processes have ended. Copies of their log/ folders, nothing else, are verified by a fresh "
+            "process; the trust file is older than the first entry.",
+        )
+        for name, _, home in self.layout.ends():
+            shutil.copytree(home / "log", self.layout.copies / name.replace(" ", "-") / "log")
+        status, printed = self._verify(self.layout.copies)
+        report = json.loads(printed)
+        self.logs.extend(report["logs"])
+        for entry in self.logs:
+            mark = "verified" if entry["verified"] else "NOT VERIFIED"
+            self.console.print(f"  {mark}: {entry['origin']}, {entry['size']} entries", highlight=False)
+        self._expect(
+            status == 0 and all(entry["verified"] for entry in self.logs), "step 6: every log verifies"
+        )
+
+    def tampering_is_named(self) -> None:
+        """A changed byte, a log rebuilt under another key, and a cut tail signed again with the right key."""
+        origin = json.loads((self.layout.root / "agencies.json").read_text())["lapd"] + "/adapter"
+        key = LogKey.load(self.layout.end("lapd", "adapter") / "keys" / "log.key", origin)
+        attacks: Sequence[tuple[str, Callable[[Path], str]]] = (
+            ("byte", tamper.change_a_byte),
+            ("rebuilt", tamper.rebuild_under_another_key),
+            ("tail", lambda log: tamper.cut_the_tail(log, key, keep=6)),
+        )
+        for name, attack in attacks:
+            copies = self.layout.root / f"tampered-{name}"
+            shutil.copytree(self.layout.copies, copies)
+            done = attack(copies / "lapd-adapter" / "log")
+            self.console.print(f"\nOn a copy of LAPD's log: {done}.", highlight=False)
+            status, printed = self._verify(copies)
+            findings = [finding for entry in json.loads(printed)["logs"] for finding in entry["findings"]]
+            for finding in findings:
+                self.console.print(Text(f"  finding: {finding}", style="red"))
+            self.console.print(f"  exit status {status}", highlight=False)
+            self._expect(status == 1 and bool(findings), f"step 6: `{name}` is found")
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def _ask(self, question: Question, *, rows: int) -> Answer:
+        client = load_client(self.layout.client(question.agency))
+        request = query_service_pb2.SearchRequest(
+            plate=common_pb2.Plate(number=PLATE, state="CA", country="US"),
+            period=common_pb2.Period(start=_stamp(question.start), end=_stamp(question.end)),
+            reason=question.reason,
+            case_number=question.case_number,
+            reason_text=question.reason_text,
+            for_self=True,
+            providers=question.providers,
+            timeout=_duration(question.timeout),
+        )
+        self.console.print(
+            f"[bold]{question.agency}[/bold] asks: {PLATE} CA, "
+            f"{question.start:%Y-%m-%d} to {question.end:%Y-%m-%d}, "
+            f"{common_pb2.ReasonCode.Name(question.reason).removeprefix('REASON_CODE_')}, "
+            f"case {question.case_number}",
+            highlight=False,
+        )
+        answer = ask(client, mint(client, question.user), request)
+        show(answer, self.console, max_rows=rows)
+        self.queries.append({"agency": question.agency, **to_json(answer, PLATE)})
+        return answer
+
+    def _verify(self, folder: Path) -> tuple[int, str]:
+        """Run `comity audit verify` in a fresh process; return its exit status and what it printed."""
+        done = subprocess.run(  # noqa: S603 (our own program, no shell)
+            [
+                sys.executable,
+                "-m",
+                "comity.cli.main",
+                "audit",
+                "verify",
+                str(folder),
+                "--trust",
+                str(self.layout.trust),
+                "--json",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in (0, 1):
+            raise StoryFailed(f"step 6: `comity audit verify` says: {done.stderr.strip()}")
+        return done.returncode, done.stdout
+
+    def _wait_for_records(self, home: Path, exchange: bytes) -> list[Record]:
+        """Return an end's records once it has published them: a log is published about each second."""
+        deadline = time.monotonic() + 5
+        while True:
+            found = records_of(home, exchange)
+            if found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.1)
+
+    def _step(self, number: int, text: str) -> None:
+        self.console.print()
+        self.console.rule(f"[bold]{number}[/bold]", align="left")
+        self.console.print(text, style="bold", highlight=False)
+
+    def _expect(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise StoryFailed(what)
+
+    def _expect_kind(
+        self, answer: Answer, agency: str, kind: common_pb2.OutcomeKind, step: str
+    ) -> query_service_pb2.ProviderOutcome:
+        outcome = answer.outcome(agency)
+        if outcome is None or outcome.kind != kind:
+            told = kind_word(outcome.kind) if outcome is not None else "nothing"
+            raise StoryFailed(f"{step}: {agency} gives {kind_word(kind)}; it gave {told}")
+        return outcome
+
+
+def _panel(title: str, records: Sequence[Record]) -> Panel:
+    lines = Text()
+    for record in records:
+        lines.append(f"entry {record.index}: {record.entry.kind}\n", style="bold")
+        for line in as_lines(record):
+            lines.append(f"   {line}\n", style="dim" if "(closed" in line else "")
+    if not records:
+        lines.append("nothing")
+    lines.rstrip()
+    return Panel(lines, title=title, title_align="left")
+
+
+def _stamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at.astimezone(UTC))
+    return stamp
+
+
+def _duration(length: timedelta) -> Duration:
+    duration = Duration()
+    duration.FromTimedelta(length)
+    return duration
