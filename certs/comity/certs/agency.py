@@ -103,7 +103,7 @@ class AgencySpec:
     """Where the gateway listens for the agency's own systems."""
     leaf_lifetime: timedelta = LEAF_LIFETIME
     identity_provider: OwnIdentityProvider | None = None
-    """None: one for demonstrations is made."""
+    """None: one for demonstrations is made, if the agency asks."""
 
     def __post_init__(self) -> None:
         try:
@@ -149,7 +149,7 @@ def init_agency(spec: AgencySpec, now: datetime, *, make_log_key: LogKeyMaker) -
         agency=spec.agency,
         issuer=issuer,
         ends=ends,
-        identity_providers=[_identity_provider(spec)],
+        identity_providers=[_identity_provider(spec)] if spec.asks else [],
         now=now,
     )
     signed = seal(keys, identity)
