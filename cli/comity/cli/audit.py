@@ -1,0 +1,182 @@
+"""`comity audit`: verify logs from copies of their folders, make the trust file, show what a log says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from comity.audit.errors import AuditError, TrustInvalid
+from comity.audit.trust import Trust, make_trust
+from comity.audit.verify import LogReport, Verification, find_logs, verify_folders
+from comity.certs.errors import CertsError
+from comity.certs.files import write_public
+from comity.cli.audit_show import read_page, render, to_json
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+PIPED_WIDTH = 100
+
+
+@click.group(
+    name="audit", epilog="Example: comity audit verify copies/ --trust trust.json; see each command's --help"
+)
+def group() -> None:
+    """Signed logs: verify copies of them, make the trust file, show what they say."""
+
+
+@group.command(
+    epilog="Example: comity audit verify copies/lapd copies/broker --trust trust.json  "
+    "Exit status: 0 all verify, 1 a finding, 2 no log found or the trust file can't be used."
+)
+@click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=_FOLDER)
+@click.option(
+    "--trust",
+    "trust_file",
+    required=True,
+    type=_FILE,
+    help="File that `comity audit trust` made, kept apart.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
+    """Verify logs from copies of their folders and a trust file, with nothing else of an end's.
+
+    DIR is a `log/` folder, an end's folder, or a folder that holds several. Give the logs of all ends that
+    are at hand: a tail that was cut and signed again shows only in a counterparty's log.
+    """
+    try:
+        trust = Trust.load(trust_file)
+    except TrustInvalid as problem:
+        raise click.UsageError(str(problem)) from problem
+    logs = find_logs(folders)
+    for folder in folders:
+        if not find_logs([folder]):
+            raise click.UsageError(
+                f"no log found in `{folder}`: a folder with `checkpoint` and `tile` is right"
+            )
+    result = verify_folders(logs, trust)
+    if as_json:
+        click.echo(json.dumps(verification_json(result), indent=2))
+    else:
+        print_verification(result, _console())
+    if not result.verified:
+        raise SystemExit(1)
+
+
+@group.command(epilog="Example: comity audit trust --public federation/public --out trust.json")
+@click.option(
+    "--public", required=True, type=_FOLDER, help="The published folder: authority.json and roster.json."
+)
+@click.option("--out", required=True, type=_FILE, help="Where the trust file goes.")
+def trust(public: Path, out: Path) -> None:
+    """Make the trust file that an auditor keeps: the authority's pinned keys and the signed roster.
+
+    Make it early and keep it apart from the logs: what it pins is what later counts as true.
+    """
+    try:
+        write_public(out, make_trust(public))
+    except (TrustInvalid, CertsError) as problem:
+        raise click.UsageError(str(problem)) from problem
+    found = Trust.load(out)
+    click.echo(f"{out}: {found.federation}, roster {found.roster_version}, keys of {len(found.logs)} logs")
+
+
+@group.command(epilog="Example: comity audit show agencies/lapd/adapter --kind decided --last 5")
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--openings",
+    default="auto",
+    show_default=True,
+    help="`auto`: from `state.db` beside `log/`; `none`; or the path of a `state.db`.",
+)
+@click.option("--exchange", help="Only entries of the exchange whose id begins so, in hex.")
+@click.option("--kind", help="Only entries of this kind, for example `asked` or `decided`.")
+@click.option("--last", type=click.IntRange(min=1), help="Only the last N of what is left.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def show(
+    folder: Path, openings: str, exchange: str | None, kind: str | None, last: int | None, as_json: bool
+) -> None:
+    """Show what one log says, with private fields where their openings are at hand.
+
+    Each opening is checked against its commitment; what can't be opened here is `closed`. This reads, it does
+    not verify the log: `comity audit verify` does.
+    """
+    logs = find_logs([folder])
+    if len(logs) != 1:
+        found = "\n".join(f"  {path}" for path in logs) or "  none"
+        raise click.UsageError(f"`{folder}` must hold one log, found:\n{found}")
+    try:
+        page = read_page(logs[0], openings=_openings_file(logs[0], openings))
+        page = page.only(exchange=exchange, kind=kind, last=last)
+    except AuditError as problem:
+        raise click.UsageError(str(problem)) from problem
+    if as_json:
+        click.echo(json.dumps(to_json(page), indent=2, ensure_ascii=False))
+    else:
+        render(page, _console())
+    if page.faults:
+        raise SystemExit(1)
+
+
+def verification_json(result: Verification) -> dict[str, object]:
+    """Return a verification for scripts: `logs`, `findings` about logs that weren't given, `verified`."""
+    return {
+        "verified": result.verified,
+        "logs": [_log_json(log) for log in result.logs],
+        "findings": list(result.findings),
+    }
+
+
+def print_verification(result: Verification, console: Console) -> None:
+    """Print one line a log, each finding below its log, and the verdict."""
+    for log in result.logs:
+        mark = Text("ok  ", style="green") if log.verified else Text("FAIL", style="bold red")
+        name = log.origin or str(log.path)
+        whose = f"{log.agency or 'unknown'} {log.end}".strip()
+        console.print(mark, Text(f"{name:<32} {whose:<20} {log.size:>8} entries  {log.path}"), soft_wrap=True)
+        for finding in log.findings:
+            console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
+    for finding in result.findings:
+        console.print(Text(f"FAIL {finding}", style="red"), soft_wrap=True)
+    console.print(Text(_verdict(result), style="bold"))
+
+
+def _verdict(result: Verification) -> str:
+    bad = [log for log in result.logs if not log.verified]
+    count = sum(len(log.findings) for log in bad) + len(result.findings)
+    if result.verified:
+        many = len(result.logs) != 1
+        return f"verdict: {len(result.logs)} {'logs verify' if many else 'log verifies'}"
+    findings = f"{count} finding{'s' if count != 1 else ''}"
+    return f"verdict: {len(bad)} of {len(result.logs)} logs do not verify, {findings}"
+
+
+def _log_json(log: LogReport) -> dict[str, object]:
+    return {
+        "end": log.end,
+        "agency": log.agency,
+        "path": str(log.path),
+        "origin": log.origin,
+        "size": log.size,
+        "verified": log.verified,
+        "findings": list(log.findings),
+    }
+
+
+def _openings_file(log: Path, wanted: str) -> Path | None:
+    if wanted == "none":
+        return None
+    path = log.absolute().parent / "state.db" if wanted == "auto" else Path(wanted)
+    if path.is_file():
+        return path
+    if wanted != "auto":
+        raise click.UsageError(f"openings: no file `{path}`; `auto`, `none` or a `state.db` is right")
+    return None
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
