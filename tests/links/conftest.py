@@ -113,7 +113,7 @@ class LoopbackBroker(BrokerServiceServicer):
         self.port = 0
         self._server: grpc.aio.Server | None = None
 
-    async def Link(  # noqa: N802
+    async def Link(
         self, request_iterator: object, context: grpc.aio.ServicerContext[LinkRequest, LinkResponse]
     ) -> None:
         await LinkPeer(context, self.handler, utc_now, limits=self.limits).run()
@@ -134,7 +134,9 @@ class LoopbackBroker(BrokerServiceServicer):
         assert self._server is not None
         await self._server.stop(grace)
 
-    def config(self, role: str = "gateway", agency: str = "cbp", leaf: IssuedLeaf | None = None) -> LinkConfig:
+    def config(
+        self, role: str = "gateway", agency: str = "cbp", leaf: IssuedLeaf | None = None
+    ) -> LinkConfig:
         leaf = leaf or self.authorities[agency].leaf(role)
         return LinkConfig(
             broker=f"127.0.0.1:{self.port}",

@@ -65,7 +65,7 @@ class Greeted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linked:
-    """The link is up."""
+    """The link is up. An end's `welcome.max_frame_bytes` is what it may send: the smaller of both limits."""
 
     welcome: Welcome
 
@@ -158,6 +158,7 @@ class LinkMachine:
         self.deadline: datetime | None = None
         self.max_frame_bytes = limits.max_frame_bytes
         self._limits = limits
+        self._largest = limits.max_frame_bytes
         self._hello = hello
         self._is_end = hello is not None
         self._role = hello.role if hello is not None else EndRole.END_ROLE_UNSPECIFIED
@@ -275,9 +276,9 @@ class LinkMachine:
 
     def _check(self, frame: LinkFrame) -> None:
         one = kind(frame)
-        if frame.ByteSize() > self._limits.max_frame_bytes:
+        if frame.ByteSize() > self._largest:
             raise ProtocolViolation(
-                CloseReason.CLOSE_REASON_LIMIT, f"frame `{one}` is larger than {self._limits.max_frame_bytes}"
+                CloseReason.CLOSE_REASON_LIMIT, f"frame `{one}` is larger than {self._largest} bytes"
             )
         if self.state is LinkState.GREETING:
             due = ("welcome", "goodbye") if self._is_end else ("hello", "goodbye")
@@ -313,7 +314,9 @@ class LinkMachine:
             raise _violation(f"welcome in version {welcome.version}")
         if welcome.session_window < 4096 or welcome.max_frame_bytes < 4096:
             raise _violation("welcome with a window or frame of less than 4 KiB")
+        self._largest = max(self._largest, welcome.max_frame_bytes)
         self.max_frame_bytes = min(self.max_frame_bytes, welcome.max_frame_bytes)
+        welcome.max_frame_bytes = self.max_frame_bytes
         return self._up(welcome, now)
 
     def _up(self, welcome: Welcome, now: datetime) -> list[Event]:

@@ -1,180 +1,215 @@
 """The sessions of one end: opened when first needed, shared, renewed, closed with whatever they depend on.
 
 `GatewaySessions` opens, `AdapterSessions` accepts. Both are fed by the end's `LinkEvents`: call their
-`linked`, `unlinked` and `frames` with what the link gives (frames that are no session's are ignored).
-Everything runs on the event loop; callbacks are plain calls.
+`linked`, `unlinked` and `frames` with what the link gives. Everything runs on the event loop.
+
+A session ends with either end's link, with either leaf's `notAfter`, when the agreement is no longer in
+force or the roster no longer carries the peer's certificate, and, some time after
+`SessionLimits.max_age`, to be replaced by a fresh one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Protocol
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
 
-from comity.certs.agreements import AgreementBook
-from comity.certs.clock import Clock
-from comity.certs.roster import Federation
-from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
-from comity.v1.session_pb2 import SessionMessage
+from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed
+from comity.links.frames import PROTOCOL_VERSION, session_close
+from comity.links.sessions.core import LANE, Ending, FrameSender, NoTrust, SessionHub, violation
+from comity.links.sessions.session import (
+    OnClosed,
+    OnMessage,
+    OnOpened,
+    OnRefused,
+    Session,
+    SessionLimits,
+    Trust,
+)
+from comity.links.sessions.tls import SessionIdentity
+from comity.v1.link_pb2 import CloseReason, LinkFrame, SessionClose, SessionOpen
+from comity.v1.session_pb2 import Ready, SessionMessage
 
-
-class FrameSender(Protocol):
-    """What a hub needs of a link; `LinkClient` is one."""
-
-    @property
-    def is_up(self) -> bool:
-        """Whether frames can be sent now."""
-
-    def send(self, *frames: LinkFrame) -> None:
-        """Queue frames; raises `LinkDown`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionIdentity:
-    """Which end this is, and where its certificate and key lie (`ssl` loads them from files)."""
-
-    agency: str
-    chain: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionLimits:
-    """Times and sizes of sessions."""
-
-    handshake_timeout: timedelta = timedelta(seconds=10)
-    """From opening to ready."""
-    max_age: timedelta = timedelta(hours=1)
-    """After this a session is not handed out any more, and closes once idle."""
-    idle_after: timedelta = timedelta(seconds=180)
-    """Without a message for so long, a session that is past its age is idle: longer than any exchange."""
-    pending_bytes: int = 32 * 1024 * 1024
-    """Bytes that may wait for credit in one session; more closes it with LIMIT."""
-    page_window: int = 4
-    """`Ready.page_window` that an adapter gives."""
+__all__ = [
+    "AdapterSessions",
+    "FrameSender",
+    "GatewaySessions",
+    "OnClosed",
+    "OnMessage",
+    "OnOpened",
+    "OnRefused",
+    "Session",
+    "SessionIdentity",
+    "SessionLimits",
+]
 
 
-class Session:
-    """One session with one agency, ready for messages.
+@dataclass(kw_only=True, eq=False)
+class GatewaySessions(SessionHub):
+    """The requester's end: one session per provider, opened when first needed.
 
-    `peer` is the agency's id, `session_id` the broker's number, `agreement_digest` the one of `Ready`,
-    `page_window` the pages that may be in flight an exchange before credit, `certificate` the SHA-256 of
-    the peer's leaf, `opened_at` and `ends_at` its life.
+    `on_refused` hears of openings that failed. The arguments are `SessionHub`'s.
     """
 
-    peer: str
-    session_id: int
-    agreement_digest: bytes
-    page_window: int
-    certificate: bytes
-    opened_at: datetime
-    ends_at: datetime
+    server_side = False
+    accepted = frozenset({"result", "page", "checkpoint", "end"})
 
-    @property
-    def is_open(self) -> bool:
-        """Whether messages can be sent now."""
-        raise NotImplementedError
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that wait for the peer's credit."""
-        raise NotImplementedError
-
-    def send(self, *messages: SessionMessage) -> None:
-        """Queue messages, in order; what is sent in one turn of the loop leaves together.
-
-        Raises `SessionFailed` when the session is over, `FrameTooLarge` for a message over 1 MiB.
-        """
-        raise NotImplementedError
-
-    def close(self, reason: CloseReason = CloseReason.CLOSE_REASON_SHUTDOWN, text: str = "") -> None:
-        """Say `SessionEnd`, and close; `on_closed` follows. Does nothing the second time."""
-        raise NotImplementedError
-
-
-OnMessage = Callable[[Session, SessionMessage], None]
-OnOpened = Callable[[Session], None]
-OnClosed = Callable[[Session, CloseReason, str], None]
-OnRefused = Callable[[str, CloseReason, str], None]
-"""(agency, reason, one line): a session that never became ready; the text is for the own log."""
-
-
-class GatewaySessions:
-    """The requester's end: one session per provider."""
-
-    def __init__(
-        self,
-        *,
-        link: FrameSender,
-        federation: Federation,
-        agreements: AgreementBook,
-        identity: SessionIdentity,
-        clock: Clock,
-        on_message: OnMessage,
-        on_closed: OnClosed,
-        on_opened: OnOpened | None = None,
-        on_refused: OnRefused | None = None,
-        limits: SessionLimits | None = None,
-    ) -> None:
-        raise NotImplementedError
+    _current: dict[str, Session] = field(default_factory=dict, init=False)
+    _opening: dict[int, Session] = field(default_factory=dict, init=False)
+    _references: int = field(default=0, init=False)
 
     async def session(self, provider: str, *, timeout: float | None = None) -> Session:
         """Return the ready session with a provider, opening it if there is none; callers share an opening.
 
         `timeout` (seconds) is this caller's own; the opening goes on for the others. Raises
         `SessionFailed` with NO_AGREEMENT (nothing was sent), PEER_ABSENT (the broker says that the
-        provider has no link), HANDSHAKE (it failed, or not in time), or the reason of whoever closed it.
+        provider has no link), HANDSHAKE (it failed, or not in time), CREDENTIALS (the provider's
+        certificate is not accepted), UNSPECIFIED (the own link is down), or the reason of whoever closed it.
         """
-        raise NotImplementedError
+        try:
+            trust = self._trust(provider)
+        except NoTrust as error:
+            raise SessionFailed(provider, CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)) from error
+        session = self._current.get(provider)
+        if session is None or self._is_due(session, trust):
+            session = self._open(provider, trust)
+        waiter = session.progress.waiter
+        if waiter is not None and not waiter.done():
+            await asyncio.wait({waiter}, timeout=timeout)
+        if session.is_open:
+            return session
+        late = CloseReason.CLOSE_REASON_HANDSHAKE, "not ready in the caller's time"
+        raise SessionFailed(provider, *(session.progress.ended or late))
 
-    def linked(self, welcome: Welcome) -> None:
-        """Take the link's welcome."""
+    def _is_due(self, session: Session, trust: Trust) -> bool:
+        """Return whether a session is to be replaced: past its age, or under another agreement or CA."""
+        if not session.is_open:
+            return False
+        return trust != session.progress.trust or self.clock() - session.opened_at >= self.limits.max_age
 
-    def unlinked(self, reason: CloseReason, text: str) -> None:
-        """Close every session: their link is gone."""
+    def _open(self, provider: str, trust: Trust) -> Session:
+        self._references += 1
+        reference = self._references
+        request = SessionOpen(reference=reference, peer=provider, lane=LANE)
+        try:
+            session = self._new(trust, reference=reference)
+            self.link.send(LinkFrame(session_open=request))
+        except LinkDown as error:
+            raise SessionFailed(provider, CloseReason.CLOSE_REASON_UNSPECIFIED, str(error)) from error
+        session.progress.waiter = asyncio.get_running_loop().create_future()
+        self._current[provider] = self._opening[reference] = session
+        return session
 
-    def frames(self, frames: Sequence[LinkFrame]) -> None:
-        """Take what came on the link."""
+    def _opened(self, opened: SessionOpen) -> None:
+        session = self._opening.pop(opened.reference, None)
+        if session is None:  # its opening was given up meanwhile
+            self._send([session_close(CloseReason.CLOSE_REASON_IDLE, session_id=opened.session_id)])
+            return
+        try:
+            if opened.peer != session.peer or opened.lane != LANE or opened.session_id in self._sessions:
+                raise violation("broker opened another session than was asked for")
+            session.progress.engine.channel.opened(opened.session_id)
+        except ProtocolViolation as fault:
+            self._fail(session, (fault.reason, fault.text))
+        else:
+            self._begin(session)
 
-    def refresh(self, federation: Federation, agreements: AgreementBook) -> None:
-        """Take a newer roster and agreements; sessions that they don't carry any more close."""
+    def _closed_afar(self, close: SessionClose) -> None:
+        opening = None if close.session_id else self._opening.get(close.reference)
+        if opening is None:
+            super()._closed_afar(close)
+        elif close.reason == CloseReason.CLOSE_REASON_PEER_ABSENT:
+            self._end(opening, (close.reason, "the broker has no link of this provider"))
+        else:
+            self._end(opening, (close.reason, "the broker didn't open it"))
 
-    def close(self) -> None:
-        """Close every session with SHUTDOWN."""
+    def _judged(self, session: Session, messages: list[SessionMessage]) -> list[SessionMessage]:
+        if not messages:
+            return messages
+        first, *rest = messages
+        if first.WhichOneof("message") != "ready":
+            raise violation("session begins without the adapter's ready")
+        self._check_ready(session, first.ready)
+        session.page_window = first.ready.page_window
+        self._ready(session)
+        return rest
+
+    def _check_ready(self, session: Session, ready: Ready) -> None:
+        if ready.version != PROTOCOL_VERSION or ready.agency != session.peer or not ready.page_window:
+            raise violation("adapter's ready names another version or agency, or no page may be sent")
+        if ready.agreement_digest != session.agreement_digest:
+            raise ProtocolViolation(
+                CloseReason.CLOSE_REASON_NO_AGREEMENT,
+                "adapter holds another agreement in force than this end",
+            )
+
+    def _trust(self, peer: str) -> Trust:
+        return self._pair(provider=peer, requester=self.identity.agency, peer=peer, path="adapter")
+
+    def _is_aged(self, age: timedelta) -> bool:
+        return age >= self.limits.max_age
+
+    def _all(self) -> list[Session]:
+        return [*self._sessions.values(), *self._opening.values()]
+
+    def _forget(self, session: Session) -> None:
+        super()._forget(session)
+        self._opening.pop(session.progress.engine.channel.reference, None)
+        if self._current.get(session.peer) is session:
+            del self._current[session.peer]
 
 
-class AdapterSessions:
-    """The provider's end: accepts sessions of requesters with an agreement in force, and of nobody else."""
+@dataclass(kw_only=True, eq=False)
+class AdapterSessions(SessionHub):
+    """The provider's end: accepts sessions of requesters with an agreement in force, and of nobody else.
 
-    def __init__(
-        self,
-        *,
-        link: FrameSender,
-        federation: Federation,
-        agreements: AgreementBook,
-        identity: SessionIdentity,
-        clock: Clock,
-        on_message: OnMessage,
-        on_closed: OnClosed,
-        on_opened: OnOpened | None = None,
-        on_refused: OnRefused | None = None,
-        limits: SessionLimits | None = None,
-    ) -> None:
-        raise NotImplementedError
+    `on_refused` hears of those it didn't accept, and of those whose handshake failed. The arguments are
+    `SessionHub`'s.
+    """
 
-    def linked(self, welcome: Welcome) -> None:
-        """Take the link's welcome."""
+    server_side = True
+    accepted = frozenset({"ask", "cancel", "credit", "checkpoint", "end"})
 
-    def unlinked(self, reason: CloseReason, text: str) -> None:
-        """Close every session: their link is gone."""
+    def _opened(self, opened: SessionOpen) -> None:
+        """Refuse before any byte of TLS, or begin."""
+        ending = self._unacceptable(opened)
+        if ending is None:
+            try:
+                trust = self._trust(opened.peer)
+            except NoTrust as error:
+                ending = CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)
+            else:
+                self._begin(self._new(trust, session_id=opened.session_id))
+                return
+        self._send([session_close(ending[0], session_id=opened.session_id)])
+        if self.on_refused is not None:
+            self.on_refused(opened.peer, *ending)
 
-    def frames(self, frames: Sequence[LinkFrame]) -> None:
-        """Take what came on the link."""
+    def _unacceptable(self, opened: SessionOpen) -> Ending | None:
+        if not opened.session_id or opened.session_id in self._sessions or opened.lane != LANE:
+            return CloseReason.CLOSE_REASON_PROTOCOL, "broker opened a session without a new id or lane"
+        having = sum(session.peer == opened.peer for session in self._sessions.values())
+        if having >= self.limits.sessions_per_requester:
+            return CloseReason.CLOSE_REASON_LIMIT, f"more than {having} sessions at a time"
+        return None
 
-    def refresh(self, federation: Federation, agreements: AgreementBook) -> None:
-        """Take a newer roster and agreements; sessions that they don't carry any more close."""
+    def _judged(self, session: Session, messages: list[SessionMessage]) -> list[SessionMessage]:
+        if messages:
+            raise violation("gateway sent before it was told that this end is ready")
+        ready = Ready(
+            version=PROTOCOL_VERSION,
+            agency=self.identity.agency,
+            agreement_digest=session.agreement_digest,
+            page_window=self.limits.page_window,
+        )
+        session.page_window = self.limits.page_window
+        session.progress.engine.queue((SessionMessage(ready=ready),))
+        self._ready(session)
+        return messages
 
-    def close(self) -> None:
-        """Close every session with SHUTDOWN."""
+    def _trust(self, peer: str) -> Trust:
+        return self._pair(provider=self.identity.agency, requester=peer, peer=peer, path="gateway")
+
+    def _is_aged(self, age: timedelta) -> bool:
+        """Leave renewal to the gateway; only a session that it forgot is ended here."""
+        return age >= 2 * self.limits.max_age

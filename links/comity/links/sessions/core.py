@@ -1,0 +1,451 @@
+"""What the hubs of both ends share: frames to sessions, turns of the loop, trust, time.
+
+Nothing here says who opens and who accepts; that is `hub`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import ClassVar, Protocol
+
+from comity.certs.agreements import AgreementBook
+from comity.certs.clock import Clock
+from comity.certs.errors import CertificateRejected, CertsError, UnknownMember
+from comity.certs.files import read_public
+from comity.certs.profile import load_certificate
+from comity.certs.roster import Federation
+from comity.certs.x509 import split_pem
+from comity.links.channel import SessionChannel, SessionState
+from comity.links.errors import (
+    ConfigUnusable,
+    LinkDown,
+    LinkError,
+    ProtocolViolation,
+    SessionFailed,
+    describe_fault,
+)
+from comity.links.frames import kind, reason_name
+from comity.links.sessions.engine import SessionEngine
+from comity.links.sessions.session import (
+    OnClosed,
+    OnMessage,
+    OnOpened,
+    OnRefused,
+    Progress,
+    Session,
+    SessionLimits,
+    Trust,
+)
+from comity.links.sessions.tls import ExpectedPeer, SessionIdentity, TlsEnd, make_context
+from comity.v1.link_pb2 import (
+    CloseReason,
+    Lane,
+    LinkFrame,
+    SessionClose,
+    SessionCredit,
+    SessionData,
+    SessionOpen,
+    Welcome,
+)
+from comity.v1.session_pb2 import SessionEnd, SessionMessage
+
+_log = logging.getLogger(__name__)
+
+LANE = Lane.LANE_INTERACTIVE
+"""The one lane that is spoken."""
+
+Ending = tuple[CloseReason, str]
+"""Why a session is over: the reason that the peer gets, and a line for the own log."""
+
+
+class FrameSender(Protocol):
+    """What a hub needs of a link; `LinkClient` is one."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether frames can be sent now."""
+
+    def send(self, *frames: LinkFrame) -> None:
+        """Queue frames; raises `LinkDown`."""
+
+
+class NoTrust(LinkError):
+    """No session may be opened with an agency; the text says why, for the own log."""
+
+
+@dataclass(kw_only=True, eq=False)
+class SessionHub:
+    """The sessions of one end. Raises `ConfigUnusable` if the own certificate can't be read.
+
+    Call `linked`, `unlinked` and `frames` with what the link gives. Callbacks are plain calls on the event
+    loop; one that raises costs its session, not the link.
+    """
+
+    link: FrameSender
+    federation: Federation
+    agreements: AgreementBook
+    identity: SessionIdentity
+    clock: Clock
+    on_message: OnMessage
+    on_closed: OnClosed
+    on_opened: OnOpened | None = None
+    on_refused: OnRefused | None = None
+    limits: SessionLimits = field(default_factory=SessionLimits)
+
+    server_side: ClassVar[bool]
+    accepted: ClassVar[frozenset[str]]
+    """Kinds of messages that the other end may send."""
+
+    _welcome: Welcome | None = field(default=None, init=False)
+    _sessions: dict[int, Session] = field(default_factory=dict, init=False)
+    _contexts: dict[tuple[bytes, ...], ssl.SSLContext] = field(default_factory=dict, init=False)
+    _dirty: dict[Session, None] = field(default_factory=dict, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _own_end: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            leaf = load_certificate(split_pem(read_public(self.identity.chain))[0])
+        except CertsError as error:
+            raise ConfigUnusable(f"certificate of `{self.identity.agency}`: {error}") from error
+        self._own_end = leaf.not_valid_after_utc
+
+    # What the end calls.
+
+    def linked(self, welcome: Welcome) -> None:
+        """Take the link's welcome."""
+        self._welcome = welcome
+
+    def unlinked(self, reason: CloseReason, text: str) -> None:
+        """End every session: their link is gone. PEER_ABSENT it is not, that is said of other ends only."""
+        self._welcome = None
+        absent = reason == CloseReason.CLOSE_REASON_PEER_ABSENT
+        told = CloseReason.CLOSE_REASON_UNSPECIFIED if absent else reason
+        for session in self._all():
+            self._end(session, (told, f"own link is over: {text}"))
+
+    def frames(self, frames: Sequence[LinkFrame]) -> None:
+        """Take what came on the link. Other frames, and those of sessions that are over, are ignored."""
+        for frame in frames:
+            match kind(frame):
+                case "session_data":
+                    self._data(frame.session_data)
+                case "session_credit":
+                    self._credit(frame.session_credit)
+                case "session_open":
+                    self._opened(frame.session_open)
+                case "session_close":
+                    self._closed_afar(frame.session_close)
+                case _:
+                    continue
+
+    def refresh(self, federation: Federation, agreements: AgreementBook) -> None:
+        """Take a newer roster and agreements; sessions that they don't carry any more end at once."""
+        self.federation = federation
+        self.agreements = agreements
+        self._contexts.clear()
+        self.tick()
+
+    def tick(self) -> None:
+        """Look at times, agreements and certificates; happens by itself while there are sessions."""
+        now = self.clock()
+        for session in self._all():
+            ending = self._over(session, now)
+            if ending is not None:
+                self._fail(session, ending)
+
+    def close(self) -> None:
+        """End every session with SHUTDOWN, and stop looking at the time."""
+        for session in self._all():
+            self.close_session(session, CloseReason.CLOSE_REASON_SHUTDOWN, "this end stops")
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # What a session asks for.
+
+    def send(self, session: Session, messages: tuple[SessionMessage, ...]) -> None:
+        """Queue messages in a session; as `Session.send`."""
+        progress = session.progress
+        if not session.is_open:
+            reason, text = progress.ended or (CloseReason.CLOSE_REASON_UNSPECIFIED, "it is not ready")
+            raise SessionFailed(session.peer, reason, text)
+        progress.engine.queue(messages)
+        progress.touched = self.clock()
+        if session.pending_bytes > self.limits.pending_bytes:
+            text = f"more than {self.limits.pending_bytes} bytes wait for credit"
+            self._fail(session, (CloseReason.CLOSE_REASON_LIMIT, text), later=True)
+            raise SessionFailed(session.peer, CloseReason.CLOSE_REASON_LIMIT, text)
+        self._mark(session)
+
+    def close_session(self, session: Session, reason: CloseReason, text: str) -> None:
+        """Close a session from this end; as `Session.close`."""
+        if session.is_open:
+            end = SessionMessage(end=SessionEnd(text=reason_name(reason)))
+            session.progress.engine.queue((end,))
+            try:
+                self._send(session.progress.engine.frames())
+            except ProtocolViolation:
+                _log.debug("what was queued in a session with `%s` can't be sent any more", session.peer)
+        self._fail(session, (reason, text), later=True)
+
+    # What the two ends do differently.
+
+    def _opened(self, opened: SessionOpen) -> None:
+        """Take the link's word that a session begins."""
+        raise NotImplementedError
+
+    def _judged(self, session: Session, messages: list[SessionMessage]) -> list[SessionMessage]:
+        """Make a session ready whose certificates are judged; return the messages for its owner."""
+        raise NotImplementedError
+
+    def _trust(self, peer: str) -> Trust:
+        """Return by whose word `peer` may be spoken to now; raises `NoTrust`."""
+        raise NotImplementedError
+
+    def _is_aged(self, age: timedelta) -> bool:
+        """Return whether a session of this age must make room for a new one, once it is idle."""
+        raise NotImplementedError
+
+    def _all(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    # Frames in.
+
+    def _data(self, data: SessionData) -> None:
+        session = self._sessions.get(data.session_id)
+        if session is None:
+            return
+        try:
+            messages = session.progress.engine.receive(data)
+            if session.progress.engine.state is SessionState.HANDSHAKING:
+                messages = self._handshaking(session, messages)
+            self._give(session, messages)
+        except ProtocolViolation as violation:
+            self._fail(session, (violation.reason, violation.text))
+        else:
+            self._mark(session)
+
+    def _credit(self, credit: SessionCredit) -> None:
+        session = self._sessions.get(credit.session_id)
+        if session is None:
+            return
+        try:
+            session.progress.engine.credited(credit)
+        except ProtocolViolation as violation:
+            self._fail(session, (violation.reason, violation.text))
+        else:
+            self._mark(session)
+
+    def _closed_afar(self, close: SessionClose) -> None:
+        session = self._sessions.get(close.session_id)
+        if session is not None:
+            self._end(session, (close.reason, f"closed from afar: {reason_name(close.reason)}"))
+
+    def _handshaking(self, session: Session, messages: list[SessionMessage]) -> list[SessionMessage]:
+        tls = session.progress.engine.tls
+        if tls is None or tls.peer is None:
+            return messages
+        if not session.certificate:
+            session.certificate = tls.peer.fingerprint
+            session.ends_at = min(tls.peer.not_after, self._own_end)
+            session.progress.leaf = tls.peer_der
+        return self._judged(session, messages)
+
+    def _ready(self, session: Session) -> None:
+        """Make a session ready and tell its owner."""
+        progress = session.progress
+        progress.engine.channel.ready()
+        session.opened_at = progress.touched = self.clock()
+        progress.was_ready = True
+        progress.wake()
+        if self.on_opened is not None:
+            self._call(session, self.on_opened, session)
+
+    def _give(self, session: Session, messages: Iterable[SessionMessage]) -> None:
+        """Give messages to the owner; raises `ProtocolViolation` for one that may not be sent here."""
+        for message in messages:
+            if not session.is_open:
+                return
+            name = message.WhichOneof("message")
+            if name not in self.accepted:
+                raise violation(f"session message `{name}` may not be sent here")
+            session.progress.touched = self.clock()
+            if name == "end":
+                self._fail(session, (CloseReason.CLOSE_REASON_SHUTDOWN, "ended by the other end"))
+                return
+            self._call(session, self.on_message, session, message)
+
+    def _call(self, session: Session, callback: Callable[..., None], *arguments: object) -> None:
+        """Call back. A fault of our own code ends this one session; its text may name people: not logged."""
+        try:
+            callback(*arguments)
+        except Exception as error:
+            _log.error("fault in a session with `%s`: %s", session.peer, describe_fault(error))
+            fault = CloseReason.CLOSE_REASON_UNSPECIFIED, "a fault on this side"
+            self._fail(session, fault, later=True)
+
+    # Frames out.
+
+    def _mark(self, session: Session) -> None:
+        """Let a session's frames leave at the end of this turn of the loop, together with those of others."""
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty[session] = None
+
+    def _flush(self) -> None:
+        dirty, self._dirty = list(self._dirty), {}
+        frames: list[LinkFrame] = []
+        for session in dirty:
+            try:
+                frames += session.progress.engine.frames()
+            except ProtocolViolation as fault:
+                self._fail(session, (fault.reason, fault.text))
+        self._send(frames)
+
+    def _send(self, frames: Sequence[LinkFrame]) -> None:
+        if frames and self.link.is_up:
+            try:
+                self.link.send(*frames)
+            except LinkDown:
+                _log.debug("link went down while sending: its sessions end with it")
+
+    # Beginnings and ends.
+
+    def _new(self, trust: Trust, *, session_id: int = 0, reference: int = 0) -> Session:
+        """Return a session that has not begun; raises `LinkDown` without a link."""
+        if self._welcome is None or not self.link.is_up:
+            raise LinkDown("own link to the broker is down")
+        channel = SessionChannel(
+            window=self._welcome.session_window,
+            max_frame_bytes=self._welcome.max_frame_bytes,
+            session_id=session_id,
+            reference=reference,
+        )
+        now = self.clock()
+        self._watch()
+        return Session(self, Progress(engine=SessionEngine(channel), trust=trust, since=now, touched=now))
+
+    def _begin(self, session: Session) -> None:
+        """Start TLS in a session that has its id."""
+        self._sessions[session.session_id] = session
+        expected = session.progress.trust.expected
+        try:
+            context = self._context(expected.ca_certificates)
+            session.progress.engine.begin(
+                TlsEnd(context, server_side=self.server_side, expected=expected, lane=LANE, clock=self.clock)
+            )
+        except ConfigUnusable as error:
+            self._fail(session, (CloseReason.CLOSE_REASON_UNSPECIFIED, str(error)))
+        except ProtocolViolation as fault:
+            self._fail(session, (fault.reason, fault.text))
+        else:
+            self._mark(session)
+
+    def _context(self, ca_certificates: tuple[bytes, ...]) -> ssl.SSLContext:
+        """Return the one context for the sessions with the peer that has these CAs."""
+        context = self._contexts.get(ca_certificates)
+        if context is None:
+            context = make_context(
+                self.identity, server_side=self.server_side, ca_certificates=ca_certificates, lane=LANE
+            )
+            self._contexts[ca_certificates] = context
+        return context
+
+    def _fail(self, session: Session, ending: Ending, *, later: bool = False) -> None:
+        """End a session from this end, saying so; what is queued is let go."""
+        if session.progress.ended is None:
+            self._send(session.progress.engine.close(ending[0]))
+            self._end(session, ending, later=later)
+
+    def _end(self, session: Session, ending: Ending, *, later: bool = False) -> None:
+        """Take it that a session is over, and tell its owner: now, or after the call that it is in."""
+        progress = session.progress
+        if progress.ended is not None:
+            return
+        progress.ended = ending
+        progress.engine.closed()
+        self._forget(session)
+        progress.wake()
+        if later:
+            asyncio.get_running_loop().call_soon(self._tell, session, ending)
+        else:
+            self._tell(session, ending)
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.session_id, None)
+        self._dirty.pop(session, None)
+
+    def _tell(self, session: Session, ending: Ending) -> None:
+        if session.progress.was_ready:
+            self._call(session, self.on_closed, session, *ending)
+        elif self.on_refused is not None:
+            self._call(session, self.on_refused, session.peer, *ending)
+
+    # Time and trust.
+
+    def _watch(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.limits.tick.total_seconds(), self._watched)
+
+    def _watched(self) -> None:
+        self._timer = None
+        self.tick()
+        if self._all():
+            self._watch()
+
+    def _over(self, session: Session, now: datetime) -> Ending | None:
+        """Return why a session must end now; None if it may go on."""
+        progress = session.progress
+        if not session.is_open:
+            late = now - progress.since >= self.limits.handshake_timeout
+            return (CloseReason.CLOSE_REASON_HANDSHAKE, "not ready in time") if late else None
+        if now >= session.ends_at:
+            return CloseReason.CLOSE_REASON_CREDENTIALS, "a certificate has expired"
+        try:
+            trust = self._trust(session.peer)
+        except NoTrust as error:
+            return CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)
+        if trust.expected != progress.trust.expected:
+            try:
+                trust.expected.verify(progress.leaf, now)
+            except CertificateRejected as error:
+                return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
+        replaced = trust != progress.trust or self._is_aged(now - session.opened_at)
+        if replaced and now - progress.touched >= self.limits.idle_after:
+            return CloseReason.CLOSE_REASON_RENEWAL, "its time is over"
+        return None
+
+    def _pair(self, *, provider: str, requester: str, peer: str, path: str) -> Trust:
+        """Return the trust in `peer`, one of a pair with an agreement in force; raises `NoTrust`.
+
+        The agreement pins the peer's identity key, which signs its key set, which holds its CAs: so not even
+        the governing authority can slip a false CA in.
+        """
+        try:
+            member = self.federation.member(peer)
+        except UnknownMember as error:
+            raise NoTrust(str(error)) from error
+        if member.suspended:
+            raise NoTrust(f"`{peer}` is suspended")
+        found = self.agreements.grant(provider=provider, requester=requester, now=self.clock())
+        if found is None:
+            raise NoTrust(f"no agreement in force under which `{requester}` may ask `{provider}`")
+        agreement, _ = found
+        if agreement.parties.get(peer) != member.identity_key:
+            raise NoTrust(f"the agreement pins another identity key of `{peer}` than the roster has")
+        expected = ExpectedPeer(
+            agency=peer, spiffe_id=member.spiffe_id(path), ca_certificates=member.key_set.ca_certificates
+        )
+        return Trust(expected=expected, agreement_digest=agreement.digest)
+
+
+def violation(text: str) -> ProtocolViolation:
+    """Return a violation that closes a session with PROTOCOL."""
+    return ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, text)

@@ -1,0 +1,205 @@
+"""TLS 1.3 between gateway and adapter: the profile of the sessions, line by line.
+
+The standard library's `ssl` over memory: records in, records out, no socket. What each line is for:
+
+- one context per peer, which trusts **that peer's CA alone**: in a bundle of all CAs, any agency's CA
+  could vouch for any name;
+- TLS 1.3 and nothing older; both sides must present a certificate; OpenSSL's strict rules, and no
+  partial chains;
+- ALPN names protocol version and lane, and it must have been negotiated: or a broker could connect an
+  interactive end with a bulk one;
+- no tickets, and a resumed session is refused: resumption would skip the judging of certificates;
+- after the handshake the leaf is verified again by `comity.certs.x509`, which compares its one SPIFFE
+  URI byte for byte: `ssl` accepts two URIs, other case, ports;
+- OpenSSL's client finishes before the server has judged it: so the gateway waits for `Ready`.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from comity.certs.clock import Clock
+from comity.certs.errors import CertificateRejected
+from comity.certs.x509 import VerifiedLeaf, verify_leaf
+from comity.links.errors import ConfigUnusable, ProtocolViolation
+from comity.links.frames import PROTOCOL_VERSION
+from comity.v1.link_pb2 import CloseReason, Lane
+
+_READ_BYTES = 16 * 1024
+_ALPN = {
+    Lane.LANE_INTERACTIVE: f"comity/{PROTOCOL_VERSION}/interactive",
+    Lane.LANE_BULK: f"comity/{PROTOCOL_VERSION}/bulk",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionIdentity:
+    """Which end this is, and where its certificate and key lie (`ssl` loads them from files)."""
+
+    agency: str
+    """The agency's id."""
+    chain: Path
+    """The end's chain, PEM, leaf first: `keys/leaf.pem`."""
+    key: Path
+    """The leaf's private key, PEM: `keys/leaf.key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedPeer:
+    """Whom a session must reach, and by whose word."""
+
+    agency: str
+    """The agency's id, for texts."""
+    spiffe_id: str
+    """The one id that its leaf must have."""
+    ca_certificates: tuple[bytes, ...]
+    """The CAs of that agency's domain, DER, and no others."""
+
+    def verify(self, leaf_der: bytes, now: datetime) -> VerifiedLeaf:
+        """Return the peer's leaf if it is this peer's; raises `CertificateRejected`."""
+        return verify_leaf(
+            [leaf_der], ca_certificates=self.ca_certificates, spiffe_id=self.spiffe_id, now=now
+        )
+
+
+def alpn(lane: Lane) -> str:
+    """Return the ALPN name of a lane: `comity/1/interactive`. Raises `KeyError` for a lane that is none."""
+    return _ALPN[lane]
+
+
+def make_context(
+    identity: SessionIdentity, *, server_side: bool, ca_certificates: Sequence[bytes], lane: Lane
+) -> ssl.SSLContext:
+    """Return the context for the sessions with one peer, whose CAs (DER) are the only ones trusted.
+
+    Raises `ConfigUnusable` if the own certificate or key can't be loaded, or there is no CA.
+    """
+    if not ca_certificates:
+        raise ConfigUnusable("session context: the peer has no CA")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # names are SPIFFE ids, compared after the handshake
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags = _strict(context.verify_flags)
+    context.set_alpn_protocols([alpn(lane)])
+    if server_side:
+        context.num_tickets = 0
+    try:
+        context.load_cert_chain(identity.chain, identity.key)
+        for certificate in ca_certificates:
+            context.load_verify_locations(cadata=certificate)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigUnusable(f"session context of `{identity.agency}`: {error}") from error
+    return context
+
+
+def _strict(flags: ssl.VerifyFlags) -> ssl.VerifyFlags:
+    return (flags | ssl.VERIFY_X509_STRICT) & ~ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+class TlsEnd:
+    """One side of one TLS connection in memory: bytes in, bytes out.
+
+    Every fault is a `ProtocolViolation`: HANDSHAKE when the handshake fails, CREDENTIALS when the peer's
+    certificate is not accepted, PROTOCOL when a record doesn't decrypt. After one, take `outgoing()` once
+    more (it may hold an alert) and give the connection up.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server_side: bool, expected: ExpectedPeer, lane: Lane, clock: Clock
+    ) -> None:
+        self._in = ssl.MemoryBIO()
+        self._out = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_side=server_side)
+        self._expected = expected
+        self._alpn = alpn(lane)
+        self._clock = clock
+        self._peer: VerifiedLeaf | None = None
+        self.peer_der = b""
+        """The peer's leaf, DER; empty until the handshake is complete."""
+
+    @property
+    def peer(self) -> VerifiedLeaf | None:
+        """The peer's leaf, verified; None until the handshake is complete."""
+        return self._peer
+
+    def start(self) -> None:
+        """Begin the handshake: the gateway's first flight is then in `outgoing()`."""
+        self._handshake()
+
+    def outgoing(self) -> bytes:
+        """Take the records that are to be sent; may be empty."""
+        return self._out.read()
+
+    def feed(self, records: bytes) -> bytes:
+        """Take records of the peer, go on with the handshake or decrypt, and return what was decrypted."""
+        self._in.write(records)
+        if self._peer is None:
+            self._handshake()
+        return b"" if self._peer is None else self._decrypt()
+
+    def seal(self, plaintext: bytes) -> None:
+        """Encrypt `plaintext`; its records are then in `outgoing()`. Only after the handshake."""
+        if self._peer is None:
+            raise ValueError("nothing may be sent before the handshake is complete")
+        view = memoryview(plaintext)
+        try:
+            while view:
+                view = view[self._tls.write(view) :]
+        except ssl.SSLError as error:
+            raise _fault(CloseReason.CLOSE_REASON_PROTOCOL, "record can't be written", error) from error
+
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLCertVerificationError as error:
+            raise _fault(CloseReason.CLOSE_REASON_CREDENTIALS, "peer's certificate", error) from error
+        except ssl.SSLError as error:
+            raise _fault(CloseReason.CLOSE_REASON_HANDSHAKE, "handshake", error) from error
+        self._peer = self._judge()
+
+    def _judge(self) -> VerifiedLeaf:
+        """Return the peer's leaf if everything that `ssl` doesn't check is right, too."""
+        if self._tls.version() != "TLSv1.3" or self._tls.selected_alpn_protocol() != self._alpn:
+            raise _violation(
+                CloseReason.CLOSE_REASON_HANDSHAKE, f"handshake without TLS 1.3 and `{self._alpn}`"
+            )
+        if self._tls.session_reused:
+            raise _violation(CloseReason.CLOSE_REASON_HANDSHAKE, "handshake resumed an earlier session")
+        leaf = self._tls.getpeercert(binary_form=True)
+        if leaf is None:
+            raise _violation(CloseReason.CLOSE_REASON_CREDENTIALS, "peer has no certificate")
+        try:
+            verified = self._expected.verify(leaf, self._clock())
+        except CertificateRejected as error:
+            raise _violation(CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}") from error
+        self.peer_der = leaf
+        return verified
+
+    def _decrypt(self) -> bytes:
+        """Return all that can be decrypted now: a read gives one record, 16 kB, at most."""
+        parts = []
+        try:
+            while part := self._tls.read(_READ_BYTES):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            return b"".join(parts)
+        except ssl.SSLError as error:
+            raise _fault(CloseReason.CLOSE_REASON_PROTOCOL, "record doesn't decrypt", error) from error
+        raise _violation(CloseReason.CLOSE_REASON_PROTOCOL, "TLS ended inside the session")
+
+
+def _violation(reason: CloseReason, text: str) -> ProtocolViolation:
+    return ProtocolViolation(reason, text)
+
+
+def _fault(reason: CloseReason, what: str, error: ssl.SSLError) -> ProtocolViolation:
+    """Return a violation whose text has OpenSSL's word for it and no source lines."""
+    detail = getattr(error, "verify_message", None) or error.reason or type(error).__name__
+    return ProtocolViolation(reason, f"{what}: {str(detail).lower().replace('_', ' ')}")
