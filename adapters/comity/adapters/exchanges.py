@@ -15,9 +15,9 @@ from typing import Protocol
 
 from comity.adapters import records
 from comity.adapters.archive import ReceiptArchive
+from comity.adapters.beside import Beside
 from comity.adapters.errors import Late
-from comity.adapters.path import AuditLog, Reply
-from comity.audit.entry import Entry
+from comity.adapters.path import Reply
 from comity.audit.errors import AuditError
 from comity.certs.clock import Clock
 from comity.links.errors import LinkError
@@ -82,22 +82,21 @@ class Exchanges:
         *,
         agency: str,
         path: Answers,
-        log: AuditLog,
         link: Sender,
         archive: ReceiptArchive,
+        beside: Beside,
         clock: Clock,
         max_in_flight: int,
     ) -> None:
         self._agency = agency
         self._path = path
-        self._log = log
         self._link = link
         self._archive = archive
+        self._beside = beside
         self._clock = clock
         self._max_in_flight = max_in_flight
         self._running: set[_Running] = set()
         self._by_peer: Counter[str] = Counter()
-        self._beside: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def __len__(self) -> int:
@@ -151,9 +150,8 @@ class Exchanges:
             await asyncio.wait(tasks, timeout=seconds)
         for running in list(self._running):
             self._stop(running, "stopped")
-        while self._running or self._beside:
-            waiting = [running.task for running in self._running if running.task is not None]
-            await asyncio.wait([*waiting, *self._beside])
+        while tasks := [running.task for running in self._running if running.task is not None]:
+            await asyncio.wait(tasks)
         await self._archive.settled()
 
     async def _run(self, running: _Running, ask: Ask, crowded: bool) -> None:
@@ -199,16 +197,7 @@ class Exchanges:
     def _note(self, running: _Running, why: str) -> None:
         """Log, beside, that an exchange ended before all of it was sent."""
         entry = records.cancelled(self._agency, running.session.peer, running.exchange_id, why, self._clock())
-        task = asyncio.get_running_loop().create_task(self._append(entry))
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
-    async def _append(self, entry: Entry) -> None:
-        """Log an entry that nobody waits for."""
-        try:
-            await self._log.append(entry)
-        except AuditError as error:
-            LOGGER.error("`%s` was not logged: %s", entry.kind, type(error).__name__)
+        self._beside.write(entry)
 
     def _finished(self, running: _Running, task: asyncio.Task[None]) -> None:
         """Forget an exchange; a fault of our own is told by its kind alone."""

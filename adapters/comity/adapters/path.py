@@ -1,6 +1,6 @@
 """The provider's end: one path for every exchange, from a peer's bytes to a signed receipt.
 
-Every question takes the steps of `Path._serve` in that order, and none can be skipped: each step needs what
+Every question takes the steps of `ExchangePath._serve` in that order, and none can be skipped: each step needs what
 the one before it gave. Two of them write to the log, and each is on disk before the next begins: **no
 store is touched before the decision is durable, and nothing leaves before its release is**.
 
@@ -176,7 +176,7 @@ class _Content:
         return pages.content_root(self.detail, self.pages)
 
 
-class Path:
+class ExchangePath:
     """The one path. `answer` never lets data out that isn't decided, logged and signed for."""
 
     def __init__(

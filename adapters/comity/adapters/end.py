@@ -1,0 +1,195 @@
+"""The provider's end of the federation: its link, its sessions, its exchanges, its peers' checkpoints.
+
+Frames come from the link in order and are acted on in that order: an announcement before the question
+that follows it, a cancel after the question that it ends. What happens to links and sessions stands in the
+log; each side's newest checkpoint goes to the other, so that a log that was rewritten or cut is caught by
+those who saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from comity.adapters import records
+from comity.adapters.announcements import Announcements
+from comity.adapters.beside import Beside
+from comity.adapters.exchanges import Exchanges
+from comity.audit.errors import AuditError
+from comity.audit.peers import PeerCheckpoints
+from comity.certs.clock import Clock
+from comity.certs.errors import UnknownLog
+from comity.certs.roster import Federation, LogKeyView
+from comity.links.client import LinkClient
+from comity.links.errors import LinkError
+from comity.links.sessions.hub import AdapterSessions, Session
+from comity.v1.audit_pb2 import Checkpoint
+from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
+from comity.v1.session_pb2 import SessionMessage
+
+LOGGER = logging.getLogger("comity.adapters")
+
+TICK_SECONDS: Final = 1.0
+"""How often checkpoints are offered besides when a new one is published."""
+
+MAX_CHECKPOINTS: Final = 256
+"""Checkpoints of peers that may wait to be looked at."""
+
+
+class AdapterEnd:
+    """What the link tells this end (`LinkEvents`), and what its sessions do. Plain calls on the loop."""
+
+    link: LinkClient
+    sessions: AdapterSessions
+    exchanges: Exchanges
+
+    def __init__(
+        self,
+        *,
+        agency: str,
+        federation: Federation,
+        announcements: Announcements,
+        peers: PeerCheckpoints,
+        beside: Beside,
+        clock: Clock,
+    ) -> None:
+        """Link, sessions and exchanges are set after: each of them needs this end first."""
+        self.federation = federation
+        self.first_linked = asyncio.Event()
+        self._agency = agency
+        self._announcements = announcements
+        self._peers = peers
+        self._beside = beside
+        self._clock = clock
+        self._open: set[Session] = set()
+        self._looking: asyncio.Queue[tuple[LogKeyView, bytes]] = asyncio.Queue(MAX_CHECKPOINTS)
+
+    # -- the link -------------------------------------------------------------------------------
+
+    def linked(self, welcome: Welcome) -> None:
+        """The link is up."""
+        self.first_linked.set()
+        self._forget(self.federation.operator.agency)
+        self._record("link_opened", peer=self.federation.operator.agency)
+        self.sessions.linked(welcome)
+
+    def unlinked(self, reason: CloseReason, text: str) -> None:
+        """The link is gone, and with it every session; the client dials again by itself."""
+        LOGGER.warning("the link to the broker ended (%s): %s", _reason(reason), text)
+        self.sessions.unlinked(reason, text)
+        self._announcements.clear()
+        self._record("link_closed", peer=self.federation.operator.agency, reason=_reason(reason))
+
+    def frames(self, frames: Sequence[LinkFrame]) -> None:
+        """Take one message's frames, in order."""
+        for frame in frames:
+            match frame.WhichOneof("frame"):
+                case "announcement":
+                    self._announcements.add(frame.announcement)
+                case "cancel":
+                    self.exchanges.over(
+                        frame.cancel.exchange_id, deadline_passed=frame.cancel.deadline_passed
+                    )
+                case "checkpoint":
+                    self._saw(self.federation.operator.agency, frame.checkpoint.note)
+                case _:
+                    self.sessions.frames((frame,))
+
+    # -- sessions -------------------------------------------------------------------------------
+
+    def on_message(self, session: Session, message: SessionMessage) -> None:
+        """Take one message of a session; its peer is whoever the session's TLS verified."""
+        match message.WhichOneof("message"):
+            case "ask":
+                self.exchanges.ask(session, message.ask)
+            case "cancel":
+                self.exchanges.cancel(session, message.cancel.exchange_id)
+            case "credit":
+                self.exchanges.credit(session, message.credit)
+            case "checkpoint":
+                self._saw(session.peer, message.checkpoint.note)
+            case _:
+                pass
+
+    def on_opened(self, session: Session) -> None:
+        """A session is ready: its peer's certificate was judged, and an agreement is in force."""
+        self._open.add(session)
+        self._forget(session.peer)
+        self._record("session_opened", peer=session.peer, certificate=session.certificate.hex())
+
+    def on_closed(self, session: Session, reason: CloseReason, text: str) -> None:
+        """A session is over, and with it all that was asked in it."""
+        self._open.discard(session)
+        self.exchanges.closed(session)
+        LOGGER.info("session with `%s` closed (%s): %s", session.peer, _reason(reason), text)
+        self._record("session_closed", peer=session.peer, reason=_reason(reason))
+
+    def on_refused(self, peer: str, reason: CloseReason, text: str) -> None:
+        """A session never became ready."""
+        LOGGER.warning("session with `%s` refused (%s): %s", peer, _reason(reason), text)
+        self._record("session_refused", peer=peer, reason=_reason(reason))
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    def offer(self) -> None:
+        """Send our newest checkpoint to the broker and to every session's peer for whom it is due."""
+        operator = self._log_key(self.federation.operator.agency)
+        try:
+            if self.link.is_up and operator and (note := self._peers.due(operator.origin)):
+                self.link.send(LinkFrame(checkpoint=Checkpoint(note=note)))
+            for session in list(self._open):
+                key = self._log_key(session.peer)
+                if session.is_open and key and (note := self._peers.due(key.origin)):
+                    session.send(SessionMessage(checkpoint=Checkpoint(note=note)))
+        except LinkError as error:
+            LOGGER.info("a checkpoint was not sent: %s", error)
+
+    async def tick(self) -> None:
+        """Offer checkpoints once a second, for whoever was passed over by the damping, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.offer()
+
+    async def look(self) -> None:
+        """Verify and log peers' checkpoints, one after the other, until cancelled."""
+        while True:
+            key, note = await self._looking.get()
+            try:
+                await self._peers.saw(key.origin, note, key.verifier_key)
+            except AuditError as error:
+                LOGGER.error("a checkpoint of `%s` is not good: %s", key.origin, error)
+
+    def _saw(self, agency: str, note: bytes) -> None:
+        """Have a peer's checkpoint looked at; when too many wait, this one goes: a newer one will come."""
+        key = self._log_key(agency)
+        if key is None or self._looking.full():
+            LOGGER.warning("a checkpoint of `%s` was let go", agency)
+            return
+        self._looking.put_nowait((key, note))
+
+    def _forget(self, agency: str) -> None:
+        """Begin anew with a peer: its link or session is a new one."""
+        if (key := self._log_key(agency)) is not None:
+            self._peers.forget(key.origin)
+
+    def _log_key(self, agency: str) -> LogKeyView | None:
+        """Return the key of the log that a peer keeps: the operator's broker, an agency's gateway."""
+        operator = self.federation.operator
+        member = operator if agency == operator.agency else self.federation.members.get(agency)
+        if member is None:
+            return None
+        try:
+            return member.key_set.log_key("broker" if member is operator else "gateway")
+        except UnknownLog:
+            return None
+
+    def _record(self, kind: str, **public: str) -> None:
+        """Log, beside, what happened to a link or a session."""
+        self._beside.write(records.event(kind, self._agency, self._clock(), **public))
+
+
+def _reason(reason: CloseReason) -> str:
+    """Return `peer_absent` for `CLOSE_REASON_PEER_ABSENT`, and so on."""
+    return CloseReason.Name(reason).removeprefix("CLOSE_REASON_").lower()

@@ -1,0 +1,261 @@
+"""Wiring: one adapter process from its configuration, until it is told to stop.
+
+It opens no port: it dials out to the broker, and goes on dialling while the broker is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Engine
+
+from comity.adapters import records
+from comity.adapters.announcements import Announcements
+from comity.adapters.archive import ReceiptArchive
+from comity.adapters.beside import Beside
+from comity.adapters.config import AdapterConfig
+from comity.adapters.end import AdapterEnd
+from comity.adapters.errors import ConfigInvalid, StateUnwritable
+from comity.adapters.exchanges import Exchanges
+from comity.adapters.loading import ROLE, StandingWatch, load_credentials, load_standing
+from comity.adapters.path import ExchangePath, Standing
+from comity.adapters.receipts import ReceiptSigner
+from comity.adapters.replay import ReplayGuard
+from comity.adapters.state import open_state
+from comity.adapters.threads import DaemonExecutor
+from comity.audit.entry import Entry
+from comity.audit.errors import AuditError
+from comity.audit.log import SignedLog
+from comity.audit.note import LogKey
+from comity.audit.peers import PeerCheckpoints
+from comity.certs.clock import Clock, utc_now
+from comity.certs.credentials import EndCredentials
+from comity.links.client import LinkClient, LinkConfig
+from comity.links.errors import ConfigUnusable
+from comity.links.sessions.hub import AdapterSessions, SessionIdentity
+from comity.v1 import common_pb2
+
+LOGGER = logging.getLogger("comity.adapters")
+
+STOP_SECONDS: Final = 2.0
+"""How long exchanges in flight may go on when the process is told to stop."""
+
+WATCH_SECONDS: Final = 1.0
+"""How often the published folders are looked at."""
+
+
+async def serve(
+    config: AdapterConfig, *, ready: Callable[[str], None], stop: asyncio.Event, clock: Clock = utc_now
+) -> None:
+    """Run an adapter until `stop` is set; call `ready` with one line once it is first linked to the broker.
+
+    Raises `ConfigInvalid` with one line when what the configuration names can't be used. A broker that is
+    away is no error: the adapter stays up and dials again.
+    """
+    standing = await asyncio.to_thread(load_standing, config, clock=clock)
+    try:
+        member = standing.federation.member(config.agency)
+        credentials, key = load_credentials(config, member, clock=clock)
+        engine = _state(config)
+        log = await _log(config, key, clock)
+        try:
+            try:
+                adapter = _Adapter(config, standing, credentials, engine, log, clock)
+            except (ConfigUnusable, StateUnwritable) as error:
+                raise ConfigInvalid(str(error)) from error
+            await adapter.run(ready, stop)
+        finally:
+            with contextlib.suppress(AuditError):
+                await log.close()
+            engine.dispose()
+    finally:
+        for store in standing.stores:
+            store.source.close()
+
+
+class _Adapter:
+    """The parts of a running adapter, put together."""
+
+    def __init__(
+        self,
+        config: AdapterConfig,
+        standing: Standing,
+        credentials: EndCredentials,
+        engine: Engine,
+        log: SignedLog,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._beside = Beside(log)
+        self._executor = DaemonExecutor(config.max_searches)
+        self._watch = StandingWatch(config, clock=clock)
+        announcements = Announcements(clock)
+        self._path = ExchangePath(
+            standing=standing,
+            log=log,
+            replay=ReplayGuard(engine, clock=clock),
+            announcements=announcements,
+            signer=ReceiptSigner(config.agency, credentials.statement, clock=clock),
+            executor=self._executor,
+            clock=clock,
+        )
+        self._end = AdapterEnd(
+            agency=config.agency,
+            federation=standing.federation,
+            announcements=announcements,
+            peers=PeerCheckpoints(log, clock),
+            beside=self._beside,
+            clock=clock,
+        )
+        self._link = self._end.link = LinkClient(
+            _link_config(config, standing, credentials), self._end, clock
+        )
+        self._exchanges = self._end.exchanges = Exchanges(
+            agency=config.agency,
+            path=self._path,
+            link=self._link,
+            archive=ReceiptArchive(engine, clock=clock),
+            beside=self._beside,
+            clock=clock,
+            max_in_flight=config.max_in_flight,
+        )
+        self._sessions = self._end.sessions = AdapterSessions(
+            link=self._link,
+            federation=standing.federation,
+            agreements=standing.agreements,
+            identity=SessionIdentity(
+                agency=config.agency,
+                chain=config.home / "keys" / "leaf.pem",
+                key=config.home / "keys" / "leaf.key",
+            ),
+            clock=clock,
+            on_message=self._end.on_message,
+            on_closed=self._end.on_closed,
+            on_opened=self._end.on_opened,
+            on_refused=self._end.on_refused,
+        )
+        log.on_published(lambda note: self._end.offer())
+
+    async def run(self, ready: Callable[[str], None], stop: asyncio.Event) -> None:
+        """Work until `stop` is set or a part fails, then end everything in order."""
+        started = records.event("started", self._config.agency, self._clock(), role=ROLE)
+        try:
+            await self._log.append(started, *self._activated(None, self._path.standing))
+        except AuditError as error:
+            raise ConfigInvalid(f"the log in `{self._config.home}` can't be written: {error}") from error
+        works = (self._link.run(), self._end.tick(), self._end.look(), self._reload(), self._tell(ready))
+        tasks = [asyncio.create_task(work) for work in works]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            endless = tasks[:-1]
+            await asyncio.wait((*endless, stopping), return_when=asyncio.FIRST_COMPLETED)
+            failed = next((task for task in endless if task.done()), None)
+        finally:
+            stopping.cancel()
+            await self._stop(tasks)
+        if failed is not None:
+            failed.result()
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Let exchanges end, say goodbye, log `stopped`; the log publishes when it is closed."""
+        await self._exchanges.stop(seconds=STOP_SECONDS)
+        self._sessions.close()
+        await self._link.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._beside.settled()
+        self._executor.shutdown()
+        try:
+            await self._log.append(records.event("stopped", self._config.agency, self._clock()))
+        except AuditError as error:
+            LOGGER.error("the stop could not be logged: %s", error)
+
+    async def _tell(self, ready: Callable[[str], None]) -> None:
+        """Say once that the adapter serves."""
+        await self._end.first_linked.wait()
+        stores = len(self._path.standing.stores)
+        ready(
+            f"{self._config.agency} provides {stores} store{'s' * (stores != 1)}, "
+            f"linked to the broker at {self._config.broker}"
+        )
+
+    async def _reload(self) -> None:
+        """Take what changed in the published folders into force, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if not await asyncio.to_thread(self._watch.changed):
+                continue
+            old = self._path.standing
+            try:
+                new = await asyncio.to_thread(self._watch.load, old)
+                if entries := self._activated(old, new):
+                    await self._log.append(*entries)
+            except (ConfigInvalid, AuditError) as error:
+                LOGGER.error("what changed is not taken into force: %s", error)
+                continue
+            self._path.standing = new
+            self._end.federation = new.federation
+            self._sessions.refresh(new.federation, new.agreements)
+            LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
+
+    def _activated(self, old: Standing | None, new: Standing) -> list[Entry]:
+        """Return the entries of a policy and of agreements that were not in force before."""
+        now, agency = self._clock(), self._config.agency
+        entries = []
+        bundle = new.engine.bundle
+        if old is None or old.engine.bundle.digest != bundle.digest:
+            entries.append(
+                records.event(
+                    "policy_activated", agency, now, policy=bundle.digest.hex(), version=bundle.version
+                )
+            )
+        known = set() if old is None else {agreement.digest for agreement in old.agreements.agreements}
+        entries += [
+            records.event(
+                "agreement_activated",
+                agency,
+                now,
+                agreement=agreement.digest.hex(),
+                id=agreement.agreement_id,
+            )
+            for agreement in new.agreements.agreements
+            if agreement.digest not in known and agency in agreement.parties
+        ]
+        return entries
+
+
+async def _log(config: AdapterConfig, key: LogKey, clock: Clock) -> SignedLog:
+    """Open the signed log; raise `ConfigInvalid` if it can't be."""
+    try:
+        return await SignedLog.open(config.home, origin=key.origin, key=key, clock=clock)
+    except AuditError as error:
+        raise ConfigInvalid(str(error)) from error
+
+
+def _state(config: AdapterConfig) -> Engine:
+    """Open the state database; raise `ConfigInvalid` if it can't be."""
+    try:
+        return open_state(config.home / "state.db")
+    except StateUnwritable as error:
+        raise ConfigInvalid(str(error)) from error
+
+
+def _link_config(config: AdapterConfig, standing: Standing, credentials: EndCredentials) -> LinkConfig:
+    """Return what the link needs; the operator's CA alone is trusted for the broker."""
+    return LinkConfig(
+        broker=config.broker,
+        broker_name=config.broker_name,
+        operator_ca_pem=standing.federation.operator.key_set.ca_pem,
+        leaf_chain_pem=credentials.chain_pem,
+        leaf_key_pem=credentials.key_pem,
+        spiffe_id=credentials.spiffe_id,
+        role=common_pb2.END_ROLE_ADAPTER,
+        roster_version=standing.federation.version,
+    )
