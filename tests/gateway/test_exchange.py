@@ -14,7 +14,6 @@ from comity.certs.keys import SigningKey
 from comity.gateway.exchange import Settled
 from comity.policy import markings
 from comity.v1 import common_pb2, query_service_pb2, result_pb2, session_pb2
-
 from tests.gateway.conftest import NOW, Lies, Provider, Story
 
 

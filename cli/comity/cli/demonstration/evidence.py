@@ -74,7 +74,8 @@ def find_values(files: Iterable[Path], values: Iterable[str]) -> tuple[int, list
         for number, value in enumerate(values)
         for form, needle in spellings(value).items()
     ]
-    searched, found = 0, []
+    searched = 0
+    found: list[str] = []
     for path in files:
         try:
             data = path.read_bytes()

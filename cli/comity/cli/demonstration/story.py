@@ -22,17 +22,17 @@ from comity.audit.note import LogKey
 from comity.cli.asking import Answer, ask, load_client
 from comity.cli.demonstration import tamper
 from comity.cli.demonstration.evidence import Record, as_lines, files_below, find_values, records_of
-from comity.cli.demonstration.layout import Layout
 from comity.cli.demonstration.processes import Processes
+from comity.cli.demonstration.setup import FederationOnDisk
 from comity.cli.query import mint
 from comity.cli.rendering import JsonObject, kind_word, show, to_json
 from comity.v1 import common_pb2, query_service_pb2
 
 FROZEN_DEADLINE = timedelta(seconds=2)
 PLATE = "8ABC123"
-SHERIFF_USER = "m.alvarez"
-PORT_POLICE_USER = "p.nakamura"
-ERO_USER = "r.duval"
+SHERIFF_USER = "j.ortega"
+PORT_POLICE_USER = "m.chen"
+ERO_USER = "k.novak"
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 
 
@@ -57,14 +57,15 @@ class Question:
 
 @dataclass(slots=True, kw_only=True)
 class Story:
-    """Tells the six steps; `queries` and `logs` collect what `--json` prints."""
+    """Tells the six steps; `queries`, `logs` and `tampered` collect what `--json` prints."""
 
-    layout: Layout
+    made: FederationOnDisk
     processes: Processes
     console: Console
     now: datetime
     queries: list[JsonObject] = field(default_factory=list)
     logs: list[JsonObject] = field(default_factory=list)
+    tampered: list[JsonObject] = field(default_factory=list)
 
     def tell(self) -> None:
         """Run all steps; raises `StoryFailed` when one does not show what it promises."""
@@ -110,16 +111,16 @@ class Story:
         assert answer.plan is not None
         exchange = answer.plan.exchange_id
         homes = (
-            ("sheriff gateway (who asked)", self.layout.end("sheriff", "gateway")),
-            ("broker (the middle)", self.layout.broker),
-            ("lapd adapter (who answered)", self.layout.end("lapd", "adapter")),
+            ("sheriff gateway (who asked)", self.made.gateway_home("sheriff")),
+            ("broker (the middle)", self.made.broker_home),
+            ("lapd adapter (who answered)", self.made.adapter_home("lapd")),
         )
         for title, home in homes:
             self.console.print(_panel(title, self._wait_for_records(home, exchange)))
         private = (PLATE, SHERIFF_USER, "26-0417", "burglary series, vehicle seen leaving two scenes")
-        kept = files_below(self.layout.broker)
+        kept = files_below(self.made.broker_home)
         searched, found = find_values([path for path in kept if path.name != "process.log"], private)
-        _, at_gateway = find_values(files_below(self.layout.end("sheriff", "gateway")), private)
+        _, at_gateway = find_values(files_below(self.made.gateway_home("sheriff")), private)
         self.console.print(
             f"Searched all that the broker keeps and all that its links carried ({searched:,} bytes) for "
             f"plate, user, case and reason, as typed, folded, UTF-16 and base64: {len(found)} found. "
@@ -232,9 +233,9 @@ class Story:
             "All processes have ended. Copies of their log/ folders, nothing else, are verified by a fresh "
             "process; the trust file is older than the first entry.",
         )
-        for name, _, home in self.layout.ends():
-            shutil.copytree(home / "log", self.layout.copies / name.replace(" ", "-") / "log")
-        status, printed = self._verify(self.layout.copies)
+        for name, _, home in self.made.ends():
+            shutil.copytree(home / "log", self.made.copies / name.replace(" ", "-") / "log")
+        status, printed = self._verify(self.made.copies)
         report = json.loads(printed)
         self.logs.extend(report["logs"])
         for entry in self.logs:
@@ -246,20 +247,23 @@ class Story:
 
     def tampering_is_named(self) -> None:
         """A changed byte, a log rebuilt under another key, and a cut tail signed again with the right key."""
-        origin = json.loads((self.layout.root / "agencies.json").read_text())["lapd"] + "/adapter"
-        key = LogKey.load(self.layout.end("lapd", "adapter") / "keys" / "log.key", origin)
+        origin = f"{self.made.federation(self.now).member('lapd').domain}/adapter"
+        key = LogKey.load(self.made.adapter_home("lapd") / "keys" / "log.key", origin)
         attacks: Sequence[tuple[str, Callable[[Path], str]]] = (
             ("byte", tamper.change_a_byte),
             ("rebuilt", tamper.rebuild_under_another_key),
             ("tail", lambda log: tamper.cut_the_tail(log, key, keep=6)),
         )
         for name, attack in attacks:
-            copies = self.layout.root / f"tampered-{name}"
-            shutil.copytree(self.layout.copies, copies)
+            copies = self.made.root / f"tampered-{name}"
+            shutil.copytree(self.made.copies, copies)
             done = attack(copies / "lapd-adapter" / "log")
             self.console.print(f"\nOn a copy of LAPD's log: {done}.", highlight=False)
             status, printed = self._verify(copies)
-            findings = [finding for entry in json.loads(printed)["logs"] for finding in entry["findings"]]
+            report = json.loads(printed)
+            findings = [finding for entry in report["logs"] for finding in entry["findings"]]
+            findings.extend(report["findings"])
+            self.tampered.append({"done": done, "exit_status": status, "findings": findings})
             for finding in findings:
                 self.console.print(Text(f"  finding: {finding}", style="red"))
             self.console.print(f"  exit status {status}", highlight=False)
@@ -268,7 +272,7 @@ class Story:
     # -- parts ----------------------------------------------------------------------------------
 
     def _ask(self, question: Question, *, rows: int) -> Answer:
-        client = load_client(self.layout.client(question.agency))
+        client = load_client(self.made.client_config(question.agency))
         request = query_service_pb2.SearchRequest(
             plate=common_pb2.Plate(number=PLATE, state="CA", country="US"),
             period=common_pb2.Period(start=_stamp(question.start), end=_stamp(question.end)),
@@ -302,7 +306,7 @@ class Story:
                 "verify",
                 str(folder),
                 "--trust",
-                str(self.layout.trust),
+                str(self.made.trust),
                 "--json",
             ],
             capture_output=True,

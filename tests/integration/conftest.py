@@ -1,0 +1,80 @@
+"""A whole federation of real processes with real mTLS, started once for the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from comity.certs.clock import utc_now
+from comity.cli.demonstration.prepare import prepare, wanted
+from comity.cli.demonstration.processes import Processes, start_all
+from comity.cli.demonstration.setup import FederationOnDisk
+
+PLATE = "8ABC123"
+
+
+def comity(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the command as its user would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "comity.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+
+
+@dataclass
+class Federation:
+    """The running federation and the two ways to ask it: as a person and as a script."""
+
+    made: FederationOnDisk
+    processes: Processes
+
+    def query(self, agency: str, *more: str, user: str | None = None, plate: str = PLATE) -> list[str]:
+        """Return the arguments of a complete `comity query`; `more` are added at the end."""
+        start = utc_now() - timedelta(days=30)
+        defaults = {
+            "--state": "CA",
+            "--from": start.isoformat(),
+            "--reason": "CRIMINAL_INVESTIGATION",
+            "--case": "26-0417",
+            "--text": "burglary series",
+            "--client": str(self.made.client_config(agency)),
+            "--user": user or self.made.user(agency),
+        }
+        given = set(more)
+        words = ["query", plate]
+        for option, value in defaults.items():
+            if option not in given:
+                words += [option, value]
+        return [*words, *more]
+
+    def ask(self, agency: str, *more: str, **options: str) -> dict[str, object]:
+        """Ask as a script and return the JSON object; the exit status is under `exit`."""
+        done = comity(*self.query(agency, "--json", *more, **options))
+        assert done.stdout, done.stderr
+        return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    root = tmp_path_factory.mktemp("federation")
+    made = prepare(root, seed=7, now=utc_now())
+    with Processes() as processes:
+        start_all(processes, wanted(made), lambda line: None)
+        yield Federation(made=made, processes=processes)
+
+
+@pytest.fixture
+def home_of_gateway(federation: Federation) -> Path:
+    return federation.made.gateway_home("sheriff")

@@ -1,0 +1,109 @@
+"""The broker is blind: what it keeps, what it carries and what it has in memory (design 2)."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from comity.cli.demonstration.evidence import files_below, find_values, spellings
+from tests.integration.conftest import Federation, comity
+
+pytestmark = pytest.mark.integration
+SECRETS = ("7QZX918", "Q-77-SECRET-CASE", "an unmistakable reason text 5187", "j.ortega")
+CHUNK = 1 << 20
+
+
+def memory_of(pid: int) -> Iterator[bytes]:
+    """Yield the readable memory of a process, region by region, with overlaps for what spans two reads."""
+    with Path(f"/proc/{pid}/maps").open() as maps:
+        regions = [line.split() for line in maps]
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for region in regions:
+            if not region[1].startswith("rw"):
+                continue
+            start, end = (int(part, 16) for part in region[0].split("-"))
+            try:
+                memory.seek(start)
+                yield memory.read(end - start)
+            except (OSError, ValueError):
+                continue
+
+
+def found_in_memory(pid: int, values: tuple[str, ...]) -> set[str]:
+    needles = {f"{value}: {form}": needle for value in values for form, needle in spellings(value).items()}
+    found: set[str] = set()
+    for region in memory_of(pid):
+        found |= {name for name, needle in needles.items() if needle in region}
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="reading another process's memory needs root")
+def test_nothing_of_a_held_query_is_in_the_brokers_memory(federation: Federation) -> None:
+    """While a query is held at the adapter its content is in the gateway's memory and not in the broker's."""
+    words = federation.query(
+        "sheriff",
+        "--case",
+        SECRETS[1],
+        "--text",
+        SECRETS[2],
+        "--provider",
+        "lapd",
+        "--timeout",
+        "6",
+        plate=SECRETS[0],
+    )
+    comity(*federation.query("sheriff", "--provider", "lapd"))  # the session stands
+    federation.processes.freeze("lapd adapter")
+    asking = threading.Thread(target=comity, args=words)
+    try:
+        asking.start()
+        time.sleep(2.0)
+        at_gateway = found_in_memory(federation.processes.pid("sheriff gateway"), SECRETS[:3])
+        at_broker = found_in_memory(federation.processes.pid("broker"), SECRETS)
+    finally:
+        federation.processes.thaw("lapd adapter")
+        asking.join()
+    assert {name.split(":")[0] for name in at_gateway} == set(SECRETS[:3])  # or the search proves nothing
+    assert at_broker == set()
+
+
+def test_nothing_of_a_query_is_in_what_the_broker_keeps_and_carries(federation: Federation) -> None:
+    """Captured link bytes, log, and everything else below the broker's folder hold none of it."""
+    comity(*federation.query("sheriff", "--case", SECRETS[1], "--text", SECRETS[2], plate=SECRETS[0]))
+    time.sleep(1.5)  # logs are published about each second
+    searched, found = find_values(files_below(federation.made.broker_home), SECRETS)
+    assert found == [] and searched > 10_000
+    captured = files_below(federation.made.broker_home / "capture")
+    assert sum(path.stat().st_size for path in captured) > 10_000
+    _, at_gateway = find_values(files_below(federation.made.gateway_home("sheriff")), SECRETS)
+    assert {line.split()[1] for line in at_gateway} == {"0", "1", "2", "3"}
+
+
+def test_captured_frames_hold_tls_records_and_no_session_message(federation: Federation) -> None:
+    """Every session record that crosses the broker is TLS 1.3 application data or handshake."""
+    from comity.v1 import link_pb2
+
+    federation.ask("sheriff")
+    contents = 0
+    for path in files_below(federation.made.broker_home / "capture"):
+        for message in split_captured(path.read_bytes()):
+            request = link_pb2.LinkRequest.FromString(message)
+            for frame in request.frames:
+                if frame.WhichOneof("frame") == "session_data":
+                    contents += 1
+                    assert re.match(rb"[\x14-\x17]\x03[\x01\x03]", frame.session_data.records)
+    assert contents > 0
+
+
+def split_captured(data: bytes) -> Iterator[bytes]:
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        yield data[position + 4 : position + 4 + length]
+        position += 4 + length
