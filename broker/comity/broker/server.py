@@ -155,7 +155,6 @@ class Broker:
         logger.info("stopped")
 
     async def _listen(self, state: TrustState) -> None:
-        await self._log.append(journal.started(self._clock(), roster=state.federation.version))
         if self._config.capture is not None:
             logger.warning(
                 "CAPTURE IS ON: a copy of every link message is kept in `%s`", self._config.capture
@@ -170,9 +169,13 @@ class Broker:
             self._fetch_tls,  # type: ignore[arg-type]  # None means "as before", which the stubs don't know
             require_client_authentication=True,
         )
-        port = self._server.add_secure_port(self._config.listen, tls)
+        try:
+            port = self._server.add_secure_port(self._config.listen, tls)
+        except RuntimeError as error:
+            raise ConfigInvalid(f"`listen` is `{self._config.listen}`, which cannot be bound") from error
         host = self._config.listen.rpartition(":")[0]
         self.address = f"{host}:{port}"
+        await self._log.append(journal.started(self._clock(), roster=state.federation.version))
         await self._server.start()
         for name in ("", SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -218,19 +221,24 @@ class Broker:
 
 
 async def serve(
-    config: BrokerConfig, *, ready: Callable[[str], None] | None = None, clock: Clock = utc_now
+    config: BrokerConfig,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+    clock: Clock = utc_now,
 ) -> None:
-    """Run a broker until SIGTERM or SIGINT; `ready` is called with the address once it listens.
+    """Run a broker until `stop` is set; without one, until SIGTERM or SIGINT.
 
-    Raises ConfigInvalid, CertsError or AuditError with one line for the operator.
+    `ready` is called with the address once it listens. Raises ConfigInvalid, CertsError or AuditError
+    with one line for the operator.
     """
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    if stop is None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     broker = await Broker.start(config, clock=clock)
     running = asyncio.create_task(broker.run(), name="broker")
-    waiting = asyncio.create_task(stopping.wait(), name="stop signal")
+    waiting = asyncio.create_task(stop.wait(), name="stop")
     try:
         if ready is not None:
             ready(broker.address)
@@ -240,8 +248,6 @@ async def serve(
         failed = running.done()
         running.cancel()
         await broker.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
     if failed:
         running.result()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from comity.broker.admission import Admitted, EndId
+from comity.links.errors import FrameTooLarge
 from comity.links.server import LinkPeer
 from comity.v1 import common_pb2, link_pb2
+
+logger = logging.getLogger("comity.broker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,5 +78,9 @@ class LinkTable:
 
     def _send(self, end: EndId, frames: tuple[link_pb2.LinkFrame, ...]) -> None:
         link = self._by_end.get(end)
-        if link is not None:
+        if link is None:
+            return
+        try:
             link.peer.send(*frames)
+        except FrameTooLarge as error:
+            logger.error("`%s` can't be told: %s", end, error)
