@@ -2,9 +2,11 @@
 
 The subject is the principal, a store the resource; what is asked stands in one `Query` entity, to which
 the context refers. Cedar reads entities once for all actions and stores of a decision, and a context
-again for each of them, so a small context costs a fifth of one that holds the question itself.
+again for each of them, so a small context costs a fifth of one that holds the question itself. Stores
+and agreement change seldom, so they are read once and kept.
 
-No plate number and no user name goes in: policies decide by facts, and Cedar's error texts stay clean.
+No plate number and no user name goes in: policies decide by facts, Cedar's error texts stay clean, and
+questions that are alike in every fact are one question, whose verdicts are remembered.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import cedarpy
 
-from comity.policy.facts import AgreementFacts as _Agreement
-from comity.policy.facts import DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.facts import AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
 
 SEARCH: Final = "Search"
 """The action that lets a store be searched at all."""
@@ -50,9 +52,19 @@ STORE_CLASSES: Final = (
 SKEW: Final = timedelta(seconds=5)
 """Clock skew tolerated in what another agency dates."""
 
+_REMEMBERED: Final = 256
 _SUBJECT: Final = {"type": "Subject", "id": "subject"}
 _QUERY: Final = {"__entity": {"type": "Query", "id": "query"}}
 _ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeldFacts:
+    """What stays the same from one question of a requester to the next."""
+
+    provider: str
+    stores: tuple[StoreFacts, ...]
+    agreement: AgreementFacts | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +96,9 @@ class PreparedPolicies:
         self._schema = cedarpy.Schema.from_str(schema_text)
         self._entities = cedarpy.Entities.from_json_str(entities_text, self._schema)
 
+        self._held = lru_cache(maxsize=_REMEMBERED)(self._hold)
+        self._asked = lru_cache(maxsize=_REMEMBERED)(self._ask)
+
     def question(self, provider: str, request: DecisionRequest, stores: Sequence[StoreFacts]) -> Question:
         """Return a question that can be asked for any action.
 
@@ -91,8 +106,14 @@ class PreparedPolicies:
             ValueError: the facts do not follow the bundle's schema, for example a class of stores that
                 it does not list.
         """
-        facts = json.dumps(_entities(provider, request, stores))
-        return Question(self._policies, self._entities.with_added_json_str(facts, self._schema))
+        held = _HeldFacts(provider=provider, stores=tuple(stores), agreement=request.agreement)
+        return self._asked(held, json.dumps(_asking(request)))
+
+    def _hold(self, held: _HeldFacts) -> cedarpy.Entities:
+        return self._entities.with_added_json_str(json.dumps(_holding(held)), self._schema)
+
+    def _ask(self, held: _HeldFacts, asking: str) -> Question:
+        return Question(self._policies, self._held(held).with_added_json_str(asking, self._schema))
 
 
 class Question:
@@ -101,14 +122,16 @@ class Question:
     def __init__(self, policies: cedarpy.PolicySet, entities: cedarpy.Entities) -> None:
         self._policies = policies
         self._entities = entities
+        self._known: dict[tuple[str, str], Verdict] = {}
 
     def verdicts(self, asked: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Return a verdict for each (action, store id), in their order."""
-        if not asked:
-            return []
-        requests = [_request(action, store_id) for action, store_id in asked]
-        results = cedarpy.is_authorized_batch(requests, self._policies, self._entities)
-        return [_verdict(result) for result in results]
+        new = [pair for pair in asked if pair not in self._known]
+        if new:
+            requests = [_request(action, store_id) for action, store_id in new]
+            results = cedarpy.is_authorized_batch(requests, self._policies, self._entities)
+            self._known.update(zip(new, map(_verdict, results), strict=True))
+        return [self._known[pair] for pair in asked]
 
 
 def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
@@ -124,21 +147,16 @@ def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
         period_end=instant + timedelta(days=1),
         plate_state="CA",
         plate_country="US",
-        agreement=_Agreement(
+        agreement=AgreementFacts(
             agreement_id="probe",
             purposes=frozenset({"CRIMINAL_INVESTIGATION"}),
             elements=frozenset({"IMAGES"}),
         ),
         now=instant,
     )
-    described = [
-        _conforms(base, schema, _entities("probe", request, [StoreFacts(store_id="probe", store_class=word)]))
-        for word in STORE_CLASSES
-    ]
-    if not any(described):
-        return "its `Subject`, `Query` or `Store` has other attributes"
-    facts = json.dumps(_entities("probe", request, []))
-    entities = base.with_added_json_str(facts, schema)
+    if not any(_conforms(base, schema, _probing(request, word)) for word in STORE_CLASSES):
+        return "its `Subject`, `Store`, `Agreement` or `Query` has other attributes"
+    entities = base.with_added_json_str(json.dumps(_asking(request)), schema)
     for action in (SEARCH, *VIEWS):
         result = cedarpy.is_authorized(_request(action, "probe"), "", entities, schema)
         for error in result.diagnostics.errors:
@@ -146,9 +164,15 @@ def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
     return ""
 
 
-def _conforms(base: cedarpy.Entities, schema: cedarpy.Schema, facts: Iterable[Mapping[str, object]]) -> bool:
+def _probing(request: DecisionRequest, store_class: str) -> list[Mapping[str, object]]:
+    store = StoreFacts(store_id="probe", store_class=store_class)
+    held = _HeldFacts(provider="probe", stores=(store,), agreement=request.agreement)
+    return [*_asking(request), *_holding(held)]
+
+
+def _conforms(base: cedarpy.Entities, schema: cedarpy.Schema, facts: list[Mapping[str, object]]) -> bool:
     try:
-        base.with_added_json_str(json.dumps(list(facts)), schema)
+        base.with_added_json_str(json.dumps(facts), schema)
     except ValueError:
         return False
     return True
@@ -173,24 +197,37 @@ def _verdict(result: cedarpy.AuthzResult) -> Verdict:
     )
 
 
-def _entities(
-    provider: str, request: DecisionRequest, stores: Sequence[StoreFacts]
-) -> list[Mapping[str, object]]:
+def _asking(request: DecisionRequest) -> list[Mapping[str, object]]:
     subject = {
         "uid": _SUBJECT,
         "attrs": _subject(request),
         "parents": [{"type": "Agency", "id": request.requester}],
     }
-    query = {"uid": _QUERY["__entity"], "attrs": _query(request), "parents": []}
-    held = [
+    return [subject, {"uid": _QUERY["__entity"], "attrs": _query(request), "parents": []}]
+
+
+def _holding(held: _HeldFacts) -> list[Mapping[str, object]]:
+    found: list[Mapping[str, object]] = [
         {
             "uid": {"type": "Store", "id": store.store_id},
-            "attrs": {"class": _ref("StoreClass", store.store_class), "provider": _ref("Agency", provider)},
+            "attrs": {
+                "class": _ref("StoreClass", store.store_class),
+                "provider": _ref("Agency", held.provider),
+            },
             "parents": [],
         }
-        for store in stores
+        for store in held.stores
     ]
-    return [subject, query, *held]
+    agreement = held.agreement
+    if agreement is not None:
+        attributes = {
+            "inForce": agreement.in_force,
+            "purposes": _refs("Reason", agreement.purposes),
+            "elements": _refs("Element", agreement.elements - {"PLATE"}),
+        }
+        uid = {"type": "Agreement", "id": agreement.agreement_id}
+        found.append({"uid": uid, "attrs": attributes, "parents": []})
+    return found
 
 
 def _subject(request: DecisionRequest) -> dict[str, object]:
@@ -220,16 +257,9 @@ def _query(request: DecisionRequest) -> dict[str, object]:
         "limitationYears": request.limitation_years,
         "plateState": request.plate_state,
         "plateCountry": request.plate_country,
-        "elements": _refs("Element", request.elements),
     }
-    agreement = request.agreement
-    if agreement is not None:
-        attributes["agreement"] = {
-            "id": agreement.agreement_id,
-            "inForce": agreement.in_force,
-            "purposes": _refs("Reason", agreement.purposes),
-            "elements": _refs("Element", agreement.elements - {"PLATE"}),
-        }
+    if request.agreement is not None:
+        attributes["agreement"] = _ref("Agreement", request.agreement.agreement_id)
     return attributes
 
 

@@ -1,0 +1,78 @@
+"""`comity policy check` and `comity policy test`: what they print, and how they exit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from comity.cli.policy import group
+from comity.policy.bundle import shipped
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of LAPD's bundle."""
+    shutil.copytree(shipped("lapd"), tmp_path / "lapd")
+    return tmp_path / "lapd"
+
+
+def test_check_prints_the_digest(folder: Path) -> None:
+    """A valid bundle: exit 0, agency, version and digest."""
+    result = CliRunner().invoke(group, ["check", "--json", str(folder)])
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["valid"] is True
+    assert told["agency"] == "lapd"
+    assert len(told["digest"]) == 64
+
+
+def test_check_of_a_bundle_that_is_not_valid_exits_1_and_names_the_line(folder: Path) -> None:
+    """The finding is bad: exit 1, one line with file and line, no traceback."""
+    law = folder / "policies" / "10-law.cedar"
+    law.write_text(law.read_text().replace("CIVIL_IMMIGRATION", "CIVIL"))
+    result = CliRunner().invoke(group, ["check", str(folder)])
+    assert result.exit_code == 1
+    assert "10-law.cedar:3: " in result.stderr
+    assert "Traceback" not in result.output
+    assert json.loads(CliRunner().invoke(group, ["check", "--json", str(folder)]).stdout)["valid"] is False
+
+
+def test_folder_that_is_not_there_is_wrong_use() -> None:
+    """Wrong use: exit 2."""
+    assert CliRunner().invoke(group, ["check", "/nowhere/at/all"]).exit_code == 2
+
+
+def test_cases_hold(folder: Path) -> None:
+    """All cases hold: exit 0."""
+    result = CliRunner().invoke(group, ["test", str(folder)])
+    assert result.exit_code == 0
+    assert "13 of 13 cases hold" in result.output
+
+
+def test_law_that_changed_fails_its_cases(folder: Path) -> None:
+    """Without its forbid, civil immigration would be answered: the case says what it expected."""
+    law = folder / "policies" / "10-law.cedar"
+    law.write_text(law.read_text().replace('== Reason::"CIVIL_IMMIGRATION"', '== Reason::"NARCOTICS"'))
+    result = CliRunner().invoke(group, ["test", str(folder)])
+    assert result.exit_code == 1
+    assert "FAILED  civil immigration is refused even where the agreement grants it (II.B)" in result.output
+    assert "effect: expected `refuse`, decided `permit`" in result.output
+
+
+def test_bundle_without_cases_fails(folder: Path) -> None:
+    """A collection of checks that is empty shows nothing, so it does not pass."""
+    (folder / "tests" / "cases.toml").unlink()
+    assert CliRunner().invoke(group, ["test", str(folder)]).exit_code == 1
+
+
+def test_misspelt_word_of_a_case_is_named(folder: Path) -> None:
+    """A case that would check nothing is an error, with the nearest word."""
+    cases = folder / "tests" / "cases.toml"
+    cases.write_text(cases.read_text().replace("policies = ", "polices = ", 1))
+    result = CliRunner().invoke(group, ["test", str(folder)])
+    assert result.exit_code == 1
+    assert "did you mean `policies`" in result.output
