@@ -232,6 +232,7 @@ def _profile(spec: AgencySpec) -> str:
             "contact": spec.contact,
             "asks": spec.asks,
             "provides": spec.provides,
+            "public": os.path.relpath(spec.public.resolve(), spec.home.resolve()),
         }
     )
 
@@ -243,6 +244,8 @@ class AgencyHome:
     home: Path
     agency: str
     domain: str
+    public: Path
+    """The federation's public folder."""
 
     @classmethod
     def load(cls, home: Path) -> AgencyHome:
@@ -251,9 +254,10 @@ class AgencyHome:
         try:
             found = tomllib.loads(read_public(path).decode())
             agency, domain = words.agency_id(str(found.get("agency"))), words.domain(str(found.get("domain")))
+            public = home / words.line(str(found.get("public", "")), "public")
         except ValueError as error:
             raise SetupRefused(f"file `{path}`: {error}") from error
-        return cls(home=home, agency=agency, domain=domain)
+        return cls(home=home, agency=agency, domain=domain, public=public)
 
     @property
     def agreements(self) -> Path:
