@@ -1,8 +1,8 @@
 """The provider's end: one path for every exchange, from a peer's bytes to a signed receipt.
 
-Every question takes the steps of `ExchangePath._serve` in that order, and none can be skipped: each step needs what
-the one before it gave. Two of them write to the log, and each is on disk before the next begins: **no
-store is touched before the decision is durable, and nothing leaves before its release is**.
+Every question takes the steps of `ExchangePath._serve` in that order, and none can be skipped: each
+needs what the one before it gave. Two of them write to the log, and each is on disk before the next begins:
+**no store is touched before the decision is durable, and nothing leaves before its release is**.
 
 What can come out:
 
