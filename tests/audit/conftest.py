@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.support.logs import asked, noon
 
 from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
+from tests.support.logs import asked, noon
 
 MakeLog = Callable[..., Awaitable[Path]]
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.support.logs import asked, noon
-from tests.support.third_party import VerifierMissing, run_verifier, third_party_faults
 
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
+from tests.support.logs import asked, noon
+from tests.support.third_party import VerifierMissing, run_verifier, third_party_faults
 
 ORIGIN = "lapd.example/adapter"
 
