@@ -26,11 +26,15 @@ from comity.adapters.sources import (
     open_source,
 )
 from comity.cli.running import config_option
+from comity.cli.serve import serve_adapter
 
 
 @click.group()
 def group() -> None:
     """Run an agency's adapter, the provider's end, and check its stores."""
+
+
+group.add_command(serve_adapter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

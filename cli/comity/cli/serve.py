@@ -1,4 +1,4 @@
-"""`comity broker serve` and `comity gateway serve`: one process each, until SIGTERM."""
+"""`comity broker|adapter|gateway serve`: one process each, until SIGTERM."""
 
 from __future__ import annotations
 
@@ -54,4 +54,21 @@ def serve_gateway(config: Path) -> None:
         "gateway",
         lambda ready, stop: serve(load_config(config), ready=ready, stop=stop),
         (GatewayError,),
+    )
+
+
+@click.command("serve", epilog="Example: comity adapter serve --config /srv/comity/lapd/adapter/adapter.toml")
+@config_option
+def serve_adapter(config: Path) -> None:
+    """Answer for this agency's stores until SIGTERM."""
+    from comity.adapters.config import load_config
+    from comity.adapters.errors import AdapterError
+    from comity.adapters.server import serve
+    from comity.audit.errors import AuditError
+    from comity.certs.errors import CertsError
+
+    serve_until_stopped(
+        "adapter",
+        lambda ready, stop: serve(load_config(config), ready=ready, stop=stop),
+        (AdapterError, AuditError, CertsError),
     )

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from comity.cli.demonstration.stores import install_stores
+from comity.cli.demonstration.stores import make_stores
 
 from comity.audit.trust import make_trust
 from comity.certs.files import write_public
@@ -44,7 +44,14 @@ def prepare(
         progress=progress,
     )
     install_policies(made)
-    install_stores(made, seed=seed, now=now, progress=progress)
+    stores = make_stores(
+        root / "agencies",
+        seed=seed,
+        now=now,
+        progress=lambda store, count: progress(f"store {store}: {count:,} reads"),
+    )
+    for agency, store in stores.providers.items():
+        _append(made.adapter_home(agency) / "adapter.toml", store.toml)
     with (made.broker_home / "broker.toml").open("a", encoding="utf-8") as settings:
         settings.write(
             "\n# For the demonstration: keep what the links carried, to show what the broker saw.\n"
@@ -67,3 +74,8 @@ def free_ports(count: int) -> list[int]:
         for taken in sockets:
             taken.bind(("127.0.0.1", 0))
         return [int(taken.getsockname()[1]) for taken in sockets]
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)

@@ -47,6 +47,24 @@ class FederationOnDisk:
         """The broker's folder of lodged ceilings."""
         return self.broker_home / "lodgements"
 
+    @property
+    def trust(self) -> Path:
+        """The auditor's trust file, made before the first entry of any log."""
+        return self.root / "trust.json"
+
+    @property
+    def copies(self) -> Path:
+        """Copies of the `log/` folders, and of nothing else."""
+        return self.root / "copies"
+
+    def ends(self) -> list[tuple[str, str, Path]]:
+        """Return (name, role, home) of every end, the broker first, then adapters, then gateways."""
+        found = [("broker", "broker", self.broker_home)]
+        for role in ("adapter", "gateway"):
+            for home in sorted((self.root / "agencies").glob(f"*/{role}")):
+                found.append((f"{home.parent.name} {role}", role, home))
+        return found
+
     def home(self, agency: str) -> Path:
         """An agency's folder."""
         return self.root / "agencies" / agency
