@@ -18,7 +18,6 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
-from tests.support.federation import FederationOnDisk, build_federation
 
 from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
@@ -40,6 +39,7 @@ from comity.links.backoff import Backoff
 from comity.links.client import LinkClient, LinkConfig
 from comity.v1 import account_pb2, audit_pb2, common_pb2, envelope_pb2, link_pb2, query_pb2, result_pb2
 from comity.v1.link_pb2_grpc import BrokerServiceStub
+from tests.support.federation import FederationOnDisk, build_federation
 
 AGENCIES = ("sheriff", "lapd", "cbp", "ice")
 ROLES = {"gateway": common_pb2.END_ROLE_GATEWAY, "adapter": common_pb2.END_ROLE_ADAPTER}

@@ -3,6 +3,7 @@
 gRPC has checked that *some* member's CA issued the certificate, and that is all it can check: with
 several CAs in one bundle it accepts agency B's CA minting agency A's name. So, in this order:
 
+0. the connection is TLS 1.3, which gRPC can't be told to insist on;
 1. `hello` speaks version 1 and claims a SPIFFE id and a role that belong together;
 2. the id's domain is a member's (never the operator's own), which isn't suspended and may ask
    (gateway) or provide (adapter);
@@ -14,6 +15,7 @@ several CAs in one bundle it accepts agency B's CA minting agency A's name. So, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -85,6 +87,17 @@ def admit(
         ends_at=leaf.not_after,
         roster_version=hello.roster_version,
     )
+
+
+def check_transport(auth_context: Mapping[str, Iterable[bytes]]) -> None:
+    """Refuse a connection whose TLS is older than 1.3. Raises LinkRefused.
+
+    gRPC tells the version under `ssl_tls_version`; releases that don't tell it are taken at their word,
+    since none of them can be made to refuse.
+    """
+    versions = list(auth_context.get("ssl_tls_version", ()))
+    if versions and versions != [b"TLSv1.3"]:
+        raise LinkRefused(LinkRefusal.TLS_VERSION)
 
 
 def _check_claim(hello: link_pb2.Hello) -> str:

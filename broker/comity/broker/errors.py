@@ -72,6 +72,7 @@ class LinkRefusal(Enum):
         reason="IDENTITY",
         text="the chain, the identity in `hello` and the certificate of the connection must be one",
     )
+    TLS_VERSION = Public(status="UNAUTHENTICATED", reason="TLS_VERSION", text="a link needs TLS 1.3")
     NOT_A_MEMBER = Public(
         status="PERMISSION_DENIED", reason="NOT_A_MEMBER", text="the roster has no such member"
     )

@@ -139,6 +139,7 @@ class Broker:
         await self._health.enter_graceful_shutdown()
         self._desk.stop()
         await self._settle()
+        await self._leave_checkpoint()
         self._router.stop()
         await self._settle()
         await self._server.stop(STOP_SECONDS / 2)
@@ -212,6 +213,15 @@ class Broker:
         return grpc.ssl_server_certificate_configuration(
             [(self._credentials.key_pem, self._credentials.chain_pem)], root_certificates=roots
         )
+
+    async def _leave_checkpoint(self) -> None:
+        """Give the ends the newest checkpoint and take theirs: they are what evidence is held against."""
+        try:
+            await self._witness.look()
+            await self._log.publish()
+        except AuditError as error:
+            logger.error("the last checkpoint cannot be published: %s", error)
+        self._witness.offer()
 
     async def _settle(self) -> None:
         try:

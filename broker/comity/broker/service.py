@@ -11,6 +11,7 @@ import grpc.aio
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
+from comity.broker.admission import check_transport
 from comity.broker.capture import FROM_END, TO_END, Capture
 from comity.broker.errors import LinkRefusal, LinkRefused, Public
 from comity.broker.router import Router
@@ -43,6 +44,12 @@ class BrokerService:
 
         A refused link has a status with `google.rpc.ErrorInfo`, beside the goodbye that `LinkPeer` says.
         """
+        try:
+            check_transport(context.auth_context())
+        except LinkRefused as refused:
+            self._router.refused(refused)
+            _tell(context, refused.refusal.value)
+            return
         handler = _Handler(self._router, context)
         peer = LinkPeer(context, handler, self._clock, limits=self._limits)
         try:

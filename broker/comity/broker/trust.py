@@ -6,6 +6,7 @@ taken, the old stays in force until its own time is over, and the log of the pro
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from comity.broker.orders import Ceiling
 from comity.certs.agreements import LodgementBook
 from comity.certs.keys import VerifyKey
 from comity.certs.roster import AuthorityPin, Federation
+
+logger = logging.getLogger("comity.broker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +33,14 @@ def load_trust(
     """Read and verify roster and lodgements.
 
     `pin` and `last_seen` are those of the trust in force, so that a running broker is neither given
-    another authority nor rolled back. Raises CertsError.
+    another authority nor rolled back. A lodgement that doesn't verify does nothing, and is told to the
+    operator. Raises CertsError.
     """
     federation = Federation.load(public, now=now, pin=pin, last_seen_version=last_seen)
-    return TrustState(federation=federation, lodgements=LodgementBook.load(lodgements, federation))
+    book = LodgementBook.load(lodgements, federation)
+    for rejected in book.rejected:
+        logger.warning("lodgement `%s` does nothing: %s", rejected.path.name, rejected.reason)
+    return TrustState(federation=federation, lodgements=book)
 
 
 class Trust:

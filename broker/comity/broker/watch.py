@@ -63,8 +63,10 @@ class TrustWatch:
                 last_seen=self._trust.federation.version,
             )
             await self._replaced(state)
-        except (CertsError, AuditError) as error:
+        except CertsError as error:
             logger.error("what was published is not taken, the old stays in force: %s", error)
+        except AuditError as error:
+            logger.error("what was published is not taken until the log can be written: %s", error)
             self._mark = ()
 
     def _look(self) -> _Mark:

@@ -20,8 +20,8 @@ from comity.v1 import audit_pb2, link_pb2
 
 logger = logging.getLogger("comity.broker")
 
-MAX_WAITING: Final = 4096
-"""Checkpoints that may wait to be looked at; an end sends at most one a second."""
+PACE_SECONDS: Final = 0.5
+"""How long to wait between two looks, so that an end can't fill the log with its checkpoints."""
 
 
 class Witness:
@@ -31,7 +31,8 @@ class Witness:
         self._checkpoints = checkpoints
         self._table = table
         self._trust = trust
-        self._waiting: asyncio.Queue[tuple[str, str, bytes]] = asyncio.Queue(MAX_WAITING)
+        self._waiting: dict[str, tuple[str, bytes]] = {}
+        self._wake = asyncio.Event()
 
     def offer(self) -> None:
         """Send the newest checkpoint to every end for which it is due."""
@@ -45,16 +46,22 @@ class Witness:
         self._checkpoints.forget(origin)
 
     def saw(self, agency: str, origin: str, note: bytes) -> None:
-        """Take an end's checkpoint; when too many wait, this one is let go: a newer one will come."""
-        try:
-            self._waiting.put_nowait((agency, origin, note))
-        except asyncio.QueueFull:
-            logger.warning("checkpoint of `%s` let go, too many wait", origin)
+        """Take an end's checkpoint, in the place of one of the same log that still waits."""
+        self._waiting[origin] = (agency, note)
+        self._wake.set()
 
     async def run(self) -> None:
         """Look at checkpoints until cancelled."""
         while True:
-            agency, origin, note = await self._waiting.get()
+            await self._wake.wait()
+            await self.look()
+            await asyncio.sleep(PACE_SECONDS)
+
+    async def look(self) -> None:
+        """Verify and log what waits."""
+        self._wake.clear()
+        waiting, self._waiting = self._waiting, {}
+        for origin, (agency, note) in waiting.items():
             await self._look(agency, origin, note)
 
     async def _look(self, agency: str, origin: str, note: bytes) -> None:
