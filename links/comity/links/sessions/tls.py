@@ -118,6 +118,7 @@ class TlsEnd:
         self._expected = expected
         self._alpn = alpn(lane)
         self._clock = clock
+        self._heard = False
         self._peer: VerifiedLeaf | None = None
         self.peer_der = b""
         """The peer's leaf, DER; empty until the handshake is complete."""
@@ -161,8 +162,12 @@ class TlsEnd:
         except ssl.SSLCertVerificationError as error:
             raise _fault(CloseReason.CLOSE_REASON_CREDENTIALS, "peer's certificate", error) from error
         except ssl.SSLError as error:
-            raise _fault(CloseReason.CLOSE_REASON_HANDSHAKE, "handshake", error) from error
-        self._peer = self._judge()
+            raise _refused(error) from error
+        try:
+            self._peer = self._judge()
+        except ProtocolViolation:
+            self._out.read()  # a gateway's certificate and finished: not for one who isn't the provider
+            raise
 
     def _judge(self) -> VerifiedLeaf:
         """Return the peer's leaf if everything that `ssl` doesn't check is right, too."""
@@ -188,15 +193,26 @@ class TlsEnd:
         try:
             while part := self._tls.read(_READ_BYTES):
                 parts.append(part)
+                self._heard = True
         except ssl.SSLWantReadError:
             return b"".join(parts)
         except ssl.SSLError as error:
+            if not self._heard and not self._tls.server_side:  # the server judges after the client is done
+                raise _refused(error) from error
             raise _fault(CloseReason.CLOSE_REASON_PROTOCOL, "record doesn't decrypt", error) from error
         raise _violation(CloseReason.CLOSE_REASON_PROTOCOL, "TLS ended inside the session")
 
 
 def _violation(reason: CloseReason, text: str) -> ProtocolViolation:
     return ProtocolViolation(reason, text)
+
+
+def _refused(error: ssl.SSLError) -> ProtocolViolation:
+    """Return the violation for a handshake that failed; CREDENTIALS if the peer's alert is about ours."""
+    about = error.reason or ""
+    ours = "ALERT" in about and any(word in about for word in ("CERTIFICATE", "UNKNOWN_CA"))
+    credentials, handshake = CloseReason.CLOSE_REASON_CREDENTIALS, CloseReason.CLOSE_REASON_HANDSHAKE
+    return _fault(credentials if ours else handshake, "handshake", error)
 
 
 def _fault(reason: CloseReason, what: str, error: ssl.SSLError) -> ProtocolViolation:
