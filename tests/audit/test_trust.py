@@ -1,0 +1,66 @@
+"""The trust file: made from a published roster before there is a log, and good for evidence years later."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from comity.audit.errors import TrustInvalid
+from comity.audit.trust import Trust, make_trust
+from tests.support.federation import build_federation
+from tests.support.logs import NOON
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published folder of a federation of two agencies, signed years ago."""
+    folder = tmp_path_factory.mktemp("federation")
+    build_federation(folder, NOON - timedelta(days=3650), ["lapd", "lahd"])
+    return folder / "public"
+
+
+def test_the_keys_of_all_logs_come_from_the_signed_roster(public: Path) -> None:
+    """Every end that the roster names has its keys in the trust, by origin."""
+    trust = Trust.parse(make_trust(public))
+    assert "operator.example/broker" in trust.logs
+    lapd = trust.logs["lapd.example/adapter"]
+    assert (lapd.agency, lapd.end) == ("lapd", "adapter")
+    assert lapd.keys[0].name == "lapd.example/adapter"
+
+
+def test_a_roster_past_its_time_still_serves_old_evidence(public: Path) -> None:
+    """Roster and timestamp expired long ago; signatures and pin count, not dates."""
+    assert Trust.parse(make_trust(public)).roster_version >= 1
+
+
+def test_a_roster_of_another_authority_is_refused(public: Path, tmp_path: Path) -> None:
+    """The pin in the file is what counts: a roster that its keys didn't sign makes no trust."""
+    build_federation(tmp_path, NOON, ["lapd", "lahd"])
+    ours, theirs = json.loads(make_trust(public)), json.loads(make_trust(tmp_path / "public"))
+    with pytest.raises(TrustInvalid):
+        Trust.parse(json.dumps({**ours, "roster": theirs["roster"]}).encode())
+
+
+def test_a_changed_roster_is_refused(public: Path) -> None:
+    """One letter of the signed roster changed: no trust."""
+    document = json.loads(make_trust(public))
+    payload = document["roster"]["payload"]
+    document["roster"]["payload"] = ("A" if payload[0] != "A" else "B") + payload[1:]
+    with pytest.raises(TrustInvalid):
+        Trust.parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"format":"comity-trust-v1"}', b"\xff", b"[" * 100_000]
+)
+def test_what_is_no_trust_file_is_refused(data: bytes) -> None:
+    """Rubbish raises, with the right form named."""
+    with pytest.raises(TrustInvalid):
+        Trust.parse(data)
+
+
+def test_a_folder_without_a_roster_makes_no_trust(tmp_path: Path) -> None:
+    """What is missing is named."""
+    with pytest.raises(TrustInvalid, match=r"authority\.json"):
+        make_trust(tmp_path)
