@@ -1,4 +1,4 @@
-"""One provider's end on a bench: a clock by hand, a store in memory, a requester that can lie in every way."""
+"""One provider's end on a bench: a clock by hand, a store in memory, a requester that lies as told."""
 
 from __future__ import annotations
 
