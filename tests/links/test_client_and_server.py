@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 
+import grpc
+import grpc.aio
 import pytest
 
-from comity.links.client import LinkClient
+from comity.certs.clock import utc_now
+from comity.links.client import LinkClient, _hello
 from comity.links.errors import LinkDown, LinkRefused, ProtocolViolation
+from comity.links.frames import LinkLimits
 from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.common_pb2 import EndRole
-from comity.v1.link_pb2 import Announcement, CloseReason, LinkFrame, Presence
+from comity.v1.link_pb2 import Announcement, CloseReason, LinkFrame, LinkRequest, Presence
+from comity.v1.link_pb2_grpc import BrokerServiceStub
+from tests.support.links import LoopbackBroker
 
 
 def checkpoint(text: str) -> LinkFrame:
@@ -128,23 +136,25 @@ async def test_chain_of_another_certificate_is_refused(loopback, recording, capl
     assert loopback.handler.peers == []
 
 
-async def test_broker_of_another_agency_s_ca_is_not_trusted(loopback, recording, authorities) -> None:
-    """A link trusts the operator's CA alone: a broker certificate of an agency's CA is no broker."""
-    imposter = dict(authorities)
-    imposter["operator"] = authorities["cbp"]
-    config = loopback.config()
-    from dataclasses import replace
-
-    client = LinkClient(
-        replace(config, operator_ca_pem=authorities["dea"].pem), recording, loopback.client(recording)._clock
-    )
-    async with Running(client):
+async def test_broker_of_another_s_ca_is_not_trusted(loopback, recording, authorities) -> None:
+    """A link trusts one CA for its broker: the right name from another CA is no broker."""
+    config = replace(loopback.config(), operator_ca_pem=authorities["dea"].pem)
+    async with Running(LinkClient(config, recording, utc_now)) as client:
         await asyncio.sleep(0.3)
         assert not client.is_up
     assert loopback.handler.peers == []
 
 
-async def test_adapter_frame_from_a_gateway_closes_the_link(loopback, recording) -> None:
+async def test_broker_of_another_name_is_not_trusted(loopback, recording) -> None:
+    """The broker's certificate must have the name that the end expects."""
+    config = replace(loopback.config(), broker_name="other.operator.example")
+    async with Running(LinkClient(config, recording, utc_now)) as client:
+        await asyncio.sleep(0.3)
+        assert not client.is_up
+    assert loopback.handler.peers == []
+
+
+async def test_broker_s_frame_from_an_end_closes_the_link(loopback, recording) -> None:
     """A frame that this role may not send is a violation: the link closes with PROTOCOL."""
     async with Running(loopback.client(recording)) as client:
         await until(lambda: client.is_up)
@@ -206,8 +216,55 @@ async def test_awaited_frames_hold_back_the_next_read(loopback, recording) -> No
         await until(lambda: len(loopback.handler.got) == 2)
 
 
-async def test_end_that_stops_reading_is_cut_off(authorities, recording) -> None:
-    """A link whose queue passes its limit closes with LIMIT; the memory it may cost is bounded."""
+async def test_end_that_stops_reading_is_cut_off(authorities) -> None:
+    """A link whose queue passes its limit closes with LIMIT: what it may cost in memory is bounded."""
+    broker = LoopbackBroker(authorities, LinkLimits(queue_bytes=2 * 1024 * 1024))
+    await broker.start()
+    config = broker.config()
+    credentials = grpc.ssl_channel_credentials(
+        config.operator_ca_pem, config.leaf_key_pem, config.leaf_chain_pem
+    )
+    options = [("grpc.ssl_target_name_override", config.broker_name)]
+    async with grpc.aio.secure_channel(config.broker, credentials, options=options) as channel:
+        call = BrokerServiceStub(channel).Link()
+        await call.write(LinkRequest(frames=[LinkFrame(hello=_hello(config))]))
+        await until(lambda: broker.handler.peers)
+        (peer,) = broker.handler.peers
+        sent = 0
+        while peer.is_up:
+            peer.send(checkpoint("x" * 100_000))
+            sent += 100_000
+            assert peer.waiting_bytes <= 2 * 1024 * 1024
+            assert sent < 64 * 1024 * 1024
+            await asyncio.sleep(0)
+        await until(lambda: broker.handler.ends)
+        assert broker.handler.ends[0][0] == CloseReason.CLOSE_REASON_LIMIT
+    await broker.stop()
+
+
+async def test_end_that_never_greets_is_hung_up_on(authorities) -> None:
+    """A connection that says nothing doesn't stay: it gets a goodbye and a status that says why."""
+    broker = LoopbackBroker(authorities, LinkLimits(greeting_timeout=timedelta(seconds=0.1)))
+    await broker.start()
+    config = broker.config()
+    credentials = grpc.ssl_channel_credentials(
+        config.operator_ca_pem, config.leaf_key_pem, config.leaf_chain_pem
+    )
+    options = [("grpc.ssl_target_name_override", config.broker_name)]
+    async with grpc.aio.secure_channel(config.broker, credentials, options=options) as channel:
+        call = BrokerServiceStub(channel).Link()
+        message = await call.read()
+        assert message.frames[0].goodbye.reason == CloseReason.CLOSE_REASON_IDLE
+        assert await call.details() == "no greeting in time"
+    await broker.stop()
+
+
+async def test_link_ends_with_the_leaf(loopback, recording) -> None:
+    """At the end of the leaf the broker's side closes with RENEWAL."""
+    loopback.handler.ends_at = utc_now() + timedelta(seconds=0.3)
+    async with Running(loopback.client(recording)):
+        await until(lambda: recording.ends)
+    assert recording.ends[0][0] == CloseReason.CLOSE_REASON_RENEWAL
 
 
 async def test_role_of_an_adapter(loopback, recording) -> None:

@@ -107,9 +107,7 @@ async def test_dropped_and_renumbered_record_ends_the_session(world: World) -> N
 
 async def test_repeated_record_ends_the_session(world: World) -> None:
     """A record that comes twice is delivered once; the session is over."""
-    _, adapter = await three_questions(
-        world, OnData("cbp/adapter", 1, lambda frames: [frames[1], frames[1]])
-    )
+    _, adapter = await three_questions(world, OnData("cbp/adapter", 1, lambda frames: [frames[1], frames[1]]))
     assert adapter.asks == [b"0", b"1"]
     assert adapter.closed[0][1] == PROTOCOL
 

@@ -8,13 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.sessions import AgencyKeys, Middle, World, agreement, ask, settle
 
 from comity.links.errors import ConfigUnusable, FrameTooLarge, SessionFailed
 from comity.links.frames import LinkLimits, kind
 from comity.links.sessions.hub import SessionIdentity, SessionLimits
 from comity.v1.link_pb2 import CloseReason
 from comity.v1.session_pb2 import PageDelivery, SessionMessage
+from tests.support.sessions import AgencyKeys, Middle, World, agreement, ask, settle
 
 
 def page(size: int) -> SessionMessage:
