@@ -132,7 +132,8 @@ def _from_epoch(value: object, units_to_microseconds: int) -> datetime:
         if not _NUMBER.fullmatch(value):
             raise RowUnusable("time is not a number" if value else "time is empty")
         value = Decimal(value)
-    if isinstance(value, float | Decimal) and not math.isfinite(value):
+    is_finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(min(value, 10**18))
+    if not is_finite:
         raise RowUnusable("time is not a number")
     if not -(10**17) < value < 10**17:
         raise RowUnusable("time is outside 1980 to 2199")
