@@ -344,13 +344,14 @@ class SignedLog:
 
         Raises `LogUnwritable`: what is acknowledged stays so, and is published once that is possible.
         """
+        wanted = self._size
         async with self._publishing:
-            while self._store.pending:
+            while self._published.edge.size < wanted:
                 batch = self._store.pending[:_BATCH]
                 self._published = await self._publish_batch(batch)
                 del self._store.pending[: len(batch)]
                 for callback in self._callbacks:
-                    callback(self._published.note)
+                    self._loop.call_soon(callback, self._published.note)
             return self._published.note
 
     async def close(self) -> None:
@@ -459,6 +460,9 @@ class SignedLog:
                 return
             except AuditError as problem:
                 _logger.warning("log not published, trying again: %s", problem)
+                self._dirty.set()
+            except Exception:
+                _logger.exception("log not published, trying again")
                 self._dirty.set()
             await asyncio.sleep(PUBLISH_INTERVAL - PUBLISH_DELAY)
 

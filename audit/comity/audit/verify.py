@@ -66,8 +66,25 @@ def find_logs(folders: Iterable[Path]) -> list[Path]:
 def verify_folders(folders: Sequence[Path], trust: Trust) -> Verification:
     """Verify the logs in `log/` folders, each alone and then against each other."""
     logs = [check_folder(folder, trust) for folder in folders]
+    logs = [_read_again(log, trust) if _beyond(log, logs) else log for log in logs]
     findings = _check_against_peers(logs, trust)
     return Verification(logs=tuple(_report(log) for log in logs), findings=tuple(findings))
+
+
+def _beyond(log: CheckedLog, logs: Sequence[CheckedLog]) -> bool:
+    """Return whether a peer saw a checkpoint of this log that is larger than the log is."""
+    return any(
+        seen.checkpoint.origin == log.origin and seen.checkpoint.size > log.size
+        for other in logs
+        for seen in other.seen
+    )
+
+
+def _read_again(log: CheckedLog, trust: Trust) -> CheckedLog:
+    """Return a log read anew before it is accused: in a running federation it grew while others were read."""
+    again = check_folder(log.path, trust)
+    again.seen = log.seen
+    return again
 
 
 def _is_log(folder: Path) -> bool:

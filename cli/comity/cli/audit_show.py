@@ -24,6 +24,7 @@ CLOSED = "closed"
 _SHORT_DIGEST = 12
 _LONG_FIELDS = frozenset({"note", "root"})
 _FIRST = ("agency", "peer", "peer_origin", "size", "outcome", "reason")
+_FIRST_PRIVATE = ("plate", "state", "country", "period", "area", "reason", "case", "user", "office")
 _WORDS: Mapping[str, str] = {
     "checkpoint_seen": "peer's checkpoint seen",
     "order_refused": "order refused",
@@ -115,7 +116,7 @@ def read_page(log: Path, *, openings: Path | None) -> LogPage:
 def render(page: LogPage, console: Console) -> None:
     """Print the page as a table that fits the console's width."""
     openings = "openings at hand" if page.has_openings else "no openings at hand: private fields are closed"
-    head = f"{clean(page.origin)}: {page.size} entries, {len(page.rows)} shown, {openings}"
+    head = f"{clean(page.origin)}: {len(page.rows)} of {page.size} entries, {openings}"
     console.print(Text(head, style="bold"), soft_wrap=True)
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
@@ -161,14 +162,14 @@ def _row(index: int, leaf: bytes, openings: Mapping[str, Opening]) -> Row:
         entry = parse_entry(leaf)
     except EntryInvalid as problem:
         return Row(index=index, entry=None, fault=str(problem))
-    private = tuple(
-        _private_field(entry, name, commitment, openings.get(name))
-        for name, commitment in entry.commitments.items()
-    )
+    names = [name for name in _FIRST_PRIVATE if name in entry.commitments]
+    names += [name for name in entry.commitments if name not in _FIRST_PRIVATE]
+    private = tuple(_private_field(entry, name, openings.get(name)) for name in names)
     return Row(index=index, entry=entry, private=private)
 
 
-def _private_field(entry: LoggedEntry, name: str, commitment: bytes, opening: Opening | None) -> PrivateField:
+def _private_field(entry: LoggedEntry, name: str, opening: Opening | None) -> PrivateField:
+    commitment = entry.commitments[name]
     if opening is None:
         return PrivateField(name=name, commitment=commitment, value=None)
     try:
