@@ -58,6 +58,7 @@ class AdapterEnd:
         """Link, sessions and exchanges are set after: each of them needs this end first."""
         self.federation = federation
         self.first_linked = asyncio.Event()
+        self.stopping = False
         self._agency = agency
         self._announcements = announcements
         self._peers = peers
@@ -77,7 +78,8 @@ class AdapterEnd:
 
     def unlinked(self, reason: CloseReason, text: str) -> None:
         """The link is gone, and with it every session; the client dials again by itself."""
-        LOGGER.warning("the link to the broker ended (%s): %s", _reason(reason), text)
+        level = logging.INFO if self.stopping else logging.WARNING
+        LOGGER.log(level, "the link to the broker ended (%s): %s", _reason(reason), text)
         self.sessions.unlinked(reason, text)
         self._announcements.clear()
         self._record("link_closed", peer=self.federation.operator.agency, reason=_reason(reason))

@@ -56,6 +56,7 @@ async def serve(
     Raises `ConfigInvalid` with one line when what the configuration names can't be used. A broker that is
     away is no error: the adapter stays up and dials again.
     """
+    watch = StandingWatch(config, clock=clock)  # first: what changes while we load is seen as a change
     standing = await asyncio.to_thread(load_standing, config, clock=clock)
     try:
         member = standing.federation.member(config.agency)
@@ -64,7 +65,7 @@ async def serve(
         log = await _log(config, key, clock)
         try:
             try:
-                adapter = _Adapter(config, standing, credentials, engine, log, clock)
+                adapter = _Adapter(config, watch, standing, credentials, engine, log, clock)
             except (ConfigUnusable, StateUnwritable) as error:
                 raise ConfigInvalid(str(error)) from error
             await adapter.run(ready, stop)
@@ -83,6 +84,7 @@ class _Adapter:
     def __init__(
         self,
         config: AdapterConfig,
+        watch: StandingWatch,
         standing: Standing,
         credentials: EndCredentials,
         engine: Engine,
@@ -94,7 +96,7 @@ class _Adapter:
         self._clock = clock
         self._beside = Beside(log)
         self._executor = DaemonExecutor(config.max_searches)
-        self._watch = StandingWatch(config, clock=clock)
+        self._watch = watch
         announcements = Announcements(clock)
         self._path = ExchangePath(
             standing=standing,
@@ -164,6 +166,7 @@ class _Adapter:
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Let exchanges end, say goodbye, log `stopped`; the log publishes when it is closed."""
+        self._end.stopping = True
         await self._exchanges.stop(seconds=STOP_SECONDS)
         self._sessions.close()
         await self._link.close()

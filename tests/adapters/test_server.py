@@ -1,0 +1,163 @@
+"""The adapter's process: what it refuses to start with, that it stays up, takes news, and stops cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from comity.adapters.config import load_config
+from comity.adapters.errors import ConfigInvalid
+from comity.adapters.server import serve
+from comity.audit.log import SignedLog
+from comity.audit.note import LogKey
+from comity.certs.files import write_private
+from comity.certs.keys import SigningKey
+from comity.policy.bundle import shipped
+from tests.adapters.bench import NOON, HandClock
+from tests.support.federation import FederationOnDisk
+
+STORE = """
+[[store]]
+id = "reads"
+class = "fixed"
+kind = "csv"
+path = "reads.csv"
+time_format = "%Y-%m-%d %H:%M:%S"
+time_zone = "UTC"
+
+[store.columns]
+plate = "plate"
+state = "state"
+captured_at = "time"
+
+[store.defaults]
+country = "US"
+"""
+
+
+@pytest.fixture
+def adapter_home(provider_federation: FederationOnDisk, tmp_path: Path) -> Path:
+    """LAPD's adapter, in a copy of the federation's folders of its own; no broker is running."""
+    root = tmp_path / "f"
+    shutil.copytree(provider_federation.root, root)
+    home = FederationOnDisk(root=root, spec=provider_federation.spec).adapter_home("lapd")
+    shutil.copytree(shipped("lapd"), home / "policy", dirs_exist_ok=True)
+    (home / "reads.csv").write_text("plate,state,time\n8ABC123,CA,2026-03-01 08:00:00\n")
+    with (home / "adapter.toml").open("a") as settings:
+        settings.write(STORE)
+    return home
+
+
+async def refused(home: Path) -> str:
+    """Start, and return the one line with which it didn't."""
+    with pytest.raises(ConfigInvalid) as caught:
+        await serve(
+            load_config(home / "adapter.toml"),
+            ready=lambda line: None,
+            stop=asyncio.Event(),
+            clock=HandClock(),
+        )
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+async def test_process_without_a_broker_stays_up_and_stops_cleanly(adapter_home: Path) -> None:
+    """It dials on and on, is never ready, and a stop takes less than five seconds and is logged."""
+    stop, said = asyncio.Event(), list[str]()
+    running = asyncio.create_task(
+        serve(load_config(adapter_home / "adapter.toml"), ready=said.append, stop=stop, clock=HandClock())
+    )
+    await _until(lambda: (adapter_home / "log" / "checkpoint").exists())
+    assert not running.done()
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert said == []
+    key = LogKey.load(adapter_home / "keys" / "log.key", "lapd.example/adapter")
+    log = await SignedLog.open(adapter_home, origin=key.origin, key=key, clock=HandClock())
+    assert log.size == 5  # started, policy, two agreements, stopped
+    await log.close()
+
+
+async def test_changed_policy_is_taken_and_a_broken_one_is_not(
+    adapter_home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle that doesn't validate leaves the old one in force, and it shows (design 6)."""
+    monkeypatch.setattr("comity.adapters.server.WATCH_SECONDS", 0.02)
+    caplog.set_level("INFO", logger="comity.adapters")
+    stop = asyncio.Event()
+    running = asyncio.create_task(
+        serve(
+            load_config(adapter_home / "adapter.toml"), ready=lambda line: None, stop=stop, clock=HandClock()
+        )
+    )
+    await _until(lambda: (adapter_home / "log" / "checkpoint").exists())
+    policy = adapter_home / "policy" / "policies" / "10-law.cedar"
+    good = policy.read_text()
+    policy.write_text("permit (principal, action, resource);")
+    await _until(lambda: "not activated" in caplog.text)
+    policy.write_text(good + "\n// a comment is another law, too\n")
+    await _until(lambda: caplog.text.count("in force: roster") >= 2)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    key = LogKey.load(adapter_home / "keys" / "log.key", "lapd.example/adapter")
+    log = await SignedLog.open(adapter_home, origin=key.origin, key=key, clock=HandClock())
+    assert log.size == 6  # one more: the policy that was activated; nothing for the broken one
+    await log.close()
+
+
+async def test_bundle_of_another_agency_is_refused(adapter_home: Path) -> None:
+    """An agency decides by its own law."""
+    shutil.rmtree(adapter_home / "policy")
+    shutil.copytree(shipped("cbp"), adapter_home / "policy")
+    assert "key `policy`: the bundle is of `cbp`" in await refused(adapter_home)
+
+
+async def test_broken_bundle_is_refused_with_file_and_line(adapter_home: Path) -> None:
+    """At the start there is no old one to stay in force."""
+    (adapter_home / "policy" / "policies" / "10-law.cedar").write_text(
+        "permit (principal, action, resource);"
+    )
+    said = await refused(adapter_home)
+    assert "key `policy`" in said
+    assert "10-law.cedar:1" in said
+
+
+async def test_statement_key_that_the_roster_does_not_name_is_refused(adapter_home: Path) -> None:
+    """Nobody would believe its receipts."""
+    write_private(adapter_home / "keys" / "statement.key", SigningKey.generate().pem)
+    assert "statement.key" in await refused(adapter_home)
+
+
+async def test_agency_that_is_not_in_the_roster_is_refused(adapter_home: Path) -> None:
+    """The key that is wrong is named."""
+    config = adapter_home / "adapter.toml"
+    config.write_text(config.read_text().replace('agency = "lapd"', 'agency = "nypd"'))
+    assert "key `agency`: the roster has no agency `nypd`" in await refused(adapter_home)
+
+
+async def test_store_that_is_not_there_is_refused(adapter_home: Path) -> None:
+    """The store is named."""
+    (adapter_home / "reads.csv").unlink()
+    assert "reads" in await refused(adapter_home)
+
+
+async def test_expired_roster_is_refused(adapter_home: Path) -> None:
+    """With the command that renews it."""
+    with pytest.raises(ConfigInvalid, match="comity federation refresh"):
+        await serve(
+            load_config(adapter_home / "adapter.toml"),
+            ready=lambda line: None,
+            stop=asyncio.Event(),
+            clock=HandClock(NOON.replace(year=2030)),
+        )
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; the test's own limit ends it if it never does."""
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)
