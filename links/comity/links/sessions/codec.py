@@ -22,6 +22,8 @@ MAX_FRAMED_BYTES = 1024 * KIB
 PREFIX_BYTES = 4
 _BUCKETS = (512, 2 * KIB, 8 * KIB, 32 * KIB, 128 * KIB)
 _STEP = 128 * KIB
+_NO_SINGLE_FIELD = (130, 16_387)
+"""Sizes that no field with a one-byte tag has: there the length's own encoding grows by a byte."""
 _PADDING_TAG = bytes([SessionMessage.PADDING_FIELD_NUMBER << 3 | 2])
 
 
@@ -58,21 +60,12 @@ def _padding(size: int) -> bytes:
     """Return a `padding` field of exactly `size` bytes, not 1; two fields where one can't be so long."""
     if size == 0:
         return b""
-    for width in (1, 2, 3):
-        length = size - 1 - width
-        if length >= 0 and len(varint := _varint(length)) == width:
-            return _PADDING_TAG + varint + bytes(length)
-    return _PADDING_TAG + b"\0" + _padding(size - 2)
-
-
-def _varint(number: int) -> bytes:
-    """Return `number` in protobuf's base-128 encoding, least significant group first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    if size in _NO_SINGLE_FIELD:
+        return _PADDING_TAG + b"\0" + _padding(size - 2)
+    width = 1 if size < 130 else 2 if size < 16_387 else 3
+    length = size - 1 - width
+    varint = bytes(length >> 7 * place & 0x7F | (0x80 if place < width - 1 else 0) for place in range(width))
+    return _PADDING_TAG + varint + bytes(length)
 
 
 class Decoder:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar, Protocol
@@ -267,15 +267,16 @@ class SessionHub:
         if self.on_opened is not None:
             self._call(session, self.on_opened, session)
 
-    def _give(self, session: Session, messages: Iterable[SessionMessage]) -> None:
+    def _give(self, session: Session, messages: Sequence[SessionMessage]) -> None:
         """Give messages to the owner; raises `ProtocolViolation` for one that may not be sent here."""
+        if messages:
+            session.progress.touched = self.clock()
         for message in messages:
             if not session.is_open:
                 return
             name = message.WhichOneof("message")
             if name not in self.accepted:
                 raise violation(f"session message `{name}` may not be sent here")
-            session.progress.touched = self.clock()
             if name == "end":
                 self._fail(session, (CloseReason.CLOSE_REASON_SHUTDOWN, "ended by the other end"))
                 return
