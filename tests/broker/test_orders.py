@@ -203,6 +203,18 @@ def test_order_with_room_for_content_is_refused(desk: Desk, statements: Any) -> 
     assert refusal_of(desk, statements.placement("c" * 100)) is OrderRefusal.LEAVES
 
 
+@pytest.mark.parametrize("name", ["", "LAPD", "la pd", "lapd\n2026-03-04 all is well", "8ABC123", "a" * 33])
+def test_leaf_that_names_no_agency_is_refused_and_not_repeated(
+    desk: Desk, statements: Any, name: str
+) -> None:
+    """What can't be an agency id reaches neither the log nor the reply: no text, no plate, no newline."""
+    with pytest.raises(OrderRefused) as caught:
+        desk.take(statements.placement(name))
+    assert caught.value.refusal is OrderRefusal.LEAVES
+    assert not name or name not in caught.value.text
+    assert "\n" not in caught.value.detail
+
+
 def test_refused_order_leaves_its_id_free(desk: Desk, statements: Any) -> None:
     """Only what was taken is remembered: a refusal can't be used to burn somebody's exchange id."""
     placement = statements.placement("cbp", issued=timedelta(seconds=60), lasts=timedelta(seconds=70))

@@ -28,6 +28,7 @@ from comity.certs.envelope import Opened, open_envelope
 from comity.certs.errors import EnvelopeInvalid
 from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.keys import VerifyKey
+from comity.certs.words import agency_id
 from comity.v1 import envelope_pb2, link_pb2, query_pb2
 
 FRESHNESS: Final = timedelta(seconds=120)
@@ -148,11 +149,20 @@ def _leaves(order: query_pb2.Order, leaves: Sequence[bytes]) -> list[query_pb2.O
     except DecodeError as error:
         raise OrderRefused(OrderRefusal.LEAVES) from error
     for leaf in parsed:
-        if not leaf.provider or len(leaf.query_digest) != DIGEST_BYTES or len(leaf.salt) != ID_BYTES:
-            raise OrderRefused(OrderRefusal.LEAVES)
+        _check_leaf(leaf)
     if len({leaf.provider for leaf in parsed}) != len(parsed):
         raise OrderRefused(OrderRefusal.PROVIDERS)
     return parsed
+
+
+def _check_leaf(leaf: query_pb2.OrderLeaf) -> None:
+    """Refuse a leaf whose provider could not be an agency: its name goes into logs and replies."""
+    try:
+        agency_id(leaf.provider, "provider")
+    except ValueError as error:
+        raise OrderRefused(OrderRefusal.LEAVES, detail=str(error)) from error
+    if len(leaf.query_digest) != DIGEST_BYTES or len(leaf.salt) != ID_BYTES:
+        raise OrderRefused(OrderRefusal.LEAVES)
 
 
 def _asked(leaf: query_pb2.OrderLeaf, ceiling_of: CeilingOf) -> Asked:

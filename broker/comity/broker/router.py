@@ -108,6 +108,10 @@ class Router:
             self._presence_changed()
         self._witness.offer()
 
+    def never_up(self, link: Link) -> None:
+        """Log that a link which was logged as opened is over before it carried anything."""
+        self._log_closed(link, reason_name(CloseReason.CLOSE_REASON_UNSPECIFIED))
+
     def unlinked(self, link: Link, reason: CloseReason) -> None:
         """Take out a link that is over, unless it was taken out before."""
         if self._table.of(link.peer) is link:
@@ -231,7 +235,11 @@ class Router:
             self._presence_changed()
         name = reason_name(reason)
         logger.info("link %d of `%s` is over (%s)", link.number, link.end, name)
-        self._scribe.write(journal.link_closed(self._clock(), end=link.end, link=link.number, reason=name))
+        self._log_closed(link, name)
+
+    def _log_closed(self, link: Link, reason: str) -> None:
+        entry = journal.link_closed(self._clock(), end=link.end, link=link.number, reason=reason)
+        self._scribe.write(entry)
 
     def _presence(self) -> LinkFrame:
         return LinkFrame(presence=link_pb2.Presence(providers=self._table.present()))

@@ -60,6 +60,7 @@ class BrokerService:
         if peer.hello is not None and not handler.was_greeted:
             handler.refusal = LinkRefusal.IDENTITY
             self._router.refused(LinkRefused(LinkRefusal.IDENTITY, detail="another end's certificate"))
+        handler.finished()
         if handler.refusal is not None:
             _tell(context, handler.refusal.value)
 
@@ -71,6 +72,7 @@ class _Handler:
         self._router = router
         self._context = context
         self._link: Link | None = None
+        self._was_linked = False
         self.was_greeted = False
         self.refusal: LinkRefusal | None = None
 
@@ -89,7 +91,13 @@ class _Handler:
 
     def linked(self, peer: LinkPeer) -> None:
         """Enter the link."""
+        self._was_linked = True
         self._router.linked(self._of(peer))
+
+    def finished(self) -> None:
+        """Close in the log what was opened there and never came up: its end left while it was judged."""
+        if self._link is not None and not self._was_linked:
+            self._router.never_up(self._link)
 
     def frames(self, peer: LinkPeer, frames: Sequence[link_pb2.LinkFrame]) -> Awaitable[None] | None:
         """Take the frames of one message."""
