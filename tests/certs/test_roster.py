@@ -184,7 +184,7 @@ def test_key_set_of_another_domain(forge: Forge) -> None:
     """A member can't take a domain other than its entry's."""
     forge.lapd.key_set.domain = "chp.example"
     forge.lapd.sign_key_set()
-    with pytest.raises(RosterInvalid, match="expected `lapd.example`"):
+    with pytest.raises(RosterInvalid, match=r"expected `lapd\.example`"):
         forge.verify()
 
 
@@ -223,14 +223,14 @@ def test_two_members_with_one_id(forge: Forge) -> None:
 def test_two_members_with_one_domain(forge: Forge) -> None:
     """Two agencies of one domain could issue each other's certificates."""
     forge.members.append(Party("harbor", "lahd.example", ("gateway",)))
-    with pytest.raises(RosterInvalid, match="domain `lahd.example` stands in the roster twice"):
+    with pytest.raises(RosterInvalid, match=r"domain `lahd\.example` stands in the roster twice"):
         forge.verify()
 
 
 def test_domain_within_another_members(forge: Forge) -> None:
     """A DNS constraint lets names below it pass: `harbor.lapd.example` would be LAPD's to mint."""
     forge.members.append(Party("harbor", "port.harbor.lapd.example", ("gateway",)))
-    with pytest.raises(RosterInvalid, match="lies within `lapd.example`"):
+    with pytest.raises(RosterInvalid, match=r"lies within `lapd\.example`"):
         forge.verify()
 
 
@@ -275,7 +275,7 @@ def _authority_as_identity(forge: Forge) -> None:
     [_share_identity, _share_statement, _share_ca, _identity_signs_statements, _authority_as_identity],
 )
 def test_one_key_for_two_uses(forge: Forge, share: Callable[[Forge], None]) -> None:
-    """No key stands for two members, or for two uses of one: a signature would prove less than it seems to."""
+    """No key stands for two members, or for two uses of one: its signature would prove less than it seems."""
     share(forge)
     forge.lahd.sign_key_set()
     with pytest.raises(RosterInvalid, match="is the same key as"):
