@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -485,3 +486,15 @@ async def test_wrong_keys_are_told_in_one_line(stage: Stage) -> None:
         await Broker.start(stage.config)
     (keys / "statement.key").write_bytes(saved)
     await stage.start()
+
+
+async def test_port_that_is_taken_is_told_in_one_line(stage: Stage) -> None:
+    """Two brokers never share a port in silence, as gRPC would let them."""
+    taken = stage.broker.address
+    await stage.broker.stop()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ConfigInvalid, match="cannot be bound"):
+            await Broker.start(replace(stage.config, listen=listen))
+    assert not [entry for entry in stage.logged() if entry.kind == "started"][1:]
+    await stage.start(listen=taken)

@@ -97,7 +97,8 @@ class Broker:
         self._new_tls: grpc.ServerCertificateConfiguration | None = None
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            options=server_options(limits), maximum_concurrent_rpcs=2 * config.max_links
+            options=[*server_options(limits), ("grpc.so_reuseport", 0)],
+            maximum_concurrent_rpcs=2 * config.max_links,
         )
         log.on_published(lambda note: self._witness.offer())
         self._service = BrokerService(router=self._router, clock=clock, limits=limits)
