@@ -1,4 +1,4 @@
-"""What the broker imports of this room can't read what it carries: a rule of the build, proved at run time."""
+"""What the broker imports of this room cannot read what it carries: proved at run time."""
 
 from __future__ import annotations
 

@@ -283,6 +283,23 @@ async def test_old_session_is_replaced_and_closes_once_idle(world: World) -> Non
     assert adapter.asks == [b"still running", b"new"]
 
 
+async def test_session_is_renewed_before_its_keys_are_worn_out(
+    tmp_path: Path, agencies: dict[str, AgencyKeys]
+) -> None:
+    """One pair of keys protects a bounded number of records (RFC 8446, section 5.5)."""
+    world = World(tmp_path, agencies, limits=SessionLimits(max_records=3))
+    gateway, adapter = world.gateway(), world.adapter()
+    old = await gateway.hub.session("cbp")
+    assert await gateway.hub.session("cbp") is old
+    for _ in range(3):
+        old.send(ask(b"x"))
+        await settle()
+    fresh = await gateway.hub.session("cbp")
+    assert fresh is not old and fresh.is_open
+    assert len(adapter.opened) == 2
+    world.close()
+
+
 async def test_reader_that_never_gives_credit_costs_bounded_memory(
     tmp_path: Path, agencies: dict[str, AgencyKeys]
 ) -> None:

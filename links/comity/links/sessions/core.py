@@ -10,7 +10,7 @@ import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar, Protocol
 
 from comity.certs.agreements import AgreementBook
@@ -100,6 +100,8 @@ class SessionHub:
     server_side: ClassVar[bool]
     accepted: ClassVar[frozenset[str]]
     """Kinds of messages that the other end may send."""
+    longest: ClassVar[int]
+    """After how many times `SessionLimits.max_age` this end renews."""
 
     _welcome: Welcome | None = field(default=None, init=False)
     _sessions: dict[int, Session] = field(default_factory=dict, init=False)
@@ -109,11 +111,7 @@ class SessionHub:
     _own_end: datetime = field(init=False)
 
     def __post_init__(self) -> None:
-        try:
-            leaf = load_certificate(split_pem(read_public(self.identity.chain))[0])
-        except CertsError as error:
-            raise ConfigUnusable(f"certificate of `{self.identity.agency}`: {error}") from error
-        self._own_end = leaf.not_valid_after_utc
+        self._own_end = _end_of(self.identity)
 
     # What the end calls.
 
@@ -145,7 +143,12 @@ class SessionHub:
                     continue
 
     def refresh(self, federation: Federation, agreements: AgreementBook) -> None:
-        """Take a newer roster and agreements; sessions that they don't carry any more end at once."""
+        """Take a newer roster and agreements; sessions that they don't carry any more end at once.
+
+        New sessions use the certificate that lies on disk now; raises `ConfigUnusable`, and nothing changes,
+        if it can't be read.
+        """
+        self._own_end = _end_of(self.identity)
         self.federation = federation
         self.agreements = agreements
         self._contexts.clear()
@@ -208,9 +211,11 @@ class SessionHub:
         """Return by whose word `peer` may be spoken to now; raises `NoTrust`."""
         raise NotImplementedError
 
-    def _is_aged(self, age: timedelta) -> bool:
-        """Return whether a session of this age must make room for a new one, once it is idle."""
-        raise NotImplementedError
+    def _is_worn(self, session: Session, now: datetime) -> bool:
+        """Return whether a session is past its age or its keys' use, and must make room for a new one."""
+        tls = session.progress.engine.tls
+        used = tls is not None and tls.records >= self.limits.max_records
+        return used or now - session.opened_at >= self.longest * self.limits.max_age
 
     def _all(self) -> list[Session]:
         return list(self._sessions.values())
@@ -418,7 +423,7 @@ class SessionHub:
                 trust.expected.verify(progress.leaf, now)
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
-        replaced = trust != progress.trust or self._is_aged(now - session.opened_at)
+        replaced = trust != progress.trust or self._is_worn(session, now)
         if replaced and now - progress.touched >= self.limits.idle_after:
             return CloseReason.CLOSE_REASON_RENEWAL, "its time is over"
         return None
@@ -445,6 +450,14 @@ class SessionHub:
             agency=peer, spiffe_id=member.spiffe_id(path), ca_certificates=member.key_set.ca_certificates
         )
         return Trust(expected=expected, agreement_digest=agreement.digest)
+
+
+def _end_of(identity: SessionIdentity) -> datetime:
+    """Return when an end's own leaf expires."""
+    try:
+        return load_certificate(split_pem(read_public(identity.chain))[0]).not_valid_after_utc
+    except CertsError as error:
+        raise ConfigUnusable(f"certificate of `{identity.agency}`: {error}") from error
 
 
 def violation(text: str) -> ProtocolViolation:

@@ -11,10 +11,10 @@ force or the roster no longer carries the peer's certificate, and, some time aft
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass, field
-from datetime import timedelta
 
-from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed
+from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed, describe_fault
 from comity.links.frames import PROTOCOL_VERSION, session_close
 from comity.links.sessions.core import LANE, Ending, FrameSender, NoTrust, SessionHub, violation
 from comity.links.sessions.session import (
@@ -43,6 +43,8 @@ __all__ = [
     "SessionLimits",
 ]
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(kw_only=True, eq=False)
 class GatewaySessions(SessionHub):
@@ -52,6 +54,7 @@ class GatewaySessions(SessionHub):
     """
 
     server_side = False
+    longest = 1
     accepted = frozenset({"result", "page", "checkpoint", "end"})
 
     _current: dict[str, Session] = field(default_factory=dict, init=False)
@@ -85,7 +88,7 @@ class GatewaySessions(SessionHub):
         """Return whether a session is to be replaced: past its age, or under another agreement or CA."""
         if not session.is_open:
             return False
-        return trust != session.progress.trust or self.clock() - session.opened_at >= self.limits.max_age
+        return trust != session.progress.trust or self._is_worn(session, self.clock())
 
     def _open(self, provider: str, trust: Trust) -> Session:
         self._references += 1
@@ -146,9 +149,6 @@ class GatewaySessions(SessionHub):
     def _trust(self, peer: str) -> Trust:
         return self._pair(provider=peer, requester=self.identity.agency, peer=peer, path="adapter")
 
-    def _is_aged(self, age: timedelta) -> bool:
-        return age >= self.limits.max_age
-
     def _all(self) -> list[Session]:
         return [*self._sessions.values(), *self._opening.values()]
 
@@ -168,6 +168,7 @@ class AdapterSessions(SessionHub):
     """
 
     server_side = True
+    longest = 2  # renewal is the gateway's; only a session that it forgot is ended here
     accepted = frozenset({"ask", "cancel", "credit", "checkpoint", "end"})
 
     def _opened(self, opened: SessionOpen) -> None:
@@ -183,7 +184,10 @@ class AdapterSessions(SessionHub):
                 return
         self._send([session_close(ending[0], session_id=opened.session_id)])
         if self.on_refused is not None:
-            self.on_refused(opened.peer, *ending)
+            try:
+                self.on_refused(opened.peer, *ending)
+            except Exception as error:
+                _log.error("fault while a session was refused: %s", describe_fault(error))
 
     def _unacceptable(self, opened: SessionOpen) -> Ending | None:
         if not opened.session_id or opened.session_id in self._sessions or opened.lane != LANE:
@@ -209,7 +213,3 @@ class AdapterSessions(SessionHub):
 
     def _trust(self, peer: str) -> Trust:
         return self._pair(provider=self.identity.agency, requester=peer, peer=peer, path="gateway")
-
-    def _is_aged(self, age: timedelta) -> bool:
-        """Leave renewal to the gateway; only a session that it forgot is ended here."""
-        return age >= 2 * self.limits.max_age

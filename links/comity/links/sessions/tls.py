@@ -119,6 +119,8 @@ class TlsEnd:
         self._alpn = alpn(lane)
         self._clock = clock
         self._heard = False
+        self.records = 0
+        """Records sealed and opened: what one pair of keys may protect is bounded."""
         self._peer: VerifiedLeaf | None = None
         self.peer_der = b""
         """The peer's leaf, DER; empty until the handshake is complete."""
@@ -148,6 +150,7 @@ class TlsEnd:
         if self._peer is None:
             raise ValueError("nothing may be sent before the handshake is complete")
         view = memoryview(plaintext)
+        self.records += -(-len(view) // _READ_BYTES)
         try:
             while view:
                 view = view[self._tls.write(view) :]
@@ -194,6 +197,7 @@ class TlsEnd:
             while part := self._tls.read(_READ_BYTES):
                 parts.append(part)
                 self._heard = True
+                self.records += 1
         except ssl.SSLWantReadError:
             return b"".join(parts)
         except ssl.SSLError as error:
