@@ -25,6 +25,7 @@ from comity.certs.errors import (
 )
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.v1.common_pb2 import REASON_CODE_CIVIL_IMMIGRATION
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import Agreement, CeilingLodgement
 from comity.v1.result_pb2 import Marking
@@ -131,7 +132,7 @@ def test_agreement_changed_after_signing(forge: Forge) -> None:
     """Terms that were changed after both signed carry nobody's signature."""
     envelope = both_sign(forge)
     agreement = Agreement.FromString(envelope.payload)
-    agreement.grants[0].purposes.append(2)  # CIVIL_IMMIGRATION
+    agreement.grants[0].purposes.append(REASON_CODE_CIVIL_IMMIGRATION)
     envelope.payload = agreement.SerializeToString()
     with pytest.raises(AgreementInvalid, match="isn't signed by both"):
         load_agreement(to_json(envelope), forge.verify())

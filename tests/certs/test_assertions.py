@@ -53,7 +53,7 @@ class Desk:
         return self.forge.verify().member("lapd")
 
     def issue(self, **overrides: JsonValue) -> str:
-        return self.provider.issue("r.diaz", self.leaf, NOON, **overrides)
+        return self.provider.issue("r.diaz", self.leaf, NOON, 5 * MINUTE, **overrides)
 
     def verify(
         self, assertion: str, *, now: datetime = NOON, leaf: bytes | None = None, agency: str = "lapd"

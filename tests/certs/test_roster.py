@@ -15,6 +15,7 @@ from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
 from comity.certs.roster import AuthorityPin, Federation
 from comity.certs.x509 import certificate_der, make_ca
+from comity.v1.common_pb2 import END_ROLE_BROKER
 from comity.v1.federation_pb2 import IdentityProvider, KeyValidity, Roster, RosterTimestamp
 from tests.support.rosters import DAY, NOON, Forge, Party
 
@@ -330,7 +331,7 @@ def test_end_without_a_log(forge: Forge) -> None:
 
 def test_member_with_a_broker_log(forge: Forge) -> None:
     """Only the operator runs a broker."""
-    forge.lapd.key_set.log_keys[0].role = "END_ROLE_BROKER"
+    forge.lapd.key_set.log_keys[0].role = END_ROLE_BROKER
     forge.lapd.sign_key_set()
     with pytest.raises(RosterInvalid, match="member `lapd`"):
         forge.verify()

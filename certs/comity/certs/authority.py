@@ -252,7 +252,7 @@ def suspend(folder: Path, agency: str, now: datetime, *, suspended: bool = True)
                 return
         raise SetupRefused(
             f"agency `{ascii(agency)[1:-1][:60]}` isn't a member, expected one of "
-            f"{', '.join(entry.agency for entry in roster.members) or 'none'}"
+            f"{', '.join(sorted(entry.agency for entry in roster.members)) or 'none'}"
         )
 
     return _change(folder, change, now)

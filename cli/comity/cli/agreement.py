@@ -14,9 +14,9 @@ from comity.certs.agreements import (
     PURPOSES,
     AgreementView,
     GrantView,
-    load_agreement,
     read_proposal,
     signed_by,
+    verify_agreement,
 )
 from comity.certs.clock import utc_now
 from comity.certs.drafting import (
@@ -30,7 +30,7 @@ from comity.certs.drafting import (
     spell,
 )
 from comity.certs.envelope import from_json, to_json
-from comity.certs.errors import AgreementInvalid, SetupRefused
+from comity.certs.errors import AgreementInvalid, EnvelopeInvalid, SetupRefused
 from comity.certs.files import read_public, write_public
 from comity.certs.roster import Federation
 from comity.cli.ceilings import make_ceiling
@@ -194,7 +194,7 @@ def sign_command(file: Path, home: Path, public: Path | None, as_json: bool) -> 
     """Sign the agreement in FILE for the agency of --dir: read it first with `comity agreement show`."""
     agency = AgencyHome.load(home)
     federation = _federation(agency, public)
-    envelope = sign(from_json(read_public(file)), federation, agency.identity())
+    envelope = sign(_read(file), federation, agency.identity())
     write_public(file, to_json(envelope))
     _report(envelope, federation, as_json, file)
 
@@ -209,18 +209,18 @@ def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -
     """Put the agreement in FILE into force at the agency of --dir, if both parties signed it."""
     agency = AgencyHome.load(home)
     federation = _federation(agency, public)
-    data = read_public(file)
-    agreement = load_agreement(data, federation)
+    envelope = _read(file)
+    agreement = verify_agreement(envelope, federation)
     if agency.agency not in agreement.parties:
         parties = " and ".join(agreement.parties)
         raise AgreementInvalid(
             f"agreement `{agreement.agreement_id}` is between {parties}, not `{agency.agency}` (--dir)"
         )
     path = agency.agreements / f"{agreement.agreement_id}.json"
-    if path.exists() and from_json(read_public(path)).payload != from_json(data).payload:
+    if path.exists() and _read(path).payload != envelope.payload:
         raise SetupRefused(f"`{path}` holds other terms of that id: give the new agreement an id of its own")
-    write_public(path, data)
-    _report(from_json(data), federation, as_json, path)
+    write_public(path, to_json(envelope))
+    _report(envelope, federation, as_json, path)
 
 
 @group.command(
@@ -240,8 +240,8 @@ def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_
     """
     agency = AgencyHome.load(home)
     federation = _federation(agency, public)
-    envelope = from_json(read_public(file))
-    agreement_id = load_agreement(to_json(envelope), federation).agreement_id
+    envelope = _read(file)
+    agreement_id = verify_agreement(envelope, federation).agreement_id
     found = lodgements(envelope, federation, agency.agency, agency.identity())
     if not found:
         raise AgreementInvalid(
@@ -269,7 +269,7 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     if (home is None) == (public is None):
         raise click.UsageError("give --dir or --public, to know the members' keys")
     federation = Federation.load(public or AgencyHome.load(home or Path()).public, now=utc_now())
-    envelope = from_json(read_public(file))
+    envelope = _read(file)
     agreement = read_proposal(envelope, federation)
     signers = signed_by(envelope, agreement)
     in_force = len(signers) == 2 and agreement.in_force(utc_now())
@@ -278,6 +278,14 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
         missing = [agency for agency in agreement.parties if agency not in signers]
         why = f"not signed by {' and '.join(missing)}" if missing else "not in force today"
         stop(f"agreement `{agreement.agreement_id}` does nothing: {why}", status=1)
+
+
+def _read(file: Path) -> Envelope:
+    """Return the signed document in `file`, nothing verified; raise `EnvelopeInvalid`, naming the file."""
+    try:
+        return from_json(read_public(file))
+    except EnvelopeInvalid as error:
+        raise EnvelopeInvalid(f"file `{file}`: {error}") from error
 
 
 def _federation(agency: AgencyHome, public: Path | None) -> Federation:

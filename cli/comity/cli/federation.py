@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from comity.certs.authority import FederationSpec, admit, init_federation, refresh, suspend
+from comity.certs.authority import FederationSpec, admit, init_federation, read_application, refresh, suspend
 from comity.certs.clock import utc_now
-from comity.certs.errors import RosterInvalid
+from comity.certs.errors import ApplicationInvalid, RosterInvalid
 from comity.certs.files import read_public
 from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, MemberView
 from comity.cli.logkeys import make_log_key
@@ -117,7 +117,7 @@ def admit_command(applications: tuple[Path, ...], folder: Path, new_identity: bo
     An application proves that its sender holds the identity key it names. Who that is you find out by
     other means before you admit anybody.
     """
-    found = [read_public(path) for path in applications]
+    found = [_application(path) for path in applications]
     with working("checking applications"):
         federation = admit(folder, found, utc_now(), new_identity=new_identity)
     _report(federation, as_json, f"roster version {federation.version}: {', '.join(federation.members)}")
@@ -181,6 +181,16 @@ def show_command(folder: Path, pin: Path | None, as_json: bool) -> None:
         "",
         *_table(federation),
     )
+
+
+def _application(path: Path) -> bytes:
+    """Return the application in `path` once it verifies by itself; raise `ApplicationInvalid`, naming it."""
+    data = read_public(path)
+    try:
+        read_application(data)
+    except ApplicationInvalid as error:
+        raise ApplicationInvalid(f"file `{path}`: {error}") from error
+    return data
 
 
 def _days(days: int) -> timedelta:

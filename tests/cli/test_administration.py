@@ -1,0 +1,361 @@
+"""`comity federation`, `agency`, `agreement`: what a person types, and what they are told."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from comity.certs.agreements import AgreementBook, LodgementBook
+from comity.certs.assertions import verify_assertion
+from comity.certs.clock import utc_now
+from comity.certs.jwks import to_jwks
+from comity.certs.keys import SigningKey
+from comity.certs.roster import Federation
+from comity.certs.x509 import split_pem
+from comity.cli import agency, agreement, federation
+from comity.cli.ceilings import make_ceiling
+from comity.v1.result_pb2 import Marking
+
+GROUPS = {"federation": federation.group, "agency": agency.group, "agreement": agreement.group}
+
+Comity = Callable[..., Result]
+
+
+@pytest.fixture
+def comity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comity:
+    """Runs one command in an empty folder; any exception but a clean exit fails the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str, *more: str) -> Result:
+        name, *arguments = line.split()
+        result = CliRunner().invoke(GROUPS[name], [*arguments, *more])
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
+
+    return run
+
+
+def init_agency(comity: Comity, name: str, *more: str) -> Result:
+    return comity(
+        f"agency init {name} --dir fed/agencies/{name} --kind local --state CA --domain {name}.example "
+        f"--contact desk@{name}.example --asks --provides --public fed/public --broker 127.0.0.1:7400",
+        "--name",
+        f"Agency {name}",
+        *more,
+    )
+
+
+@pytest.fixture
+def fed(comity: Comity, tmp_path: Path) -> Path:
+    """A federation with LAPD and the Port Police, made by commands alone."""
+    assert comity("federation init fed --broker 127.0.0.1:7400", "--name", "Test").exit_code == 0
+    for name in ("lapd", "lahd"):
+        assert init_agency(comity, name).exit_code == 0
+    admitted = comity(
+        "federation admit fed/agencies/lapd/application.json fed/agencies/lahd/application.json --dir fed"
+    )
+    assert admitted.exit_code == 0
+    return tmp_path / "fed"
+
+
+def draft(comity: Comity, *more: str) -> Result:
+    return comity(
+        "agreement draft --dir fed/agencies/lapd --with lahd --id moa --title MOA "
+        "--grant lapd:lahd --grant lahd:lapd --element location --purpose all "
+        "--effective 2020-01-01 --expires 2099-01-01 --ceiling-nature reads",
+        "--ceiling-banner",
+        "LAW ENFORCEMENT SENSITIVE",
+        *more,
+    )
+
+
+def test_from_nothing_to_an_agreement_in_force(comity: Comity, fed: Path) -> None:
+    """The commands alone make a federation in which LAPD may be asked, and an assertion that verifies."""
+    now = utc_now()
+    assert draft(comity).exit_code == 0
+    assert comity("agreement sign moa.json --dir fed/agencies/lahd").exit_code == 0
+    for name in ("lapd", "lahd"):
+        assert comity(f"agreement accept moa.json --dir fed/agencies/{name}").exit_code == 0
+        lodged = comity(f"agreement lodge moa.json --dir fed/agencies/{name} --broker fed/operator/broker")
+        assert lodged.exit_code == 0
+    loaded = Federation.load(fed / "public", now=now)
+    book = AgreementBook.load(fed / "agencies" / "lahd" / "agreements", loaded)
+    assert book.providers_for("lahd", now) == ("lapd",)
+    broker = LodgementBook.load(fed / "operator" / "broker" / "lodgements", loaded)
+    pair = book.grant(provider="lapd", requester="lahd", now=now)
+    lodged_ceiling = broker.ceiling("lapd", "lahd", now)
+    assert pair is not None
+    assert lodged_ceiling is not None
+    assert lodged_ceiling.ceiling == pair[1].ceiling
+    assert Marking.FromString(pair[1].ceiling).banner == "LAW ENFORCEMENT SENSITIVE // LAPD"
+
+    day = now.date().isoformat()
+    comity(f"agency user r.diaz --dir fed/agencies/lapd --office Det --role investigator --trained {day}")
+    comity("agency client desk --dir fed/agencies/lapd --gateway 127.0.0.1:7443")
+    leaf = fed / "agencies" / "lapd" / "clients" / "desk" / "leaf.pem"
+    issued = comity(f"agency assert r.diaz --dir fed/agencies/lapd --certificate {leaf} --accept-rules")
+    certificate = split_pem(leaf.read_bytes())[0]
+    claims = verify_assertion(
+        issued.stdout.strip(), member=loaded.member("lapd"), now=utc_now(), certificate_der=certificate
+    )
+    assert claims.roles == ("investigator",)
+
+
+def test_every_command_helps_with_an_example() -> None:
+    """`--help` of each command ends with an example, and each prints JSON on request."""
+    for name, group in GROUPS.items():
+        for command in group.commands.values():
+            shown = CliRunner().invoke(group, [str(command.name), "--help"]).output
+            assert f"Example: comity {name} {command.name}" in " ".join(shown.split()), command.name
+            assert "--json" in shown, command.name
+        assert "Example: comity" in CliRunner().invoke(group, ["--help"]).output
+
+
+def test_json_of_every_step(comity: Comity, fed: Path) -> None:
+    """With `--json`, standard output is one object that a script can read."""
+    day = datetime.now(UTC).date().isoformat()
+    for line in (
+        "federation show --dir fed",
+        "federation show --dir fed/public --pin fed/authority/authority.json",
+        "federation refresh --dir fed",
+        "federation suspend lahd --dir fed",
+        "federation suspend lahd --lift --dir fed",
+        f"agency user a --dir fed/agencies/lapd --office x --role y --trained {day}",
+        "agency client desk --dir fed/agencies/lapd --gateway 127.0.0.1:7443",
+        "agency assert a --dir fed/agencies/lapd --accept-rules "
+        "--certificate fed/agencies/lapd/clients/desk/leaf.pem",
+    ):
+        result = comity(line, "--json")
+        assert result.exit_code == 0, result.output
+        assert isinstance(json.loads(result.stdout), dict), line
+    assert json.loads(draft(comity, "--json").stdout)["signed_by"] == ["lapd"]
+    signed = json.loads(comity("agreement sign moa.json --dir fed/agencies/lahd --json").stdout)
+    assert signed["in_force"] is True
+    assert [grant["ceiling"]["banner"] for grant in signed["grants"]] == [
+        "LAW ENFORCEMENT SENSITIVE // LAPD",
+        "LAW ENFORCEMENT SENSITIVE // LAHD",
+    ]
+
+
+def test_roster_past_its_time_is_a_finding(
+    comity: Comity, fed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`show` ends with 1 and names the command that helps; after `refresh` it is well again."""
+    monkeypatch.setattr(federation, "utc_now", lambda: utc_now() + timedelta(days=40))
+    shown = comity("federation show --dir fed")
+    assert shown.exit_code == 1
+    assert "comity federation refresh" in shown.stderr
+    assert json.loads(comity("federation show --dir fed --json").stdout)["valid"] is False
+    assert comity("federation refresh --dir fed").exit_code == 0
+    assert comity("federation show --dir fed").exit_code == 0
+
+
+def test_forged_application_is_a_finding(comity: Comity, fed: Path) -> None:
+    """An application that doesn't verify ends with 1 in one line, and the roster stays as it was."""
+    document = json.loads((fed / "agencies/lapd/application.json").read_text())
+    document["signatures"] = json.loads((fed / "agencies/lahd/application.json").read_text())["signatures"]
+    Path("forged.json").write_text(json.dumps(document))
+    result = comity("federation admit forged.json --dir fed")
+    assert result.exit_code == 1
+    assert "application" in result.stderr
+    assert json.loads(comity("federation show --dir fed --json").stdout)["version"] == 2
+
+
+def test_one_sided_agreement_is_not_accepted(comity: Comity, fed: Path) -> None:
+    """An agreement that one side signed is shown as doing nothing, and goes into no folder (A2)."""
+    draft(comity)
+    shown = comity("agreement show moa.json --public fed/public")
+    assert (shown.exit_code, "not signed by lahd" in shown.stderr) == (1, True)
+    for line in (
+        "agreement accept moa.json --dir fed/agencies/lapd",
+        "agreement lodge moa.json --dir fed/agencies/lapd --broker fed/operator/broker",
+    ):
+        result = comity(line)
+        assert result.exit_code == 1
+        assert "isn't signed by both" in result.stderr
+    assert not list((fed / "agencies" / "lapd" / "agreements").iterdir())
+    assert not list((fed / "operator" / "broker" / "lodgements").iterdir())
+
+
+def test_third_agency_neither_signs_nor_accepts(comity: Comity, fed: Path) -> None:
+    """Only the parties of an agreement can use it."""
+    init_agency(comity, "chp")
+    comity("federation admit fed/agencies/chp/application.json --dir fed")
+    draft(comity)
+    assert comity("agreement sign moa.json --dir fed/agencies/chp").exit_code == 1
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    result = comity("agreement accept moa.json --dir fed/agencies/chp")
+    assert result.exit_code == 1
+    assert "not `chp`" in result.stderr
+
+
+def test_accepting_other_terms_under_the_same_id(comity: Comity, fed: Path) -> None:
+    """An agreement that is in force isn't replaced by another of its name."""
+    for out in ("one.json", "two.json"):
+        draft(comity, "--out", out)
+        comity(f"agreement sign {out} --dir fed/agencies/lahd")
+    assert comity("agreement accept one.json --dir fed/agencies/lapd").exit_code == 0
+    assert comity("agreement accept one.json --dir fed/agencies/lapd").exit_code == 0
+    second = comity("agreement accept two.json --dir fed/agencies/lapd")
+    assert second.exit_code == 2
+    assert "id of its own" in second.stderr
+
+
+def test_logging_on_without_accepting_the_rules(comity: Comity, fed: Path) -> None:
+    """The rules of behaviour are shown, and nothing is issued until they are accepted (Q4, Q9)."""
+    comity("agency user a --dir fed/agencies/lapd --office x --role y --trained 2026-01-01")
+    comity("agency client desk --dir fed/agencies/lapd --gateway 127.0.0.1:7443")
+    result = comity(
+        "agency assert a --dir fed/agencies/lapd --certificate fed/agencies/lapd/clients/desk/leaf.pem"
+    )
+    assert result.exit_code == 2
+    assert not result.stdout
+    assert "race, ethnicity, gender" in result.stderr
+    assert "--accept-rules" in result.stderr
+
+
+def test_own_identity_provider(comity: Comity, fed: Path) -> None:
+    """A real provider comes in by issuer and keys, together."""
+    Path("jwks.json").write_bytes(to_jwks({"k": SigningKey.generate().public}))
+    alone = init_agency(comity, "chp", "--issuer", "https://login.chp.example")
+    assert (alone.exit_code, "--jwks" in alone.stderr) == (2, True)
+    both = init_agency(comity, "chp", "--issuer", "https://login.chp.example", "--jwks", "jwks.json")
+    assert both.exit_code == 0
+    assert not (fed / "agencies" / "chp" / "idp").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("federation init fed --name x --broker 127.0.0.1:1", ["fed/authority", "isn't overwritten"]),
+        ("federation init f2 --name x --broker nowhere", ["broker", "nowhere", "HOST:PORT"]),
+        ("federation init f2 --name x --broker h:1 --threshold 2", ["threshold", "`2`", "1 to 1"]),
+        ("federation init f2 --name x --broker h:1 --timestamp-hours 0", ["timestamp lifetime"]),
+        ("federation admit nothing.json --dir fed", ["nothing.json", "no such file"]),
+        ("federation admit fed/public/roster.json --dir fed", ["fed/public/roster.json", "application"]),
+        ("federation refresh --dir nowhere", ["nowhere/authority/authority.json"]),
+        ("federation show --dir nowhere", ["nowhere"]),
+        ("federation suspend nobody --dir fed", ["nobody", "lahd, lapd"]),
+        ("agency user A.B --dir fed/agencies/lapd --office x --role y --trained 2026-01-01", ["user", "A.B"]),
+        ("agency user a --dir fed/agencies/lapd --office x --role y --trained soon", ["--trained"]),
+        ("agency user a --dir nowhere --office x --role y --trained 2026-01-01", ["nowhere/agency.toml"]),
+        ("agency client ../x --dir fed/agencies/lapd --gateway h:1", ["client name", "../x"]),
+        ("agency client x --dir fed/agencies/lapd --gateway h", ["gateway", "HOST:PORT"]),
+        ("agency client x --dir fed/agencies/lapd --gateway h:1 --leaf-days 0", ["--leaf-days", "1 to 3650"]),
+        ("agency assert nobody --dir fed/agencies/lapd --accept-rules --certificate fed/agencies/lapd/ca.pem",
+         ["nobody", "comity agency user"]),
+        ("agency assert a --dir fed/agencies/lapd --accept-rules --certificate fed/public/roster.json",
+         ["certificate"]),
+        ("agreement draft --dir fed/agencies/lapd --with lahd", ["--from", "--id"]),
+        ("agreement draft --dir fed/agencies/lapd --with lahd --from nothing.toml", ["nothing.toml"]),
+        ("agreement sign fed/public/roster.json --dir fed/agencies/lapd", ["Agreement"]),
+        ("agreement sign fed/public/authority.json --dir fed/agencies/lapd", ["authority.json", "envelope"]),
+        ("agreement show nothing.json --public fed/public", ["nothing.json"]),
+        ("agreement show nothing.json", ["--dir or --public"]),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(comity: Comity, fed: Path, line: str, words: list[str]) -> None:
+    """A user's mistake is one clear line without a traceback, with what is wrong and what would be right."""
+    result = comity(line)
+    assert result.exit_code in (1, 2)
+    for word in words:
+        assert word in result.stderr
+    assert "Traceback" not in result.output
+    assert not Path("f2").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--grant", "lapd", ["--grant", "PROVIDER:REQUESTER"]),
+        ("--grant", "lapd:lapd", ["both `lapd`"]),
+        ("--element", "locations", ["--element", "did you mean `location`"]),
+        ("--purpose", "narcotic", ["--purpose", "did you mean `narcotics`"]),
+        ("--expires", "2019-01-01", ["expires", "not later than effective"]),
+        ("--ceiling-banner", "CUI//SP-LEI", ["--ceiling-banner", "Basic category"]),
+        ("--with", "chp", ["`chp` (--with)"]),
+        ("--id", "MOA 1", ["agreement id"]),
+    ],
+)
+def test_mistakes_in_a_draft(comity: Comity, fed: Path, option: str, value: str, words: list[str]) -> None:
+    """Each option of a draft is checked before anything is signed, and the error names it."""
+    arguments = {
+        "--with": "lahd",
+        "--id": "moa",
+        "--title": "MOA",
+        "--grant": "lapd:lahd",
+        "--element": "location",
+        "--purpose": "all",
+        "--effective": "2020-01-01",
+        "--expires": "2099-01-01",
+        "--ceiling-nature": "reads",
+        "--ceiling-banner": "CUI//LEI",
+        option: value,
+    }
+    flat = [part for pair in arguments.items() for part in pair]
+    result = comity("agreement draft --dir fed/agencies/lapd", *flat)
+    assert result.exit_code == 2
+    for word in words:
+        assert word in result.stderr
+    assert not list(Path().glob("*.json"))
+
+
+def test_terms_from_the_example_in_the_help(comity: Comity, fed: Path) -> None:
+    """The TOML that `--help` shows is one that the command takes."""
+    shown = CliRunner().invoke(agreement.group, ["draft", "--help"]).output
+    block = shown[shown.index('id = "moa-lapd-lahd"') : shown.index("Elements:")]
+    Path("moa.toml").write_text(block)
+    result = comity("agreement draft --dir fed/agencies/lapd --with lahd --from moa.toml")
+    assert result.exit_code == 0, result.stderr
+    assert Path("moa-lapd-lahd.json").is_file()
+    again = comity("agreement draft --dir fed/agencies/lapd --with lahd --from moa.toml")
+    assert (again.exit_code, "isn't overwritten" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("banner", "expected"),
+    [
+        ("CUI", "CUI"),
+        ("CUI//LEI", "CUI//LEI"),
+        ("CUI//LEI//FED ONLY", "CUI//LEI//FED ONLY"),
+        ("LAW ENFORCEMENT SENSITIVE", "LAW ENFORCEMENT SENSITIVE // LAPD"),
+        ("LAW ENFORCEMENT SENSITIVE // LAPD", "LAW ENFORCEMENT SENSITIVE // LAPD"),
+        (
+            "LAW ENFORCEMENT SENSITIVE // NO COMMERCIAL USE / NO ONWARD SHARING",
+            "LAW ENFORCEMENT SENSITIVE // NO COMMERCIAL USE / NO ONWARD SHARING // LAPD",
+        ),
+    ],
+)
+def test_banner_becomes_a_marking(banner: str, expected: str) -> None:
+    """A banner as a person writes it gives a marking of its scheme (A4)."""
+    assert Marking.FromString(make_ceiling("lapd", "reads", banner)).banner == expected
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "",
+        "SECRET",
+        "CUI//SP-LEI",
+        "CUI//LEI//EVERYBODY",
+        "CUI//FED ONLY//LEI",
+        "CUI // LEI",
+        "LAW ENFORCEMENT SENSITIVE // DEA",
+        "LAW ENFORCEMENT SENSITIVE // NO SHARING // LAPD",
+    ],
+)
+def test_banner_that_is_not_read_as_something_else(banner: str) -> None:
+    """A word that the scheme doesn't know is never dropped: the marking would be milder than was meant."""
+    with pytest.raises(ValueError, match="banner"):
+        make_ceiling("lapd", "reads", banner)
+
+
+def test_groups_are_what_the_main_command_mounts() -> None:
+    """Each module exports a click group under the name by which it is called."""
+    for name, group in GROUPS.items():
+        assert isinstance(group, click.Group)
+        assert group.name == name
