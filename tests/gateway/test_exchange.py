@@ -57,6 +57,10 @@ def test_nothing_is_shown_before_every_page_is_there(story: Story) -> None:
 
 
 LIES: list[tuple[str, Callable[[], Lies]]] = [
+    (
+        "marking under another agreement",
+        lambda: Lies(detail=lambda d: setattr(d.marking, "agreement_digest", bytes(32))),
+    ),
     ("another key signs", lambda: Lies(key=SigningKey.generate())),
     ("receipt names another exchange", lambda: Lies(receipt=lambda r: setattr(r, "exchange_id", bytes(16)))),
     ("receipt names another provider", lambda: Lies(receipt=lambda r: setattr(r, "provider", "lahd"))),

@@ -83,8 +83,10 @@ def make_ca(
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return a self-signed CA for `domain` and its key (P-256).
 
-    Its critical name constraints permit URIs of host `domain`, DNS names and mail addresses of `domain` and
-    directory names under `O=domain`, and exclude every IP address; it issues leaves only (path length 0).
+    Its critical name constraints permit URIs of host `domain`, DNS names and mail addresses of `domain`, and
+    exclude every IP address; it issues leaves only (path length 0). Directory names are not constrained,
+    because Go's verifier refuses a CA that constrains them; `profile` takes none in a SAN, and nobody is
+    known by the subject of a leaf.
     Raises `CertificateRejected` for a `domain` that is not a lower-case DNS name.
     """
     if not is_dns_name(domain):
@@ -97,7 +99,6 @@ def make_ca(
             x509.UniformResourceIdentifier(domain),
             x509.DNSName(domain),
             x509.RFC822Name(domain),
-            x509.DirectoryName(x509.Name([organization])),
         ],
         excluded_subtrees=list(ALL_ADDRESSES),
     )

@@ -91,8 +91,11 @@ def _show_plan(answer: Answer, console: Console) -> None:
         return
     if answer.plan.asked:
         console.print(f"asked: {', '.join(answer.plan.asked)}", highlight=False)
+    because: dict[str, list[str]] = {}
     for item in answer.plan.not_asked:
-        console.print(f"not asked: {item.agency}: {clean(item.text)}", highlight=False, style="dim")
+        because.setdefault(clean(item.text), []).append(item.agency)
+    for text, agencies in because.items():
+        console.print(f"not asked: {', '.join(agencies)}: {text}", highlight=False, style="dim")
 
 
 def _show_reads(answer: Answer, console: Console, max_rows: int) -> None:

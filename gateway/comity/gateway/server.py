@@ -13,8 +13,8 @@ from grpc_reflection.v1alpha import reflection
 
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
-from comity.audit.peers import PeerCheckpoints
 from comity.audit.note import LogKey
+from comity.audit.peers import PeerCheckpoints
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials

@@ -11,7 +11,7 @@ from comity.v1 import common_pb2, query_pb2, query_service_pb2, result_pb2
 
 # Rule A5, in the words that stand above and below every answer.
 CAVEATS = (
-    "Not the sole basis for enforcement: confirm plate against image and check other sources (A5).",
+    "Not the sole basis for enforcement: confirm the plate against the image and check other sources (A5).",
     "Absence of reads is never proof of absence.",
 )
 

@@ -234,6 +234,7 @@ def _check_marking(expected: Expectation, present: bool, marking: result_pb2.Mar
         raise Unverifiable(f"{where}: marking is not valid (A4)") from error
     _check(covered, f"{where}: marking is stricter than the agreement's ceiling")
     _check(addressed, f"{where}: its controls exclude this agency's kind")
+    _check(marking.agreement_digest == expected.agreement.digest, f"{where}: marking names another agreement")
     _check(marking.provider == expected.asking.provider, f"{where}: marking names another agency (A4)")
 
 
