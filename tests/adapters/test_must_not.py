@@ -18,6 +18,7 @@ from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
 from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.decision import Decision, Effect, PolicyEngine
+from comity.policy.errors import MarkingInvalid, ObligationUnknown
 from comity.policy.obligations import Applied
 from comity.v1 import common_pb2, query_pb2, session_pb2
 from tests.adapters.bench import NOON, Bench, detail_of, malleated, period
@@ -568,3 +569,34 @@ async def test_requester_over_its_limit_gets_a_receipt_and_nothing_else(bench: B
     assert detail_of(reply).retry_after_seconds > 0
     assert bench.source.queries == []
     assert bench.log.entries[0].public["outcome"] == "rate_limited"
+
+
+async def test_obligation_that_fails_while_it_is_applied_refuses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found and permitted, but what must be withheld can't be: nothing leaves, and a refusal is released."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise ObligationUnknown("obligation `x` is not implemented")
+
+    monkeypatch.setattr("comity.policy.obligations.withhold", failing)
+    reply = await bench.reply()
+    assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert reply.pages == ()
+    assert b"8ABC" not in reply.detail
+    assert bench.log.entries[-1].public["outcome"] == "refused"
+
+
+async def test_data_that_cannot_be_marked_does_not_leave(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ceiling that no scheme allows: refused, under this provider's own marking (A4)."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise MarkingInvalid("level `x` is unknown")
+
+    monkeypatch.setattr("comity.policy.markings.derive", failing)
+    reply = await bench.reply()
+    assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert reply.pages == ()
+    assert detail_of(reply).marking.provider == "lapd"

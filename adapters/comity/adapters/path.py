@@ -22,14 +22,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from comity.adapters import orders, pages, records, searching
+from comity.adapters import orders, records, searching
 from comity.adapters.announcements import Announcements
+from comity.adapters.content import Composer, Content
 from comity.adapters.errors import (
     Crowded,
     Late,
@@ -43,7 +44,7 @@ from comity.adapters.orders import FRESHNESS, SignedOrder
 from comity.adapters.questions import Question, parse_question
 from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
 from comity.adapters.replay import ReplayGuard
-from comity.adapters.ruling import Ruling, Store, Terms, refusal, rule
+from comity.adapters.ruling import Ruling, Store, Terms, rule
 from comity.adapters.searching import Found
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
@@ -53,22 +54,15 @@ from comity.certs.assertions import Claims, verify_assertion
 from comity.certs.clock import Clock
 from comity.certs.envelope import digest
 from comity.certs.errors import AssertionInvalid
-from comity.certs.instants import from_instant
 from comity.certs.roster import Federation, MemberView
-from comity.policy import markings, obligations
 from comity.policy.decision import PolicyEngine
-from comity.policy.errors import MarkingInvalid, PolicyError
-from comity.v1 import common_pb2, result_pb2
+from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
-from comity.v1.result_pb2 import Marking, Read, ResultDetail
 from comity.v1.session_pb2 import Ask
 
 ANNOUNCEMENT_SECONDS: Final = 2.0
 """How long a question waits for its announcement."""
-
-RETRY_AFTER_SECONDS: Final = 2
-"""What a requester over its limit is told."""
 
 LOGGER = logging.getLogger("comity.adapters")
 
@@ -159,21 +153,6 @@ class _Work:
     def exchange_id(self) -> bytes:
         """The signed order's; what the ask claims where no signature verified."""
         return self.ask.exchange_id if self.order is None else self.order.exchange_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
-    """Detail and pages, serialized, with their root."""
-
-    kind: OutcomeKind
-    detail: bytes = field(repr=False)
-    pages: tuple[bytes, ...] = field(repr=False)
-    read_count: int
-
-    @property
-    def root(self) -> bytes:
-        """The RFC 6962 root over detail and pages."""
-        return pages.content_root(self.detail, self.pages)
 
 
 class ExchangePath:
@@ -285,13 +264,13 @@ class ExchangePath:
             ruling, found = _referred(ruling), Found(reads=(), truncated=False)
 
         # 11. Obligations and markings on every read, page and detail.
-        content = self._content(work, question, ruling, found)
+        content = self._composer(work).result(question, ruling, found)
 
         # 12. and 13. The release is on disk before the receipt is signed that promises it.
         self._left(order)
         return await self._released(work, order, content)
 
-    async def _released(self, work: _Work, order: SignedOrder, content: _Content) -> Reply:
+    async def _released(self, work: _Work, order: SignedOrder, content: Content) -> Reply:
         """Log the release durably, then sign the receipt over it: the last step before anything leaves."""
         entry = records.released(
             work.standing.agency,
@@ -324,7 +303,7 @@ class ExchangePath:
         promises = await self._log.append(entry)
         if order is None or kind is None:
             return None
-        content = self._bare(work, kind, violations=rejected.violations)
+        content = self._composer(work).bare(kind, violations=rejected.violations)
         receipt = self._signer.promised(_outcome(work, order, content), promises[0])
         return _reply(work, order, content, receipt)
 
@@ -354,7 +333,7 @@ class ExchangePath:
         order = work.order
         if order is None or not work.first:
             return None
-        content = self._bare(work, common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE)
+        content = self._composer(work).bare(common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE)
         receipt = self._signer.unpromised(_outcome(work, order, content), self._log.checkpoint())
         return _reply(work, order, content, receipt)
 
@@ -365,93 +344,16 @@ class ExchangePath:
             raise Late
         return seconds
 
-    def _content(self, work: _Work, question: Question, ruling: Ruling, found: Found) -> _Content:
-        """Return detail and pages; what can't be marked or withheld as it must be is refused."""
-        try:
-            return self._pages(work, question, ruling, found)
-        except PolicyError as error:
-            refused = refusal(
-                "an obligation of the provider's policy can't be met", errors=(type(error).__name__,)
-            )
-            return self._pages(work, question, refused, Found(reads=(), truncated=False))
-
-    def _pages(self, work: _Work, question: Question, ruling: Ruling, found: Found) -> _Content:
-        """Return detail and pages of a ruling, every part marked (A4); raise `PolicyError`."""
-        base = self._marking(work, ruling)
-        reads = [_read(item, question, base) for item in found.reads]
-        split, overall = pages.split(
-            reads, exchange_id=work.exchange_id, combine=markings.combine, random=self._random
-        )
-        detail = self._detail(work, ruling.kind, base if overall is None else overall)
-        detail.rules.extend(
-            result_pb2.RuleCitation(
-                policy_id=item.policy_id, rules=item.rules, document=item.document, text=item.text
-            )
-            for item in ruling.rules
-        )
-        detail.public_reason = ruling.public_reason
-        detail.obligations.extend(
-            result_pb2.AppliedObligation(name=item.name, text=item.text, policy_id=item.policy_id)
-            for item in ruling.applied
-        )
-        if ruling.start is not None and ruling.end is not None:
-            detail.searched.start.CopyFrom(from_instant(ruling.start))
-            detail.searched.end.CopyFrom(from_instant(ruling.end))
-        detail.period_clipped = ruling.clipped
-        detail.page_count, detail.read_count = len(split), len(reads)
-        detail.truncated = found.truncated
-        return _Content(
-            kind=ruling.kind, detail=detail.SerializeToString(), pages=split, read_count=len(reads)
-        )
-
-    def _bare(self, work: _Work, kind: OutcomeKind, *, violations: Sequence[str] = ()) -> _Content:
-        """Return the content of an outcome without a decision: a detail, no pages."""
-        detail = self._detail(work, kind, self._marking(work, None))
-        detail.violations.extend(violations)
-        if kind == common_pb2.OUTCOME_KIND_RATE_LIMITED:
-            detail.retry_after_seconds = RETRY_AFTER_SECONDS
-        return _Content(kind=kind, detail=detail.SerializeToString(), pages=(), read_count=0)
-
-    def _detail(self, work: _Work, kind: OutcomeKind, marking: Marking) -> ResultDetail:
-        """Return the part of a detail that every outcome has."""
-        return ResultDetail(
-            nonce=self._random(pages.NONCE_BYTES),
-            exchange_id=work.exchange_id,
-            kind=kind,
-            contact=self._contact(work),
-            marking=marking,
-        )
-
-    def _marking(self, work: _Work, ruling: Ruling | None) -> Marking:
-        """Return the marking of this exchange's data: the ceiling's terms with what the decision adds.
-
-        Raises `MarkingInvalid` where reads would go under it; without reads, a ceiling that can't be used
-        gives way to this provider's own marking.
-        """
-        if work.terms is not None:
-            try:
-                return markings.derive(
-                    Marking.FromString(work.terms.grant.ceiling),
-                    agreement_digest=work.terms.agreement.digest,
-                    retain_days=0 if ruling is None else ruling.retain_days,
-                    caveats=() if ruling is None else ruling.caveats,
-                    contact=self._contact(work),
-                )
-            except MarkingInvalid:
-                if ruling is not None and ruling.kind == common_pb2.OUTCOME_KIND_RESPONDED:
-                    raise
-        return markings.make_marking(
-            provider=work.standing.agency,
-            nature="no data",
-            scheme=result_pb2.MARKING_SCHEME_PLAIN,
-            level="OFFICIAL USE ONLY",
-            contact=self._contact(work),
-        )
-
-    def _contact(self, work: _Work) -> str:
-        """Return whom to ask about this provider's data, from the roster."""
+    def _composer(self, work: _Work) -> Composer:
+        """Return what writes this exchange's detail and pages, under the agreement in force."""
         own = work.standing.federation.members.get(work.standing.agency)
-        return "" if own is None else own.contact
+        return Composer(
+            agency=work.standing.agency,
+            contact="" if own is None else own.contact,
+            terms=work.terms,
+            exchange_id=work.exchange_id,
+            random=self._random,
+        )
 
 
 def _subject(question: Question, member: MemberView, now: datetime) -> Claims:
@@ -462,14 +364,6 @@ def _subject(question: Question, member: MemberView, now: datetime) -> Claims:
         raise Rejected(
             RejectReason.SUBJECT, "subject: expected a live assertion of this agency's identity provider (Q4)"
         ) from error
-
-
-def _read(item: searching.FoundRead, question: Question, base: Marking) -> Read:
-    """Return a read as it leaves: withheld elements gone and named, unwanted ones left out, marked (A4)."""
-    read = obligations.withhold(item.read.to_proto(), item.store.withhold, wanted=question.wanted)
-    read.read_id = f"{item.store.store_id}:{item.read.read_id}"
-    read.marking.CopyFrom(base)
-    return read
 
 
 def _referred(ruling: Ruling) -> Ruling:
@@ -492,7 +386,7 @@ def _rejection_kind(rejected: Rejected) -> OutcomeKind:
     return common_pb2.OUTCOME_KIND_RATE_LIMITED if crowded else common_pb2.OUTCOME_KIND_MALFORMED
 
 
-def _outcome(work: _Work, order: SignedOrder, content: _Content) -> Outcome:
+def _outcome(work: _Work, order: SignedOrder, content: Content) -> Outcome:
     """Return what the receipt states."""
     return Outcome(
         exchange_id=order.exchange_id,
@@ -504,7 +398,7 @@ def _outcome(work: _Work, order: SignedOrder, content: _Content) -> Outcome:
     )
 
 
-def _reply(work: _Work, order: SignedOrder, content: _Content, receipt: Envelope) -> Reply:
+def _reply(work: _Work, order: SignedOrder, content: Content, receipt: Envelope) -> Reply:
     """Return the finished reply."""
     return Reply(
         exchange_id=order.exchange_id,
