@@ -72,9 +72,7 @@ class Forge:
 
     def __init__(self) -> None:
         self.keys = [SigningKey.generate() for _ in range(3)]
-        self.pin = AuthorityPin(
-            federation="Test", keys=tuple(key.public for key in self.keys), threshold=2
-        )
+        self.pin = AuthorityPin(federation="Test", keys=tuple(key.public for key in self.keys), threshold=2)
         self.operator = Party("operator", "operator.example", ("broker",))
         self.lapd = Party("lapd", "lapd.example", ("gateway", "adapter"))
         self.lahd = Party("lahd", "lahd.example", ("gateway", "adapter"))

@@ -35,6 +35,7 @@ from comity.certs.errors import ApplicationInvalid, CertsError, RosterInvalid, S
 from comity.certs.files import read_public, write_private, write_public
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
+from comity.certs.members import member_view
 from comity.certs.roster import (
     AUTHORITY_FILE,
     ROSTER_FILE,
@@ -42,7 +43,6 @@ from comity.certs.roster import (
     AuthorityPin,
     Federation,
     MemberView,
-    member_view,
 )
 from comity.certs.tomltext import settings
 from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
