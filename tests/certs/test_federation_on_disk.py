@@ -32,7 +32,7 @@ from comity.certs.errors import (
 )
 from comity.certs.jwks import to_jwks
 from comity.certs.keys import SigningKey
-from comity.certs.roster import Federation
+from comity.certs.roster import AuthorityPin, Federation
 from comity.certs.x509 import split_pem, verify_leaf
 from comity.v1.federation_pb2 import KeySet, Member
 from tests.support.federation import FederationOnDisk, build_federation
@@ -466,6 +466,20 @@ def test_agency_of_a_forged_roster(tmp_path: Path) -> None:
     with pytest.raises(RosterInvalid):
         make_agency(tmp_path)
     assert not (tmp_path / "agencies").exists()
+
+
+def test_agency_keeps_the_pin_it_was_set_up_with(tmp_path: Path) -> None:
+    """Who exchanges the whole public folder, the pin too, gets no agency to sign or use anything under it."""
+    found(tmp_path / "a")
+    make_agency(tmp_path / "a")
+    found(tmp_path / "b")
+    home = AgencyHome.load(tmp_path / "a" / "agencies" / "lapd")
+    assert home.federation(NOON).name == "Test"
+    with pytest.raises(RosterInvalid, match="isn't signed by the pinned authority"):
+        home.federation(NOON, tmp_path / "b" / "public")
+    other = AuthorityPin.load(tmp_path / "b" / "authority" / "authority.json")
+    with pytest.raises(RosterInvalid, match="isn't signed by the pinned authority"):
+        make_agency(tmp_path / "a", agency="chp", home=tmp_path / "chp", domain="chp.example", pin=other)
 
 
 def test_agency_with_its_own_identity_provider(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 ::
 
     HOME/   agency.toml identity.pem ca.pem ca.key keyset.json application.json
+            authority.json              the governing authority's keys, as pinned when the agency was set up
             gateway/ adapter/           what each end needs, and nothing of the other's
             idp/                        the identity provider for demonstrations, unless a real one is named
             agreements/                 agreements that both sides signed
@@ -38,7 +39,7 @@ from comity.certs.files import read_public, write_public
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import SigningKey
-from comity.certs.roster import Federation
+from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation
 from comity.certs.tomltext import TomlValue, settings
 from comity.certs.x509 import load_ca
 from comity.v1.federation_pb2 import IdentityProvider, Member
@@ -97,6 +98,8 @@ class AgencySpec:
     provides: bool = False
     public: Path
     """The federation's public folder."""
+    pin: AuthorityPin | None = None
+    """The governing authority's keys as they came out of band; None: those in the public folder."""
     broker: str
     """`host:port` of the broker."""
     gateway_listen: str = "127.0.0.1:7443"
@@ -136,9 +139,11 @@ def init_agency(spec: AgencySpec, now: datetime, *, make_log_key: LogKeyMaker) -
     """
     home = spec.home
     refuse_existing(home / name for name in _MADE)
-    federation = Federation.load(spec.public, now=now)
+    pin = spec.pin or AuthorityPin.load(spec.public / AUTHORITY_FILE)
+    federation = Federation.load(spec.public, now=now, pin=pin)
     identity = SigningKey.generate()
     identity.save(home / "identity.pem")
+    write_public(home / AUTHORITY_FILE, pin.to_json())
     issuer = make_issuer(home, domain=spec.domain, now=now)
     ends = [
         _make_end(spec, role, federation, issuer, now, make_log_key)
@@ -263,6 +268,14 @@ class AgencyHome:
     def agreements(self) -> Path:
         """The folder of agreements that both sides signed."""
         return self.home / "agreements"
+
+    def federation(self, now: datetime, public: Path | None = None) -> Federation:
+        """Return the roster in the agency's public folder (or in `public`), against the pin that it keeps.
+
+        Raises `RosterInvalid` and `RosterExpired`, `FileUnusable`.
+        """
+        pin = AuthorityPin.load(self.home / AUTHORITY_FILE)
+        return Federation.load(public or self.public, now=now, pin=pin)
 
     def identity(self) -> SigningKey:
         """Return the identity key, which is offline when it isn't needed; raises as `SigningKey.load`."""

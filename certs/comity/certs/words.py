@@ -12,7 +12,7 @@ from typing import Final
 
 _AGENCY: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,31}", re.ASCII)
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN: Final = re.compile(rf"(?=.{{1,200}}\Z){_LABEL}(?:\.{_LABEL})+", re.ASCII)
+_DOMAIN: Final = re.compile(rf"(?=.{{1,64}}\Z){_LABEL}(?:\.{_LABEL})+", re.ASCII)
 _STATE: Final = re.compile(r"[A-Z0-9]{1,3}", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})", re.ASCII)

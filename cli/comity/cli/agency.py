@@ -12,6 +12,7 @@ from comity.certs.clock import utc_now
 from comity.certs.errors import SetupRefused
 from comity.certs.files import read_public
 from comity.certs.identity_provider import User
+from comity.certs.roster import AuthorityPin
 from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
 from comity.cli.logkeys import make_log_key
@@ -49,6 +50,12 @@ def group() -> None:
 @click.option("--asks", is_flag=True, help="It asks: make a gateway.")
 @click.option("--provides", is_flag=True, help="It provides: make an adapter.")
 @click.option("--public", required=True, type=_FOLDER, help="The federation's public folder.")
+@click.option(
+    "--pin",
+    type=_FILE,
+    help="authority.json as you got it out of band; kept, and every roster is checked against it.  "
+    "[default: the one in --public]",
+)
 @click.option("--broker", required=True, metavar="ADDRESS:PORT", help="Where the broker listens.")
 @click.option(
     "--gateway-listen",
@@ -73,6 +80,7 @@ def init_command(
     asks: bool,
     provides: bool,
     public: Path,
+    pin: Path | None,
     broker: str,
     gateway_listen: str,
     leaf_days: int,
@@ -101,6 +109,7 @@ def init_command(
         asks=asks,
         provides=provides,
         public=public,
+        pin=AuthorityPin.load(pin) if pin is not None else None,
         broker=broker,
         gateway_listen=gateway_listen,
         leaf_lifetime=timedelta(days=min(max(leaf_days, 0), 100_000)),

@@ -268,7 +268,10 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     """
     if (home is None) == (public is None):
         raise click.UsageError("give --dir or --public, to know the members' keys")
-    federation = Federation.load(public or AgencyHome.load(home or Path()).public, now=utc_now())
+    if home is not None:
+        federation = _federation(AgencyHome.load(home), None)
+    else:
+        federation = Federation.load(public or Path(), now=utc_now())
     envelope = _read(file)
     agreement = read_proposal(envelope, federation)
     signers = signed_by(envelope, agreement)
@@ -289,8 +292,8 @@ def _read(file: Path) -> Envelope:
 
 
 def _federation(agency: AgencyHome, public: Path | None) -> Federation:
-    """Return the verified roster from `public`, or from where the agency's own configuration says."""
-    return Federation.load(public or agency.public, now=utc_now())
+    """Return the roster, verified against the pin that the agency keeps."""
+    return agency.federation(utc_now(), public)
 
 
 def _grants(
