@@ -145,10 +145,13 @@ class SessionHub:
     def refresh(self, federation: Federation, agreements: AgreementBook) -> None:
         """Take a newer roster and agreements; sessions that they don't carry any more end at once.
 
-        New sessions use the certificate that lies on disk now; raises `ConfigUnusable`, and nothing changes,
-        if it can't be read.
+        New sessions use the certificate that lies on disk now. If it can't be read, that is told, and what
+        is newer counts all the same: nobody stays trusted because of a file of our own.
         """
-        self._own_end = _end_of(self.identity)
+        try:
+            self._own_end = _end_of(self.identity)
+        except ConfigUnusable as error:
+            _log.error("own certificate is not read anew: %s", error)
         self.federation = federation
         self.agreements = agreements
         self._contexts.clear()
@@ -233,6 +236,8 @@ class SessionHub:
             self._give(session, messages)
         except ProtocolViolation as violation:
             self._fail(session, (violation.reason, violation.text))
+        except Exception as error:
+            self._fault(session, error)
         else:
             self._mark(session)
 
@@ -288,13 +293,16 @@ class SessionHub:
             self._call(session, self.on_message, session, message)
 
     def _call(self, session: Session, callback: Callable[..., None], *arguments: object) -> None:
-        """Call back. A fault of our own code ends this one session; its text may name people: not logged."""
+        """Call back; what the callback raises costs this one session."""
         try:
             callback(*arguments)
         except Exception as error:
-            _log.error("fault in a session with `%s`: %s", session.peer, describe_fault(error))
-            fault = CloseReason.CLOSE_REASON_UNSPECIFIED, "a fault on this side"
-            self._fail(session, fault, later=True)
+            self._fault(session, error)
+
+    def _fault(self, session: Session, error: Exception) -> None:
+        """End one session after a fault of our own code, whose text may name people: it is not logged."""
+        _log.error("fault in a session with `%s`: %s", session.peer, describe_fault(error))
+        self._fail(session, (CloseReason.CLOSE_REASON_UNSPECIFIED, "a fault on this side"), later=True)
 
     # Frames out.
 
@@ -312,6 +320,8 @@ class SessionHub:
                 frames += session.progress.engine.frames()
             except ProtocolViolation as fault:
                 self._fail(session, (fault.reason, fault.text))
+            except Exception as error:
+                self._fault(session, error)
         self._send(frames)
 
     def _send(self, frames: Sequence[LinkFrame]) -> None:
@@ -432,8 +442,11 @@ class SessionHub:
         """Return the trust in `peer`, one of a pair with an agreement in force; raises `NoTrust`.
 
         The agreement pins the peer's identity key, which signs its key set, which holds its CAs: so not even
-        the governing authority can slip a false CA in.
+        the governing authority can slip a false CA in. A roster past its time vouches for nobody: who keeps
+        a newer one from us, and with it a revocation, gains no more than that time.
         """
+        if self.clock() >= self.federation.trusted_until:
+            raise NoTrust("the roster is past its time")
         try:
             member = self.federation.member(peer)
         except UnknownMember as error:

@@ -1,0 +1,67 @@
+"""Sessions when the roster's own time is over, and when this end's own code fails on one peer's bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from comity.links.errors import SessionFailed
+from comity.v1.link_pb2 import CloseReason
+from tests.support.sessions import World, ask, settle
+
+
+async def test_roster_past_its_time_opens_no_session(world: World) -> None:
+    """A list past its next update is not trusted: nobody who withholds a revocation gains by it (design 4)."""
+    gateway = world.gateway()
+    world.adapter()
+    old = replace(world.federation, timestamp_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    gateway.hub.refresh(old, replace(world.agreements, federation=old))
+    with pytest.raises(SessionFailed) as failed:
+        await gateway.hub.session("cbp")
+    assert failed.value.reason == CloseReason.CLOSE_REASON_NO_AGREEMENT
+    assert world.middle.seen == []
+
+
+async def test_session_ends_when_the_roster_runs_out(world: World) -> None:
+    """Nothing has to change on disk: the time alone ends what rested on the roster, at both ends."""
+    gateway, adapter = world.gateway(), world.adapter()
+    soon = replace(world.federation, timestamp_expires_at=datetime.now(UTC) + timedelta(hours=1))
+    adapter.hub.refresh(soon, replace(world.agreements, federation=soon))
+    session = await gateway.hub.session("cbp")
+    world.clock.ahead = timedelta(minutes=59)
+    adapter.hub.tick()
+    assert session.is_open
+    world.clock.ahead = timedelta(minutes=60)
+    adapter.hub.tick()
+    await settle(lambda: not session.is_open)
+    assert adapter.closed[0][1] == CloseReason.CLOSE_REASON_NO_AGREEMENT
+
+
+async def test_fault_over_one_peers_bytes_costs_its_session_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that nobody foresaw ends that session; the link and the others' sessions go on."""
+    sheriff, dea, adapter = world.gateway(), world.gateway("dea"), world.adapter()
+    good, bad = await dea.hub.session("cbp"), await sheriff.hub.session("cbp")
+    [inner] = [session for session in adapter.opened if session.peer == "sheriff"]
+
+    def unforeseen(data: object) -> None:
+        raise KeyError("8ABC123")
+
+    monkeypatch.setattr(inner.progress.engine, "receive", unforeseen)
+    bad.send(ask(b"bad"))
+    good.send(ask(b"good"))
+    await settle(lambda: adapter.asks == [b"good"] and not bad.is_open)
+    assert good.is_open
+    assert [peer for peer, _, _ in adapter.closed] == ["sheriff"]
+
+
+async def test_certificate_that_cannot_be_read_does_not_keep_a_suspended_member(world: World) -> None:
+    """A newer roster counts whatever state the own certificate's file is in."""
+    gateway, adapter = world.gateway(), world.adapter()
+    session = await gateway.hub.session("cbp")
+    adapter.hub.identity.chain.unlink()
+    adapter.hub.refresh(*world.changed("sheriff", suspended=True))
+    await settle(lambda: not session.is_open)
