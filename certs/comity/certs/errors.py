@@ -97,4 +97,4 @@ class AssertionInvalid(CertsError):
 
 
 class SetupRefused(CertsError):
-    """A folder can't be set up: something stands there already, or a value of the request isn't acceptable."""
+    """A folder can't be set up: something stands there already, or a value asked for isn't acceptable."""
