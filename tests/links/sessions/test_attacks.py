@@ -5,6 +5,7 @@ The broker is the first suspect: it carries every record. Then a member that wan
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from datetime import timedelta
@@ -376,6 +377,37 @@ async def test_tls_1_2_is_refused(world: World) -> None:
     assert "unsupported protocol" in await OddGateway(world, context).shake()
 
 
+async def test_gateway_that_asks_before_it_was_judged_is_closed(world: World) -> None:
+    """A question in the same flight as the certificate comes before the adapter's `Ready`: refused."""
+    odd = OddGateway(world, client_context(world))
+    honest = odd.exchange
+
+    async def early(sequence: int, got: list[LinkFrame]) -> int:
+        if odd.tls.version() is not None and odd.tls.selected_alpn_protocol() is not None:
+            odd.tls.write(codec.encode(ask(b"early")))
+        return await honest(sequence, got)
+
+    odd.exchange = early  # type: ignore[method-assign]
+    assert "before it was told" in await odd.shake()
+    assert odd.adapter.got == []
+
+
+@pytest.mark.parametrize("server_side", [True, False])
+def test_context_is_strict(world: World, server_side: bool) -> None:
+    """OpenSSL's strict rules, whole chains, certificates required, and no name but the SPIFFE id."""
+    context = tls.make_context(
+        world.identity("cbp", "adapter"),
+        server_side=server_side,
+        ca_certificates=[world.agencies["dea"].ca_der],
+        lane=Lane.LANE_INTERACTIVE,
+    )
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert not context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_3
+    assert context.get_ca_certs(binary_form=True) == [world.agencies["dea"].ca_der]
+
+
 @pytest.mark.parametrize("alpn", [["comity/1/bulk"], ["h2"], []])
 async def test_other_lane_or_no_lane_is_refused(world: World, alpn: list[str]) -> None:
     """Both ends must have meant the same protocol and lane: none, or another, is no session."""
@@ -480,9 +512,11 @@ async def test_gateway_sends_nothing_before_ready(world: World) -> None:
     """OpenSSL's client is finished before the server has judged it: until `Ready` there is no session."""
     gateway, adapter = world.gateway(), world.adapter()
     world.middle.tamper = OnData(gateway.name, 1, lambda frames: [])
-    with pytest.raises(SessionFailed):
-        await gateway.hub.session("cbp", timeout=0.05)
-    assert adapter.opened and not gateway.opened
+    waiting = asyncio.create_task(gateway.hub.session("cbp"))
+    await settle(lambda: adapter.opened)
+    await settle()
+    assert not waiting.done() and not gateway.opened
+    waiting.cancel()
     assert adapter.got == []
 
 
@@ -533,7 +567,7 @@ async def test_message_of_the_wrong_direction_ends_the_session(world: World, sen
     [
         b"\xff\xff\xff\xff",
         (2 << 20).to_bytes(4, "big"),
-        (100).to_bytes(4, "big") + bytes(100),
+        (len(ask(b"bare").SerializeToString())).to_bytes(4, "big") + ask(b"bare").SerializeToString(),
         (508).to_bytes(4, "big") + b"\xff" * 508,
         (508).to_bytes(4, "big") + codec._padding(508),
         (0).to_bytes(4, "big"),
