@@ -314,6 +314,10 @@ class LinkMachine:
             raise _violation(f"welcome in version {welcome.version}")
         if welcome.session_window < 4096 or welcome.max_frame_bytes < 4096:
             raise _violation("welcome with a window or frame of less than 4 KiB")
+        try:
+            welcome.ends_at.ToDatetime(tzinfo=UTC)
+        except (ValueError, OverflowError) as error:
+            raise _violation("welcome that ends in no year") from error
         self._largest = max(self._largest, welcome.max_frame_bytes)
         self.max_frame_bytes = min(self.max_frame_bytes, welcome.max_frame_bytes)
         welcome.max_frame_bytes = self.max_frame_bytes

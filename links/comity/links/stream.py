@@ -87,6 +87,8 @@ class LinkStream:
         """Open, carry, close. Returns when the link is over; its last event has been given then."""
         self._machine.connected(self._clock())
         tasks = [self._loop.create_task(self._read()), self._loop.create_task(self._write())]
+        for task in tasks:
+            task.add_done_callback(self._done)
         self._changed()
         try:
             await self._over.wait()
@@ -105,6 +107,13 @@ class LinkStream:
     def close(self, reason: CloseReason, text: str) -> None:
         """Close; as `LinkMachine.close`. The event that follows is given on the loop's next turn."""
         self._later(self._machine.close(reason, text, self._clock()))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """Give the link up if its reader or writer failed: one that is up and deaf would look alive."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("fault while carrying a link, it is given up: %s", describe_fault(error))
+            self._give(self._machine.lost("a fault on this side"))
+            self._changed()
 
     def _later(self, events: Sequence[Event]) -> None:
         """Give events outside the caller's own call, so that nobody is told of an end while sending."""

@@ -13,7 +13,7 @@ from tests.support.sessions import World, ask, settle
 
 
 async def test_roster_past_its_time_opens_no_session(world: World) -> None:
-    """A list past its next update is not trusted: nobody who withholds a revocation gains by it (design 4)."""
+    """A list past its next update is not trusted: nobody gains by withholding it (design 4)."""
     gateway = world.gateway()
     world.adapter()
     old = replace(world.federation, timestamp_expires_at=datetime.now(UTC) - timedelta(seconds=1))
