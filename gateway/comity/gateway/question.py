@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from comity.certs.instants import to_instant
@@ -20,6 +20,7 @@ from comity.v1 import common_pb2, query_pb2, query_service_pb2
 DEFAULT_TIMEOUT = timedelta(seconds=10)
 SHORTEST_TIMEOUT = timedelta(milliseconds=100)
 LONGEST_TIMEOUT = timedelta(seconds=60)
+CALL_MARGIN = timedelta(seconds=1)
 WANTABLE = (
     common_pb2.ELEMENT_LOCATION,
     common_pb2.ELEMENT_IMAGES,
@@ -50,6 +51,15 @@ class Question:
     timeout: timedelta
     retry_of: bytes
     limitation_years: int
+
+    def within(self, call: timedelta | None) -> Question:
+        """Return the question with a timeout that ends before the caller's own deadline, if it has one.
+
+        `call` is what is left of the call; a margin is kept so that the summary still arrives.
+        """
+        if call is None or self.timeout <= call - CALL_MARGIN:
+            return self
+        return replace(self, timeout=max(call - CALL_MARGIN, SHORTEST_TIMEOUT))
 
 
 def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -> Question:

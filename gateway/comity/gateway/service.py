@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import NoReturn, TypeAlias
 
 import grpc
@@ -52,7 +53,7 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
             )
             try:
                 require_fit(claims, now=now)
-                question = parse_question(request, now=now)
+                question = parse_question(request, now=now).within(_remaining(context))
             except SubjectRefused:
                 await self._gateway.record_turned_down(claims, "subject_refused")
                 raise
@@ -83,6 +84,11 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         if not leaf.spiffe_id.startswith(f"spiffe://{member.domain}/system/"):
             raise Unauthenticated("the client certificate does not name a system of this agency")
         return certificate
+
+
+def _remaining(context: Context) -> timedelta | None:
+    seconds = context.time_remaining()
+    return timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _authorization(context: Context) -> str | None:

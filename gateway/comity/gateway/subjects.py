@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from comity.certs.assertions import Claims, verify_assertion
-
 from comity.certs.errors import CertsError
 from comity.certs.roster import MemberView
 from comity.gateway.errors import SubjectRefused, Unauthenticated

@@ -9,13 +9,12 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from comity.cli.demonstration.stores import make_stores
-
 from comity.audit.trust import make_trust
 from comity.certs.files import write_public
 from comity.cli.demonstration.policies import install_policies
 from comity.cli.demonstration.setup import FederationOnDisk, set_up
 from comity.cli.demonstration.spec import DemonstrationSpec
+from comity.cli.demonstration.stores import make_stores
 
 MARKER = "demonstration.json"
 

@@ -139,7 +139,7 @@ def make_stores(
 
 def _random(seed: int, *names: str) -> Random:
     """Return a generator of its own for one purpose, so that stores do not depend on each other."""
-    return Random("/".join((str(seed), *names)))  # noqa: S311 - invented traffic, no secret
+    return Random("/".join((str(seed), *names)))
 
 
 def _named(provider: str, store: str, now: datetime) -> Iterator[Capture]:

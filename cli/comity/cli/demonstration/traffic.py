@@ -108,7 +108,7 @@ KNOWN_TO_NOBODY = Vehicle("9ZZZ999", "CA", "US", "", "", "")
 def fleet(random: Random, size: int) -> list[Vehicle]:
     """Return so many vehicles: mostly of California, some of its neighbours and of Baja California."""
     plates: set[str] = set()
-    vehicles = []
+    vehicles: list[Vehicle] = []
     while len(vehicles) < size:
         plate, state, country = _plate(random)
         if plate in plates:

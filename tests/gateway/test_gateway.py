@@ -1,0 +1,254 @@
+"""The order of things in an exchange: durable before it leaves, durable before it is shown (design 6)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from comity.audit.entry import Entry
+from comity.audit.errors import LogUnwritable
+from comity.certs.claims import Claims
+from comity.certs.keys import SigningKey
+from comity.gateway.errors import AuditUnavailable, BrokerUnavailable, NobodyAnswered, NobodyToAsk
+from comity.gateway.gateway import Gateway
+from comity.links.errors import SessionFailed
+from comity.v1 import common_pb2, link_pb2, query_service_pb2, session_pb2
+from tests.gateway.conftest import NOW, Provider, make_member, make_question
+
+CLAIMS = Claims(
+    user="j.ortega",
+    agency="sheriff",
+    office="",
+    duty_station="",
+    roles=("investigator",),
+    trained_at=NOW,
+    rules_accepted_at=NOW,
+    rules_digest=bytes(32),
+    good_standing=True,
+    protections_attested=True,
+    issued_at=NOW,
+    expires_at=NOW + timedelta(minutes=5),
+    jti="1",
+)
+
+
+class World:
+    """A gateway between a log, a link and sessions that write down what happens, in order."""
+
+    def __init__(self, *providers: Provider) -> None:
+        self.happened: list[str] = []
+        self.entries: list[Entry] = []
+        self.fails_at = ""
+        self.providers = {provider.agency: provider for provider in providers}
+        self.absent: set[str] = set()
+        self.silent: set[str] = set()
+        self.is_up = True
+        operator_key = SigningKey.generate()
+        world = self
+
+        class Members:
+            def __init__(self) -> None:
+                self.version = 1
+                self.operator = make_member("operator", operator_key, role="broker")
+                self.members = {name: provider.member for name, provider in world.providers.items()}
+                self.members["sheriff"] = make_member("sheriff", SigningKey.generate(), role="gateway")
+
+            def member(self, agency: str) -> object:
+                return self.members[agency]
+
+        class Agreements:
+            def grant(self, *, provider: str, requester: str, now: datetime) -> object:
+                found = world.providers[provider]
+                return (found.agreement, found.grant) if found.agency != "stranger" else None
+
+        class Credentials:
+            statement = SigningKey.generate()
+
+        class Peers:
+            def forget(self, origin: str) -> None: ...
+
+        self.gateway = Gateway(
+            agency="sheriff",
+            federation=Members(),  # type: ignore[arg-type]
+            agreements=Agreements(),  # type: ignore[arg-type]
+            credentials=Credentials(),  # type: ignore[arg-type]
+            log=self,  # type: ignore[arg-type]
+            peers=Peers(),  # type: ignore[arg-type]
+            clock=self.clock,
+            max_in_flight=8,
+        )
+        self.gateway.link = self  # type: ignore[assignment]
+        self.gateway.sessions = self  # type: ignore[assignment]
+        self.began = asyncio.get_running_loop().time()
+
+    def clock(self) -> datetime:
+        return NOW + timedelta(seconds=asyncio.get_running_loop().time() - self.began)
+
+    # the log
+    async def append(self, *entries: Entry) -> list[object]:
+        await asyncio.sleep(0.01)  # durable only after a while
+        for entry in entries:
+            if entry.kind == self.fails_at:
+                raise LogUnwritable("the disk is full")
+            self.entries.append(entry)
+            self.happened.append(f"log {entry.kind}")
+        return []
+
+    # the link, and the sessions; one provider a session
+    def send(self, *frames: object) -> None:
+        for frame in frames:
+            assert isinstance(frame, link_pb2.LinkFrame)
+            self.happened.append(f"link {frame.WhichOneof('frame')}")
+
+    async def session(self, provider: str) -> Line:
+        if provider in self.absent:
+            raise SessionFailed(provider, link_pb2.CLOSE_REASON_PEER_ABSENT, "absent")
+        return Line(self, provider)
+
+    async def ask(self, **changes: Any) -> list[query_service_pb2.SearchResponse]:
+        """Ask and collect; every message that the caller sees is written down too."""
+        answer = []
+        async for message in self.gateway.search(make_question(**changes), CLAIMS, "jwt"):
+            self.happened.append(f"caller {message.WhichOneof('part')}")
+            answer.append(message)
+        return answer
+
+    def index(self, what: str) -> int:
+        return self.happened.index(what)
+
+
+class Line:
+    """A session whose provider answers at once, with the broker's stamp."""
+
+    is_open = True
+
+    def __init__(self, world: World, peer: str) -> None:
+        self.world, self.peer = world, peer
+
+    def send(self, message: session_pb2.SessionMessage) -> None:
+        kind = message.WhichOneof("message")
+        self.world.happened.append(f"session {kind}")
+        if kind == "ask" and self.peer not in self.world.silent:
+            asyncio.get_running_loop().call_soon(self.answer, message.ask)
+
+    def answer(self, ask: session_pb2.Ask) -> None:
+        gateway, provider = self.world.gateway, self.world.providers[self.peer]
+        running = gateway._running[ask.exchange_id]
+        result, pages = provider.answer(running.order)
+        gateway.on_message(self, session_pb2.SessionMessage(result=result))  # type: ignore[arg-type]
+        for page in pages:
+            gateway.on_message(self, session_pb2.SessionMessage(page=page))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def world() -> World:
+    return World(Provider("lapd"), Provider("lahd"))
+
+
+SHORT = {"timeout": timedelta(milliseconds=300)}
+
+
+async def test_asked_is_durable_before_a_frame_leaves(world: World) -> None:
+    """Nothing is sent, neither on the link nor in a session, before `asked` is on disk."""
+    await world.ask(**SHORT)
+    asked = world.index("log asked")
+    assert asked < world.index("link order") < world.index("session ask")
+
+
+async def test_delivered_is_durable_before_the_caller_sees_a_read(world: World) -> None:
+    """Each provider's `delivered` is on disk before its outcome or pages are yielded."""
+    await world.ask(**SHORT)
+    delivered = [n for n, what in enumerate(world.happened) if what == "log delivered"]
+    shown = [n for n, what in enumerate(world.happened) if what == "caller outcome"]
+    assert len(delivered) == len(shown) == 2
+    assert max(delivered) < min(shown) or all(d < s for d, s in zip(delivered, shown, strict=True))
+
+
+async def test_summary_comes_last_and_accounts_for_everyone(world: World) -> None:
+    """First the plan, last the summary with every provider once."""
+    answer = await world.ask(**SHORT)
+    parts = [message.WhichOneof("part") for message in answer]
+    assert parts[0] == "plan" and parts[-1] == "summary"
+    assert sorted(item.agency for item in answer[-1].summary.providers) == ["lahd", "lapd"]
+
+
+async def test_log_that_cannot_write_asked_sends_nothing(world: World) -> None:
+    """When `asked` isn't durable, nothing of the question leaves the house."""
+    world.fails_at = "asked"
+    with pytest.raises(AuditUnavailable):
+        await world.ask(**SHORT)
+    assert not [what for what in world.happened if what.startswith(("link", "session"))]
+
+
+async def test_log_that_cannot_write_delivered_shows_nothing(world: World) -> None:
+    """When `delivered` isn't durable, the caller sees no outcome and no read; providers are told to stop."""
+    world.fails_at = "delivered"
+    with pytest.raises(AuditUnavailable):
+        await world.ask(**SHORT)
+    assert not [what for what in world.happened if what in ("caller outcome", "caller page")]
+    assert "link cancel" in world.happened
+
+
+async def test_content_stands_in_the_log_as_commitments_alone(world: World) -> None:
+    """Plate, user, case and reason are private fields of the entries, never public ones (L1)."""
+    await world.ask(**SHORT)
+    asked = world.entries[0]
+    assert {"plate", "user", "case", "reason", "reason_text", "period"} <= asked.private.keys()
+    public = " ".join(str(dict(entry.public)) for entry in world.entries)
+    for secret in ("8ABC123", "j.ortega", "26-0417", "burglaries", "CRIMINAL"):
+        assert secret not in public
+
+
+async def test_nobody_to_ask_is_logged_and_an_error() -> None:
+    """Without an agreement nothing leaves, and the log says who was turned down (A2, D4)."""
+    world = World(Provider("stranger"))
+    with pytest.raises(NobodyToAsk):
+        await world.ask(**SHORT)
+    assert [what for what in world.happened if what.startswith("log")] == ["log turned_down"]
+    assert not [what for what in world.happened if what.startswith(("link", "session"))]
+
+
+async def test_without_a_link_nothing_is_asked(world: World) -> None:
+    """No link to the broker: the caller learns it at once."""
+    world.is_up = False
+    with pytest.raises(BrokerUnavailable):
+        await world.ask(**SHORT)
+    assert world.happened == []
+
+
+async def test_nobody_answered_is_an_error_after_the_summary(world: World) -> None:
+    """Silence of all is never OK and empty."""
+    world.silent = {"lapd", "lahd"}
+    seen: list[str] = []
+    with pytest.raises(NobodyAnswered):
+        async for message in world.gateway.search(make_question(**SHORT), CLAIMS, "jwt"):
+            seen.append(str(message.WhichOneof("part")))
+    assert seen[-1] == "summary" and seen.count("outcome") == 2
+
+
+async def test_caller_that_goes_away_cancels_everywhere(world: World) -> None:
+    """A cancelled call is cancelled at the providers and at the broker, and the log says so."""
+    world.silent = {"lapd", "lahd"}
+    search = world.gateway.search(make_question(timeout=timedelta(seconds=30)), CLAIMS, "jwt")
+    assert (await anext(search)).WhichOneof("part") == "plan"
+    await asyncio.sleep(0.02)
+    await search.aclose()  # type: ignore[attr-defined]
+    await asyncio.sleep(0.05)
+    assert world.happened.count("session cancel") == 2
+    assert "link cancel" in world.happened
+    assert world.entries[-1].kind == "concluded" and world.entries[-1].public["cancelled"] is True
+    assert not world.gateway._running
+
+
+async def test_absent_provider_costs_no_more_than_the_deadline(world: World) -> None:
+    """A provider without a link is named; the other one's answer is there."""
+    world.absent = {"lahd"}
+    answer = await world.ask(**SHORT)
+    kinds = {item.agency: item.kind for item in answer[-1].summary.providers}
+    assert kinds == {
+        "lapd": common_pb2.OUTCOME_KIND_RESPONDED,
+        "lahd": common_pb2.OUTCOME_KIND_UNREACHABLE,
+    }
