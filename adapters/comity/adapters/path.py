@@ -308,13 +308,20 @@ class ExchangePath:
         return _reply(work, order, content, receipt)
 
     async def _first_receipt(self, work: _Work, order: SignedOrder, rejected: Rejected) -> bool:
-        """Return whether this exchange may get a receipt now: it gets one, and only one."""
+        """Return whether this exchange may get a receipt now: it gets one, and only one.
+
+        An order that is too old to be remembered may have had its receipt, and one that lies far ahead would
+        have to be remembered for as long: neither is answered.
+        """
         if work.first:
             return True
         if isinstance(rejected, Replayed) or len(order.exchange_id) != orders.EXCHANGE_ID_BYTES:
             return False
+        now = self._clock()
+        if order.issued_at > now + FRESHNESS or order.replay_until <= now:
+            return False
         try:
-            await self._admit(work, order, until=max(order.replay_until, self._clock() + FRESHNESS))
+            await self._admit(work, order, until=order.replay_until)
         except Replayed:
             return False
         return True
