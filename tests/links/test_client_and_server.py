@@ -19,7 +19,7 @@ from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.common_pb2 import EndRole
 from comity.v1.link_pb2 import Announcement, CloseReason, LinkFrame, LinkRequest, Presence
 from comity.v1.link_pb2_grpc import BrokerServiceStub
-from tests.support.links import LoopbackBroker
+from tests.support.links import FreezingPath, LoopbackBroker
 
 
 def checkpoint(text: str) -> LinkFrame:
@@ -256,6 +256,25 @@ async def test_end_that_never_greets_is_hung_up_on(authorities) -> None:
         message = await call.read()
         assert message.frames[0].goodbye.reason == CloseReason.CLOSE_REASON_IDLE
         assert await call.details() == "no greeting in time"
+    await broker.stop()
+
+
+async def test_frozen_peer_is_noticed_by_both_sides(authorities, recording) -> None:
+    """A path or peer that freezes, its connection still open, costs the link within the keepalive's time."""
+    limits = LinkLimits(keepalive=timedelta(seconds=0.3), keepalive_timeout=timedelta(seconds=0.3))
+    broker = LoopbackBroker(authorities, limits)
+    await broker.start()
+    path = FreezingPath(broker.port)
+    await path.start()
+    config = replace(broker.config(), broker=f"127.0.0.1:{path.port}")
+    async with Running(LinkClient(config, recording, utc_now, limits=limits)) as client:
+        await until(lambda: client.is_up)
+        path.moving.clear()
+        await until(lambda: recording.ends and broker.handler.ends)
+        assert recording.ends[0][0] == broker.handler.ends[0][0] == CloseReason.CLOSE_REASON_UNSPECIFIED
+        path.moving.set()
+        await until(lambda: client.is_up)
+    await path.stop()
     await broker.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -146,3 +148,38 @@ class LoopbackBroker(BrokerServiceServicer):
     def client(self, events: RecordingEvents, **options: object) -> LinkClient:
         quick = Backoff(first=timedelta(milliseconds=20), longest=timedelta(milliseconds=200))
         return LinkClient(self.config(**options), events, utc_now, limits=self.limits, backoff=quick)  # type: ignore[arg-type]
+
+
+class FreezingPath:
+    """A TCP path to the broker that can freeze: connections stay open, and no byte moves any more."""
+
+    def __init__(self, port: int) -> None:
+        self.to_port = port
+        self.moving = asyncio.Event()
+        self.moving.set()
+        self.port = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", self.to_port)
+        for pair in ((reader, there[1]), (there[0], writer)):
+            task = asyncio.create_task(self._carry(*pair))
+            self._tasks.add(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self.moving.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.close()

@@ -27,13 +27,15 @@ _LONGEST_TICK = 60.0
 def channel_options(limits: LinkLimits) -> list[tuple[str, int]]:
     """Return the gRPC channel arguments of both sides: keepalive, and the cap on a message.
 
-    Without keepalive a frozen peer isn't noticed. Each attempt has its own connection, so that gRPC's
-    backoff doesn't add to ours.
+    Without keepalive a frozen peer isn't noticed, and it is `ping_timeout_ms` (a minute by default) that
+    bounds the wait for a ping's answer: `keepalive_timeout_ms` alone doesn't (seen on grpcio 1.85). Each
+    attempt has its own connection, so that gRPC's backoff doesn't add to ours.
     """
     every, within = (int(t.total_seconds() * 1000) for t in (limits.keepalive, limits.keepalive_timeout))
     return [
         ("grpc.keepalive_time_ms", every),
         ("grpc.keepalive_timeout_ms", within),
+        ("grpc.http2.ping_timeout_ms", within),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", every // 2),
