@@ -24,6 +24,7 @@ from comity.certs.errors import UnknownLog
 from comity.certs.roster import Federation, LogKeyView
 from comity.links.client import LinkClient
 from comity.links.errors import LinkError
+from comity.links.frames import reason_name
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
@@ -79,10 +80,10 @@ class AdapterEnd:
     def unlinked(self, reason: CloseReason, text: str) -> None:
         """The link is gone, and with it every session; the client dials again by itself."""
         level = logging.INFO if self.stopping else logging.WARNING
-        LOGGER.log(level, "the link to the broker ended (%s): %s", _reason(reason), text)
+        LOGGER.log(level, "the link to the broker ended (%s): %s", reason_name(reason), text)
         self.sessions.unlinked(reason, text)
         self._announcements.clear()
-        self._record("link_closed", peer=self.federation.operator.agency, reason=_reason(reason))
+        self._record("link_closed", peer=self.federation.operator.agency, reason=reason_name(reason))
 
     def frames(self, frames: Sequence[LinkFrame]) -> None:
         """Take one message's frames, in order."""
@@ -125,13 +126,13 @@ class AdapterEnd:
         """A session is over, and with it all that was asked in it."""
         self._open.discard(session)
         self.exchanges.closed(session)
-        LOGGER.info("session with `%s` closed (%s): %s", session.peer, _reason(reason), text)
-        self._record("session_closed", peer=session.peer, reason=_reason(reason))
+        LOGGER.info("session with `%s` closed (%s): %s", session.peer, reason_name(reason), text)
+        self._record("session_closed", peer=session.peer, reason=reason_name(reason))
 
     def on_refused(self, peer: str, reason: CloseReason, text: str) -> None:
         """A session never became ready."""
-        LOGGER.warning("session with `%s` refused (%s): %s", peer, _reason(reason), text)
-        self._record("session_refused", peer=peer, reason=_reason(reason))
+        LOGGER.warning("session with `%s` refused (%s): %s", peer, reason_name(reason), text)
+        self._record("session_refused", peer=peer, reason=reason_name(reason))
 
     # -- checkpoints ----------------------------------------------------------------------------
 
@@ -190,8 +191,3 @@ class AdapterEnd:
     def _record(self, kind: str, **public: str) -> None:
         """Log, beside, what happened to a link or a session."""
         self._beside.write(records.event(kind, self._agency, self._clock(), **public))
-
-
-def _reason(reason: CloseReason) -> str:
-    """Return `peer_absent` for `CLOSE_REASON_PEER_ABSENT`, and so on."""
-    return CloseReason.Name(reason).removeprefix("CLOSE_REASON_").lower()
