@@ -170,13 +170,16 @@ class Exchanges:
     async def _deliver(self, running: _Running, reply: Reply) -> None:
         """Send the receipt to the broker, then result and pages to the gateway, until the deadline."""
         session, exchange_id = running.session, reply.exchange_id
+        seconds = (reply.deadline - self._clock()).total_seconds()
+        if seconds <= 0:  # it passed while the release was written
+            raise Late
         self._archive.keep(exchange_id, session.peer, reply.receipt)
         if reply.announced:
             delivery = ReceiptDelivery(exchange_id=exchange_id, receipt=reply.receipt)
             self._link.send(LinkFrame(receipt=delivery))
         result = Result(exchange_id=exchange_id, detail=reply.detail, receipt=reply.receipt)
         session.send(SessionMessage(result=result))
-        async with asyncio.timeout((reply.deadline - self._clock()).total_seconds()):
+        async with asyncio.timeout(seconds):
             for page in reply.pages:
                 while running.credit < 1:
                     running.credited.clear()
