@@ -39,7 +39,7 @@ RECEIPTS: Final = Table(
     METADATA,
     Column("exchange_id", LargeBinary(16), primary_key=True),
     Column("requester", String(32), primary_key=True),
-    Column("digest", LargeBinary(32), nullable=False, comment="SHA-256 of the receipt's payload"),
+    Column("digest", LargeBinary(32), primary_key=True, comment="SHA-256 of the receipt's payload"),
     Column("envelope", LargeBinary, nullable=False, comment="the signed receipt, serialized"),
     Column("at_ms", BigInteger, nullable=False, index=True, comment="when it was given, ms since 1970"),
 )
@@ -52,7 +52,7 @@ def open_state(path: Path) -> Engine:
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0})
+        engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0}, hide_parameters=True)
         event.listen(engine, "connect", _durable)
         METADATA.create_all(engine)
     except (OSError, SQLAlchemyError) as error:
