@@ -252,3 +252,17 @@ async def test_absent_provider_costs_no_more_than_the_deadline(world: World) -> 
         "lapd": common_pb2.OUTCOME_KIND_RESPONDED,
         "lahd": common_pb2.OUTCOME_KIND_UNREACHABLE,
     }
+
+
+async def test_lost_link_ends_every_exchange_at_once(world: World) -> None:
+    """Nobody waits for a deadline when the link that would bring the answer is gone; the finding says so."""
+    world.silent = {"lapd", "lahd"}
+    asyncio.get_running_loop().call_later(0.1, world.gateway.unlinked, link_pb2.CLOSE_REASON_UNSPECIFIED, "")
+    summary = query_service_pb2.Summary()
+    with pytest.raises(NobodyAnswered):
+        async with asyncio.timeout(5):
+            async for message in world.gateway.search(
+                make_question(timeout=timedelta(seconds=60)), CLAIMS, "jwt"
+            ):
+                summary = message.summary
+    assert ["broker: the link was lost before it gave an account"] == list(summary.findings)

@@ -194,12 +194,14 @@ class Exchange:
         self.rejected = text or "the broker did not take the order"
         self.end_waiting()
 
-    def end_waiting(self) -> None:
-        """The deadline, and the grace for the broker's account, are over: settle what is left."""
+    def end_waiting(self, finding: str = "broker: gave no account of the exchange in time") -> None:
+        """The deadline with the grace for the broker's account is over, or the link: settle what is left."""
+        if self._waiting_ended:
+            return
         self._waiting_ended = True
         self._release_all()
         if self.account is None and not self.rejected:
-            self.findings.append("broker: gave no account of the exchange in time")
+            self.findings.append(finding)
         for part in self._parts.values():
             if part.stage is not _Stage.PENDING:
                 continue

@@ -423,6 +423,9 @@ class Gateway:
         LOGGER.warning("the link to the broker ended: %s", records.reason_name(reason))
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
+        for running in self._running.values():
+            running.exchange.end_waiting("broker: the link was lost before it gave an account")
+            running.changed.set()
         self._record(
             "link_closed", {"peer": self.federation.operator.agency, "reason": records.reason_name(reason)}
         )
