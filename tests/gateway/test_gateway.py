@@ -103,6 +103,9 @@ class World:
             assert isinstance(frame, link_pb2.LinkFrame)
             self.happened.append(f"link {frame.WhichOneof('frame')}")
 
+    def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
+        self.happened.append("sessions unlinked")
+
     async def session(self, provider: str) -> Line:
         if provider in self.absent:
             raise SessionFailed(provider, link_pb2.CLOSE_REASON_PEER_ABSENT, "absent")
