@@ -83,22 +83,30 @@ def load_credentials(
 
 
 class StandingWatch:
-    """Looks whether the folders changed, and loads what did. The authority's pin is read once and stays."""
+    """Looks whether the folders changed, and loads what did. The authority's pin is read once and stays.
+
+    A folder that is being written can hold half a policy that is valid and forbids less, so only folders at
+    rest count: alike at two looks. What was not taken into force stays a change.
+    """
 
     def __init__(self, config: AdapterConfig, *, clock: Clock) -> None:
         """Raise `ConfigInvalid` if the pin can't be read."""
         self._config = config
         self._clock = clock
-        self._mark = self._look()
+        self._taken = self._seen = self._look()
         try:
             self._pin = AuthorityPin.load(config.public / AUTHORITY_FILE)
         except CertsError as error:
             raise ConfigInvalid(f"key `public`: {error}") from error
 
     def changed(self) -> bool:
-        """Return whether any file is another than when last asked."""
-        before, self._mark = self._mark, self._look()
-        return before != self._mark
+        """Return whether any file is another than those taken last, and none changed since last asked."""
+        before, self._seen = self._seen, self._look()
+        return before == self._seen != self._taken
+
+    def taken(self) -> None:
+        """Count what was seen last as taken into force."""
+        self._taken = self._seen
 
     def load(self, old: Standing) -> Standing:
         """Return what is in force now, part by part: a part that isn't good stays as it was."""

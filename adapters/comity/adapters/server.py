@@ -44,8 +44,8 @@ LOGGER = logging.getLogger("comity.adapters")
 STOP_SECONDS: Final = 2.0
 """How long exchanges in flight may go on when the process is told to stop."""
 
-WATCH_SECONDS: Final = 1.0
-"""How often the published folders are looked at."""
+WATCH_SECONDS: Final = 0.5
+"""How often the published folders are looked at; what changed counts from the second look on."""
 
 
 async def serve(
@@ -201,8 +201,9 @@ class _Adapter:
                 if entries := self._activated(old, new):
                     await self._log.append(*entries)
             except (ConfigInvalid, AuditError) as error:
-                LOGGER.error("what changed is not taken into force: %s", error)
+                LOGGER.error("what changed is not taken into force, it is tried again: %s", error)
                 continue
+            self._watch.taken()
             self._path.standing = new
             self._end.federation = new.federation
             self._sessions.refresh(new.federation, new.agreements)
