@@ -7,6 +7,7 @@ other's. The file holds what the log only commits to, so nobody else may read it
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,8 @@ def open_state(path: Path) -> Engine:
     A commit is on the disk when it returns. Raises `StateUnwritable`.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(FileExistsError):  # to close a file that is in use here would drop SQLite's locks on it
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 5.0}, hide_parameters=True)
         event.listen(engine, "connect", _durable)
         METADATA.create_all(engine)

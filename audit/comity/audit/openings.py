@@ -7,7 +7,7 @@ parts them. The tables are written with SQLAlchemy core and take part in no tran
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -162,7 +162,8 @@ def read_openings(path: Path) -> Mapping[int, Mapping[str, Opening]]:
 
 def _private_engine(path: Path) -> Engine:
     """Return an engine on a file that only its owner can read, its tables made."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with suppress(FileExistsError):  # to close a file that is in use here would drop SQLite's locks on it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
 
     @event.listens_for(engine, "connect")
