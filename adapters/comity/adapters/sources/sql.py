@@ -105,10 +105,12 @@ class SqlSource:
                 candidate, schema=candidate_schema
             ):
                 return candidate_schema, candidate
-        known = inspector.get_table_names(schema=schema or None) + inspector.get_view_names(
+        names = inspector.get_table_names(schema=schema or None) + inspector.get_view_names(
             schema=schema or None
         )
-        hint = nearest(name, known) or f"; it has {', '.join(f'`{each}`' for each in known[:20]) or 'none'}"
+        known = [f"{schema}.{each}" if schema else each for each in names]
+        hint = nearest(self._place.table, known)
+        hint = hint or f"; it has {', '.join(f'`{each}`' for each in known[:20]) or 'none'}"
         raise SourceUnavailable(f"store `{self._mapping.store_id}`: no table `{self._place.table}`{hint}")
 
     def search(self, query: SourceQuery) -> SourceResult:
