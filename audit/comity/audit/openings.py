@@ -164,7 +164,7 @@ def _private_engine(path: Path) -> Engine:
     """Return an engine on a file that only its owner can read, its tables made."""
     with suppress(FileExistsError):  # to close a file that is in use here would drop SQLite's locks on it
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _durable(connection: sqlite3.Connection, _record: object) -> None:

@@ -6,16 +6,28 @@ from datetime import datetime, timedelta
 
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, Entry
-from comity.audit.errors import PeerContradiction
+from comity.audit.errors import NoteInvalid, PeerContradiction
 from comity.audit.log import SignedLog
 from comity.certs.clock import Clock
 
 MIN_INTERVAL = timedelta(seconds=1)
+BURST = 10
+"""Checkpoints of a peer that are logged at once; further ones at one a `MIN_INTERVAL`."""
+MAX_NOTE_BYTES = 8_192
+"""A larger note is refused unread: an honest one has some hundred bytes, and every entry stays for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
     substantive: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Allowance:
+    """How many checkpoints of a peer may still be logged, as of a time."""
+
+    left: float
     at: datetime
 
 
@@ -31,6 +43,7 @@ class PeerCheckpoints:
         self._clock = clock
         self._sent: dict[str, _Sent] = {}
         self._seeing: dict[str, bytes] = {}
+        self._allowed: dict[str, _Allowance] = {}
 
     def due(self, peer_origin: str) -> bytes | None:
         """Return the newest checkpoint if the peer should get it now, and count it as sent; else None.
@@ -54,21 +67,26 @@ class PeerCheckpoints:
     async def saw(self, peer_origin: str, note: bytes, *verifier_keys: str) -> bool:
         """Verify a peer's checkpoint and log it as `checkpoint_seen` if it is newer than the last one.
 
-        The keys are those that the roster gives for this origin. Returns whether it was logged. Raises
-        `NoteInvalid`; `PeerContradiction` if it shrank or has another root than one of the same size, after
-        logging a `contradiction`; and what `SignedLog.append` raises.
+        The keys are those that the roster gives for this origin. Returns whether it was logged; a peer that
+        sends more than honest ones do is not. Raises `NoteInvalid`; `PeerContradiction` if it shrank or has
+        another root than one of the same size, after logging a `contradiction`; and what `SignedLog.append`
+        raises.
         """
+        if len(note) > MAX_NOTE_BYTES:
+            raise NoteInvalid(f"checkpoint of `{peer_origin}`: {len(note)} bytes, at most {MAX_NOTE_BYTES}")
         checkpoint = open_checkpoint(note, origin=peer_origin, verifier_keys=verifier_keys)
         before = self._seeing.get(peer_origin) or self._log.last_seen(peer_origin)
         if before is not None:
             last = peek_checkpoint(before)
             if (last.size, last.root) == (checkpoint.size, checkpoint.root):
                 return False
+            if not self._may_log(peer_origin):
+                return False
             if checkpoint.size <= last.size:
                 await self._log.append(self._entry(CONTRADICTION, checkpoint, note))
                 how = "has two roots for" if checkpoint.size == last.size else f"shrank from {last.size} to"
                 raise PeerContradiction(f"log `{peer_origin}` {how} {checkpoint.size} entries")
-        elif checkpoint.size == 0:
+        elif checkpoint.size == 0 or not self._may_log(peer_origin):
             return False
         self._seeing[peer_origin] = note
         try:
@@ -77,6 +95,14 @@ class PeerCheckpoints:
             if self._seeing.get(peer_origin) == note:
                 del self._seeing[peer_origin]
         return True
+
+    def _may_log(self, peer_origin: str) -> bool:
+        """Return whether one more entry about a peer's log may be written now, and count it."""
+        now = self._clock()
+        before = self._allowed.get(peer_origin, _Allowance(left=BURST, at=now))
+        left = min(BURST, before.left + max(timedelta(), now - before.at) / MIN_INTERVAL)
+        self._allowed[peer_origin] = _Allowance(left=left - 1 if left >= 1 else left, at=now)
+        return left >= 1
 
     def _entry(self, kind: str, checkpoint: Checkpoint, note: bytes) -> Entry:
         return Entry(
