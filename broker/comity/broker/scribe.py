@@ -2,7 +2,8 @@
 
 One append a turn carries all that gathered, so an fsync is shared by every exchange that ended
 meanwhile. An account is signed only after its entry is on disk: while the log cannot be written,
-accounts wait, and new orders are refused, so that what waits is bounded.
+accounts wait, and new orders are refused, so that what waits is bounded. Of notes that nobody waits for,
+such as refusals, which a peer can cause at will, so many are kept and further ones are let go and counted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ logger = logging.getLogger("comity.broker")
 RETRY_SECONDS: Final = 0.2
 """How long to wait before the log is tried again."""
 
+MAX_NOTES: Final = 10_000
+"""Notes that may wait to be written."""
+
 Written = Callable[[Promise], None]
 """Called on the event loop once an entry is durable."""
 
@@ -31,12 +35,19 @@ class Scribe:
     def __init__(self, log: SignedLog) -> None:
         self._log = log
         self._waiting: list[tuple[Entry, Written | None]] = []
+        self._lost = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def write(self, entry: Entry, written: Written | None = None) -> None:
-        """Have an entry written; `written` is called once it is durable."""
+        """Have an entry written; `written` is called once it is durable.
+
+        One without `written` is let go when too much waits already.
+        """
+        if written is None and len(self._waiting) >= MAX_NOTES:
+            self._lost += 1
+            return
         self._waiting.append((entry, written))
         self._idle.clear()
         self._wake.set()
@@ -48,6 +59,9 @@ class Scribe:
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             await self._append(batch)
+            if self._lost:
+                logger.error("%d notes were not logged: too many waited", self._lost)
+                self._lost = 0
             if not self._waiting:
                 self._idle.set()
 
