@@ -72,8 +72,10 @@ class Trust:
     def ceiling(self, *, provider: str, requester: str, now: datetime) -> Ceiling | None:
         """Return the ceiling that `provider` lodged for `requester`, if it is in force now.
 
-        None also if the roster does not let the one provide or the other ask.
+        None also if the roster does not let the one provide or the other ask, or is past its time.
         """
+        if not self.is_current(now):
+            return None
         provides = self.federation.members.get(provider)
         asks = self.federation.members.get(requester)
         if provides is None or asks is None or provides.suspended or asks.suspended:
