@@ -55,7 +55,8 @@ class TrustWatch:
     async def reload(self) -> None:
         """Take what is published into force, or keep what is and say why."""
         try:
-            state = load_trust(
+            state = await asyncio.to_thread(
+                load_trust,
                 public=self._public,
                 lodgements=self._lodgements,
                 now=self._clock(),
