@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -168,3 +172,82 @@ def test_nothing_is_left_running(told: object, kept: Path) -> None:
             except OSError:
                 continue
             assert str(kept).encode() not in words or b"pytest" in words
+
+
+def walk(page: Path, folder: Path) -> list[str]:
+    """Run the page's shell blocks in order in `folder`, as a person would; return what each printed.
+
+    A block that serves runs beside the others until the next one that serves the same, or the end.
+    """
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "COLUMNS": "110"}
+    serving: dict[str, subprocess.Popen[bytes]] = {}
+    printed, before, place = [], "", str(folder)
+    try:
+        for block in blocks:
+            if block.startswith("comity demo --dir fed\n"):
+                continue  # `kept` is what this made
+            if " --up" in block or " serve " in block:
+                if block in serving:
+                    end(serving.pop(block))
+                output = folder / f"served-{len(serving)}.txt"
+                with output.open("wb") as sink:
+                    words = shlex.split(block)
+                    serving[block] = subprocess.Popen(
+                        words, cwd=folder, env=environment, stdout=sink, stderr=subprocess.STDOUT
+                    )
+                wait_until(output, "Ctrl-C" if " --up" in block else "linked to the broker")
+                continue
+            # each block is a shell of its own, but folder and variables live on in a person's terminal
+            script = f"cd {shlex.quote(place)}\n{before}{block}\nstatus=$?; pwd >&3; exit $status"
+            done = subprocess.run(
+                ["bash", "-uo", "pipefail", "-c", f"exec 3> {shlex.quote(str(folder / 'pwd'))}\n{script}"],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            if block.startswith("BROKER="):
+                before = block.replace("; echo $BROKER", "")
+            query = "comity query" in block
+            assert done.returncode == 0 or query, f"{block}\n{done.stdout}{done.stderr}"
+            assert "Traceback" not in done.stderr, block
+            place = (folder / "pwd").read_text().strip()
+            printed.append(done.stdout)
+    finally:
+        for process in reversed(serving.values()):
+            end(process)
+    return printed
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+def wait_until(output: Path, line: str, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while line not in output.read_text():
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.05)
+
+
+def test_page_that_adds_an_agency_works_word_by_word(told: object, kept: Path, tmp_path: Path) -> None:
+    """Every command of `docs/add-an-agency.md`, run as it stands, ends in answers of the new agency."""
+    shutil.copytree(kept, tmp_path / "fed")
+    printed = walk(Path(__file__).parents[2] / "docs" / "add-an-agency.md", tmp_path)
+    answers = [text for text in printed if "vouched by" in text]
+    rows = [
+        next(line.split() for line in text.splitlines() if re.match(r"\s*harbor\s+[A-Z]", line))
+        for text in answers
+    ]
+    assert [row[:3] for row in rows] == [
+        ["harbor", "RESPONDED", "3"],
+        ["harbor", "REFUSED", "0"],
+        ["harbor", "RESPONDED", "5"],
+    ]
+    assert "A3" in answers[1]
+    assert "verify" in printed[-2]
