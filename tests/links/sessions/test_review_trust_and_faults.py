@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from comity.links.errors import SessionFailed
-from comity.v1.link_pb2 import CloseReason
+from comity.v1.link_pb2 import CloseReason, Lane, LinkFrame, SessionOpen
 from tests.support.sessions import World, ask, settle
 
 
@@ -65,3 +65,15 @@ async def test_certificate_that_cannot_be_read_does_not_keep_a_suspended_member(
     adapter.hub.identity.chain.unlink()
     adapter.hub.refresh(*world.changed("sheriff", suspended=True))
     await settle(lambda: not session.is_open)
+
+
+async def test_name_that_the_broker_invents_cannot_forge_a_line_of_the_log(world: World) -> None:
+    """Whom a refused session was for is the broker's word alone: told short, and on one line."""
+    adapter = world.adapter()
+    invented = "cbp\nERROR all is well " + "x" * 9_000
+    opened = SessionOpen(session_id=7, peer=invented, lane=Lane.LANE_INTERACTIVE)
+    adapter.hub.frames([LinkFrame(session_open=opened)])
+    [(peer, reason, text)] = adapter.refused
+    assert reason == CloseReason.CLOSE_REASON_NO_AGREEMENT
+    assert "\n" not in peer + text
+    assert len(peer + text) < 300

@@ -184,8 +184,9 @@ class AdapterSessions(SessionHub):
                 return
         self._send([session_close(ending[0], session_id=opened.session_id)])
         if self.on_refused is not None:
+            named = ascii(opened.peer)[1:-1][:60]  # the broker's word alone: of any length, no agency's maybe
             try:
-                self.on_refused(opened.peer, *ending)
+                self.on_refused(named, *ending)
             except Exception as error:
                 _log.error("fault while a session was refused: %s", describe_fault(error))
 
