@@ -218,6 +218,7 @@ class Story:
                 requester_kind="local",
                 asking=self.order.asking[name],
                 exchange_id=self.order.exchange_id,
+                ordered_at=self.order.issued_at,
                 member=provider.member,
                 agreement=provider.agreement,
                 grant=provider.grant,

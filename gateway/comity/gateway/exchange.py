@@ -169,6 +169,7 @@ class Exchange:
                 exchange_id=self.order.exchange_id,
                 requester=self.requester,
                 providers=list(self._parts),
+                ordered_at=self.order.issued_at,
             )
         except Unverifiable as error:
             self.findings.append(f"broker: {error}")

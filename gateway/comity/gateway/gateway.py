@@ -217,6 +217,7 @@ class Gateway:
                     requester_kind=self.federation.member(self.agency).kind,
                     asking=order.asking[item.provider],
                     exchange_id=order.exchange_id,
+                    ordered_at=order.issued_at,
                     member=self.federation.member(item.provider),
                     agreement=item.agreement,
                     grant=item.grant,

@@ -45,6 +45,7 @@ class SignedOrder:
     digest: bytes
     leaves: tuple[bytes, ...]
     asking: Mapping[str, Asking]
+    issued_at: datetime
     deadline: datetime
 
 
@@ -109,6 +110,7 @@ def sign_order(
         digest=digest(envelope.payload),
         leaves=leaves,
         asking=asking,
+        issued_at=now,
         deadline=deadline,
     )
 

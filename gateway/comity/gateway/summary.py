@@ -67,7 +67,11 @@ def caveats(settled: Iterable[Settled]) -> list[str]:
 
 def lacks(completeness: query_pb2.Completeness, settled: Mapping[str, Settled]) -> str:
     """Return one line on what `completeness` lacks; empty if it is met (design section 5)."""
-    responded = {name for name, item in settled.items() if item.kind == common_pb2.OUTCOME_KIND_RESPONDED}
+    responded = {
+        name
+        for name, item in settled.items()
+        if item.kind == common_pb2.OUTCOME_KIND_RESPONDED and item.is_signed_by_provider
+    }
     match completeness.WhichOneof("rule"):
         case "all":
             missing = sorted(name for name, item in settled.items() if not item.is_signed_by_provider)

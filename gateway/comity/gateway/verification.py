@@ -1,13 +1,13 @@
 """What must hold before anything of a provider's is shown: receipt, detail and every page.
 
 Rules, in order: the receipt is signed by a statement key of the provider that was asked, in force
-at the time that it states; it names this exchange, this requester, this provider and the digest of
-the query that it was sent; it stands on the agreement in force and carries that agreement's
-ceiling, byte for byte; detail and receipt tell the same kind; the root over the detail and exactly
-the pages that came equals the receipt's; page numbers, counts and exchange ids agree; every read,
-page and detail carries a valid marking of this provider that the ceiling covers; every read is of
-the plate and in the period that were asked for (Q6). Whatever does not hold makes the whole
-outcome unverifiable: nothing of it is shown.
+at the time that it states, which is not before the order; it names this exchange, this requester,
+this provider and the digest of the query that it was sent; it stands on the agreement in force and
+carries that agreement's ceiling, byte for byte; its promise is of the provider's own log; detail and
+receipt tell the same kind; the root over the detail and exactly the pages that came equals the
+receipt's; page numbers, counts and exchange ids agree; every read, page and detail carries a valid
+marking of this provider that the ceiling covers; every read is of the plate and in the period that
+were asked for (Q6). Whatever does not hold makes the whole outcome unverifiable: nothing is shown.
 """
 
 from __future__ import annotations
@@ -42,6 +42,15 @@ SIGNED_BY_PROVIDER = frozenset(
         common_pb2.OUTCOME_KIND_MALFORMED,
     )
 )
+ATTESTED_BY_BROKER = frozenset(
+    (
+        common_pb2.OUTCOME_KIND_UNREACHABLE,
+        common_pb2.OUTCOME_KIND_TIMED_OUT,
+        common_pb2.OUTCOME_KIND_BAD_RECEIPT,
+        common_pb2.OUTCOME_KIND_CANCELLED,
+    )
+)
+HASH_BYTES = 32
 MAX_PAGES = 1000
 MAX_READS_A_PAGE = 200
 
@@ -59,6 +68,7 @@ class Expectation:
     requester_kind: str
     asking: Asking
     exchange_id: bytes
+    ordered_at: datetime
     member: MemberView
     agreement: AgreementView
     grant: GrantView
@@ -97,8 +107,8 @@ def verify_receipt(
         signed_at = to_instant(claimed, "signed_at")
     except (DecodeError, ValueError) as error:
         raise Unverifiable("receipt: is not a receipt with a time") from error
-    if signed_at > now + CLOCK_SKEW:
-        raise Unverifiable("receipt: signed in the future")
+    _check(signed_at <= now + CLOCK_SKEW, "receipt: signed in the future")
+    _check(signed_at >= expected.ordered_at - CLOCK_SKEW, "receipt: signed before it was ordered")
     try:
         opened = open_envelope(
             envelope, result_pb2.Receipt, expected.member.key_set.statement_keys_at(signed_at)
@@ -118,6 +128,8 @@ def verify_receipt(
         receipt.HasField("promise") != (receipt.kind == common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE),
         "receipt: has no promise of its log",
     )
+    if receipt.HasField("promise"):
+        _check_promise(expected, receipt)
     try:
         detail = result_pb2.ResultDetail.FromString(detail_bytes)
     except DecodeError as error:
@@ -174,10 +186,12 @@ def verify_account(
     exchange_id: bytes,
     requester: str,
     providers: Sequence[str],
+    ordered_at: datetime,
 ) -> account_pb2.Account:
     """Return the broker's account of an exchange, every provider of the order exactly once.
 
-    Raises `Unverifiable` if it is not signed by the operator or tells of something else.
+    What a provider has to sign stands in it with a stamp alone, and what the broker attests without
+    one. Raises `Unverifiable` if it is not signed by the operator or tells of something else.
     """
     try:
         closed_at = to_instant(account_pb2.Account.FromString(envelope.payload), "closed_at")
@@ -188,6 +202,10 @@ def verify_account(
     _check(account.exchange_id == exchange_id, "account: names another exchange")
     _check(account.requester == requester, "account: names another requester")
     _check(account.order_digest == order_digest, "account: tells of another order")
+    _check(closed_at >= ordered_at - CLOCK_SKEW, "account: signed before the order")
+    for entry in account.entries:
+        kinds = SIGNED_BY_PROVIDER if entry.HasField("stamp") else ATTESTED_BY_BROKER
+        _check(entry.kind in kinds, "account: tells an outcome that is not the broker's to tell")
     named = [entry.provider for entry in account.entries]
     _check(named == list(providers), "account: does not name every provider of the order exactly once")
     return account
@@ -222,6 +240,12 @@ def contradictions(
 def _check(holds: bool, fault: str) -> None:
     if not holds:
         raise Unverifiable(fault)
+
+
+def _check_promise(expected: Expectation, receipt: result_pb2.Receipt) -> None:
+    logs = [log.origin for log in expected.member.key_set.log_keys if log.role == "adapter"]
+    _check(receipt.promise.origin in logs, "receipt: its promise is of another log than the provider's")
+    _check(len(receipt.promise.leaf_hash) == HASH_BYTES, "receipt: its promise has no leaf hash")
 
 
 def _check_marking(expected: Expectation, present: bool, marking: result_pb2.Marking, where: str) -> None:
