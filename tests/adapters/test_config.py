@@ -13,6 +13,7 @@ GOOD = """
 agency = "lapd"
 broker = "127.0.0.1:7400"
 broker_name = "broker.operator.example"
+authority = "authority.json"
 public = "public"
 agreements = "agreements"
 policy = "policy"
@@ -36,6 +37,8 @@ def adapter_toml(tmp_path: Path) -> Path:
     """A good configuration with its folders."""
     for folder in ("public", "agreements", "policy"):
         (tmp_path / folder).mkdir()
+    for pin in (tmp_path / "authority.json", tmp_path / "public" / "authority.json"):
+        pin.write_text("{}")
     path = tmp_path / "adapter.toml"
     path.write_text(GOOD)
     return path
@@ -59,6 +62,9 @@ def test_good_configuration_is_read_with_paths_from_its_folder(adapter_toml: Pat
         ('agency = "lapd"', 'agency = "LAPD"', "key `agency`"),
         ("127.0.0.1:7400", "nowhere", "key `broker`"),
         ('policy = "policy"', 'policy = "politics"', "key `policy`: no folder"),
+        ('authority = "authority.json"\n', "", "key `authority` is missing"),
+        ('"authority.json"', '"nowhere.json"', "key `authority`: no file"),
+        ('"authority.json"', '"public/authority.json"', "a pin in the published folder pins nothing"),
         ('policy = "policy"', 'policy = "policy"\nmax_in_flight = 0', "key `max_in_flight`"),
         ('kind = "csv"', 'kind = "xml"', "kind `xml`"),
         ('agency = "lapd"', "agency = ", "is not TOML"),

@@ -9,12 +9,14 @@ import pytest
 from comity.broker.config import load_config
 from comity.broker.errors import ConfigInvalid
 
-GOOD = 'listen = "127.0.0.1:0"\npublic = "public"\nlodgements = "lodgements"\n'
+GOOD = 'listen = "127.0.0.1:0"\nauthority = "authority.json"\npublic = "public"\nlodgements = "lodgements"\n'
 
 
 def write(folder: Path, text: str) -> Path:
     for name in ("public", "lodgements"):
         (folder / name).mkdir()
+    for pin in (folder / "authority.json", folder / "public" / "authority.json"):
+        pin.write_text("{}")
     path = folder / "broker.toml"
     path.write_text(text)
     return path
@@ -36,6 +38,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (GOOD.replace("127.0.0.1:0", "127.0.0.1"), "expected `host:port`"),
         (GOOD.replace("127.0.0.1:0", "127.0.0.1:99999"), "expected `host:port`"),
         (GOOD.replace('"public"', '"nowhere"'), "which is not a folder"),
+        (GOOD.replace('authority = "authority.json"\n', ""), "`authority` is missing"),
+        (GOOD.replace('"authority.json"', '"nowhere.json"'), "which is not a file"),
+        (GOOD.replace('"authority.json"', '"public/authority.json"'), "pins nothing there"),
         (GOOD.replace('"public"', "7"), "`public` must be text"),
         (GOOD + "max_links = 0\n", "`max_links` is 0, expected 1 or more"),
         (GOOD + "max_links = true\n", "`max_links` must be a whole number"),

@@ -14,14 +14,12 @@ import pytest
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.audit.log import Promise, SignedLog
-from comity.broker import watch
-from comity.broker.config import BrokerConfig
+from comity.broker import server
 from comity.broker.scribe import MAX_NOTES, Scribe
 from comity.broker.trust import Trust, TrustState
-from comity.broker.watch import TrustWatch
 from comity.certs.agreements import Lodged, LodgementBook
 from comity.certs.errors import RosterInvalid
-from comity.certs.roster import AuthorityPin, Federation
+from comity.certs.roster import Federation
 from tests.broker.conftest import NOW
 
 
@@ -90,20 +88,9 @@ async def test_roster_is_verified_beside_the_links(tmp_path: Path, monkeypatch: 
         threads.append(threading.current_thread())
         raise RosterInvalid("not today")
 
-    monkeypatch.setattr(watch, "load_trust", load)
-
-    async def replaced(state: TrustState) -> None:
-        raise AssertionError("nothing was verified")
-
-    config = SimpleNamespace(public=tmp_path, lodgements=tmp_path)
-    trust = cast(Trust, SimpleNamespace(federation=SimpleNamespace(version=1)))
-    watched = TrustWatch(
-        config=cast(BrokerConfig, config),
-        pin=cast(AuthorityPin, None),
-        trust=trust,
-        clock=lambda: NOW,
-        replaced=replaced,
-    )
-    await watched.reload()
+    monkeypatch.setattr(server, "load_trust", load)
+    broker = SimpleNamespace(_published=None, _config=SimpleNamespace(lodgements=tmp_path))
+    with pytest.raises(RosterInvalid):
+        await server.Broker._reload(cast(server.Broker, broker))
     assert threads
     assert threads[0] is not threading.main_thread()

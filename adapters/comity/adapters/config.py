@@ -5,7 +5,8 @@
     agency = "lapd"                           # our agency id in the roster
     broker = "127.0.0.1:7400"                 # the operator's broker
     broker_name = "broker.operator.example"   # the DNS name in its certificate
-    public = "../../../public"                # authority.json, roster.json, timestamp.json
+    authority = "../authority.json"           # the governing authority's keys, pinned out of band
+    public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
     policy = "policy"                         # the Cedar bundle
     max_in_flight = 64                        # exchanges of one requester at the same time; optional
@@ -30,10 +31,11 @@ from comity.adapters.sources.mapping import StoreMapping, parse_stores
 from comity.certs import words
 
 _TEXTS: Final = ("agency", "broker", "broker_name")
+_FILES: Final = ("authority",)
 _FOLDERS: Final = ("public", "agreements", "policy")
 _NUMBERS: Final = {"max_in_flight": 64, "max_searches": 16}
 _STORES: Final = "store"
-_KEYS: Final = (*_TEXTS, *_FOLDERS, *_NUMBERS, _STORES)
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *_NUMBERS, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class AdapterConfig:
     """Where the broker listens, `host:port`."""
     broker_name: str
     """The DNS name that its certificate must have."""
+    authority: Path
+    """The pin; never one that lies in `public`, which others can replace."""
     public: Path
     agreements: Path
     policy: Path
@@ -80,13 +84,14 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
             near = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(_KEYS)}"
             raise ConfigInvalid(f"unknown key `{key}`; {hint}")
-    texts = {key: _text(table, key) for key in (*_TEXTS, *_FOLDERS)}
+    texts = {key: _text(table, key) for key in (*_TEXTS, *_FILES, *_FOLDERS)}
     numbers = {key: _number(table, key, default) for key, default in _NUMBERS.items()}
     return AdapterConfig(
         home=home,
         agency=words.agency_id(texts["agency"], "key `agency`:"),
         broker=words.address(texts["broker"], "key `broker`:"),
         broker_name=words.domain(texts["broker_name"], "key `broker_name`:"),
+        authority=_pin(home, texts),
         public=_folder(home, "public", texts),
         agreements=_folder(home, "agreements", texts),
         policy=_folder(home, "policy", texts),
@@ -119,3 +124,16 @@ def _folder(home: Path, key: str, texts: Mapping[str, str]) -> Path:
     if not folder.is_dir():
         raise ConfigInvalid(f"key `{key}`: no folder at `{folder}`")
     return folder
+
+
+def _pin(home: Path, texts: Mapping[str, str]) -> Path:
+    """Return the pin's path: a file that must be there, and not in the folder that it is to guard."""
+    path = (home / texts["authority"]).resolve()
+    if not path.is_file():
+        raise ConfigInvalid(f"key `authority`: no file at `{path}`")
+    if path.is_relative_to((home / texts["public"]).resolve()):
+        raise ConfigInvalid(
+            "key `authority`: a pin in the published folder pins nothing, expected a copy of your own, got "
+            "out of band"
+        )
+    return path

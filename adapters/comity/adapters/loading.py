@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from comity.adapters.config import AdapterConfig
@@ -24,7 +23,9 @@ from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
-from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation, MemberView
+from comity.certs.published import PublishedRoster
+from comity.certs.roster import Federation, MemberView
+from comity.certs.watching import FileWatch
 from comity.policy.bundle import PolicyBundle
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import PolicyError
@@ -34,16 +35,25 @@ LOGGER = logging.getLogger("comity.adapters")
 
 ROLE: Final = "adapter"
 
-Mark = tuple[tuple[str, int, int], ...]
 
-
-def load_standing(config: AdapterConfig, *, clock: Clock) -> Standing:
-    """Return everything that is in force at the start; raise `ConfigInvalid` if any of it can't be used."""
+def open_published(config: AdapterConfig, *, clock: Clock) -> PublishedRoster:
+    """Return this end's way to the roster, under its own pin; raise `ConfigInvalid` if that can't be read."""
     try:
-        pin = AuthorityPin.load(config.public / AUTHORITY_FILE)
-        federation = Federation.load(config.public, now=clock(), pin=pin)
+        return PublishedRoster(
+            public=config.public, authority=config.authority, home=config.home, clock=clock
+        )
     except CertsError as error:
-        raise ConfigInvalid(f"key `public`: {error}") from error
+        raise ConfigInvalid(f"key `authority`: {error}") from error
+
+
+def watched(config: AdapterConfig) -> FileWatch:
+    """Return the watch on everything that may change while the adapter runs."""
+    return FileWatch((config.public, "*.json"), (config.agreements, "*.json"), (config.policy, "**/*"))
+
+
+def load_standing(config: AdapterConfig, published: PublishedRoster) -> Standing:
+    """Return everything that is in force at the start; raise `ConfigInvalid` if any of it can't be used."""
+    federation = _federation(published)
     member = federation.members.get(config.agency)
     if member is None:
         raise ConfigInvalid(f"key `agency`: the roster has no agency `{config.agency}`")
@@ -56,6 +66,29 @@ def load_standing(config: AdapterConfig, *, clock: Clock) -> Standing:
         engine=PolicyEngine(_bundle(config)),
         stores=tuple(_stores(config)),
     )
+
+
+def reload_standing(
+    config: AdapterConfig, published: PublishedRoster, old: Standing
+) -> tuple[Standing, ConfigInvalid | None]:
+    """Return what is in force now, part by part, and why a part that isn't good stays as it was.
+
+    A broken policy bundle doesn't keep a suspension out, nor an old roster a new law.
+    """
+    federation, engine, faults = old.federation, old.engine, list[str]()
+    try:
+        federation = _federation(published)
+    except ConfigInvalid as error:
+        faults.append(str(error))
+    try:
+        bundle = _bundle(config)
+        if bundle.digest != engine.bundle.digest:
+            engine = PolicyEngine(bundle)
+    except ConfigInvalid as error:
+        faults.append(f"the policy bundle is not activated: {error}")
+    agreements = _agreements(config, federation)
+    new = replace(old, federation=federation, agreements=agreements, engine=engine)
+    return new, ConfigInvalid("; ".join(faults)) if faults else None
 
 
 def load_credentials(
@@ -82,72 +115,12 @@ def load_credentials(
     return credentials, log_key
 
 
-class StandingWatch:
-    """Looks whether the folders changed, and loads what did. The authority's pin is read once and stays.
-
-    A folder that is being written can hold half a policy that is valid and forbids less, so only folders at
-    rest count: alike at two looks. What was not taken into force stays a change.
-    """
-
-    def __init__(self, config: AdapterConfig, *, clock: Clock) -> None:
-        """Raise `ConfigInvalid` if the pin can't be read."""
-        self._config = config
-        self._clock = clock
-        self._taken = self._seen = self._look()
-        try:
-            self._pin = AuthorityPin.load(config.public / AUTHORITY_FILE)
-        except CertsError as error:
-            raise ConfigInvalid(f"key `public`: {error}") from error
-
-    def changed(self) -> bool:
-        """Return whether any file is another than those taken last, and none changed since last asked."""
-        before, self._seen = self._seen, self._look()
-        return before == self._seen != self._taken
-
-    def taken(self) -> None:
-        """Count what was seen last as taken into force."""
-        self._taken = self._seen
-
-    def load(self, old: Standing) -> Standing:
-        """Return what is in force now, part by part: a part that isn't good stays as it was."""
-        federation, engine = old.federation, old.engine
-        try:
-            federation = Federation.load(
-                self._config.public,
-                now=self._clock(),
-                pin=self._pin,
-                last_seen_version=old.federation.version,
-            )
-        except CertsError as error:
-            LOGGER.error("the roster in `%s` is not taken: %s", self._config.public, error)
-        try:
-            bundle = _bundle(self._config)
-            if bundle.digest != engine.bundle.digest:
-                engine = PolicyEngine(bundle)
-        except ConfigInvalid as error:
-            LOGGER.error("the policy bundle is not activated, the old one stays in force: %s", error)
-        agreements = _agreements(self._config, federation)
-        return replace(old, federation=federation, agreements=agreements, engine=engine)
-
-    def _look(self) -> Mark:
-        """Return names, times and sizes of all the files that count."""
-        config = self._config
-        files = (
-            *config.public.glob("*.json"),
-            *config.agreements.glob("*.json"),
-            *(path for path in config.policy.rglob("*") if path.is_file()),
-        )
-        return tuple(sorted(_marks(files)))
-
-
-def _marks(paths: Iterable[Path]) -> Iterable[tuple[str, int, int]]:
-    """Yield what tells one version of a file from another; a file that just went is left out."""
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        yield str(path), status.st_mtime_ns, status.st_size
+def _federation(published: PublishedRoster) -> Federation:
+    """Return the published roster; raise `ConfigInvalid` unless it can be used."""
+    try:
+        return published.load()
+    except CertsError as error:
+        raise ConfigInvalid(f"key `public`: {error}") from error
 
 
 def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:

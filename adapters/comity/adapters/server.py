@@ -21,7 +21,14 @@ from comity.adapters.config import AdapterConfig
 from comity.adapters.end import AdapterEnd
 from comity.adapters.errors import ConfigInvalid, StateUnwritable
 from comity.adapters.exchanges import Exchanges
-from comity.adapters.loading import ROLE, StandingWatch, load_credentials, load_standing
+from comity.adapters.loading import (
+    ROLE,
+    load_credentials,
+    load_standing,
+    open_published,
+    reload_standing,
+    watched,
+)
 from comity.adapters.path import ExchangePath, Standing
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.replay import ReplayGuard
@@ -34,6 +41,8 @@ from comity.audit.note import LogKey
 from comity.audit.peers import PeerCheckpoints
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
+from comity.certs.published import PublishedRoster
+from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.sessions.hub import AdapterSessions, SessionIdentity
@@ -56,8 +65,9 @@ async def serve(
     Raises `ConfigInvalid` with one line when what the configuration names can't be used. A broker that is
     away is no error: the adapter stays up and dials again.
     """
-    watch = StandingWatch(config, clock=clock)  # first: what changes while we load is seen as a change
-    standing = await asyncio.to_thread(load_standing, config, clock=clock)
+    published = open_published(config, clock=clock)
+    files = watched(config)  # before it is read: what changes while we load is seen as a change
+    standing = await asyncio.to_thread(load_standing, config, published)
     try:
         member = standing.federation.member(config.agency)
         credentials, key = load_credentials(config, member, clock=clock)
@@ -65,7 +75,7 @@ async def serve(
         log = await _log(config, key, clock)
         try:
             try:
-                adapter = _Adapter(config, watch, standing, credentials, engine, log, clock)
+                adapter = _Adapter(config, published, files, standing, credentials, engine, log, clock)
             except (ConfigUnusable, StateUnwritable) as error:
                 raise ConfigInvalid(str(error)) from error
             await adapter.run(ready, stop)
@@ -84,7 +94,8 @@ class _Adapter:
     def __init__(
         self,
         config: AdapterConfig,
-        watch: StandingWatch,
+        published: PublishedRoster,
+        files: FileWatch,
         standing: Standing,
         credentials: EndCredentials,
         engine: Engine,
@@ -96,7 +107,8 @@ class _Adapter:
         self._clock = clock
         self._beside = Beside(log)
         self._executor = DaemonExecutor(config.max_searches)
-        self._watch = watch
+        self._published = published
+        self._files = files
         announcements = Announcements(clock)
         self._path = ExchangePath(
             standing=standing,
@@ -151,7 +163,7 @@ class _Adapter:
             await self._log.append(started, *self._activated(None, self._path.standing))
         except AuditError as error:
             raise ConfigInvalid(f"the log in `{self._config.home}` can't be written: {error}") from error
-        works = (self._link.run(), self._end.tick(), self._end.look(), self._reload(), self._tell(ready))
+        works = (self._link.run(), self._end.tick(), self._end.look(), self._follow(), self._tell(ready))
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -189,25 +201,24 @@ class _Adapter:
             f"linked to the broker at {self._config.broker}"
         )
 
+    async def _follow(self) -> None:
+        """Take what changes in the published folders into force, until cancelled."""
+        faults = (ConfigInvalid, AuditError)
+        await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+
     async def _reload(self) -> None:
-        """Take what changed in the published folders into force, until cancelled."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            if not await asyncio.to_thread(self._watch.changed):
-                continue
-            old = self._path.standing
-            try:
-                new = await asyncio.to_thread(self._watch.load, old)
-                if entries := self._activated(old, new):
-                    await self._log.append(*entries)
-            except (ConfigInvalid, AuditError) as error:
-                LOGGER.error("what changed is not taken into force, it is tried again: %s", error)
-                continue
-            self._watch.taken()
-            self._path.standing = new
-            self._end.federation = new.federation
-            self._sessions.refresh(new.federation, new.agreements)
+        """Take what is published now into force; raise `ConfigInvalid` for what isn't good, `AuditError`."""
+        old = self._path.standing
+        new, fault = await asyncio.to_thread(reload_standing, self._config, self._published, old)
+        if entries := self._activated(old, new):
+            await self._log.append(*entries)
+        self._path.standing = new
+        self._end.federation = new.federation
+        self._sessions.refresh(new.federation, new.agreements)
+        if new != old:
             LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
+        if fault is not None:
+            raise fault
 
     def _activated(self, old: Standing | None, new: Standing) -> list[Entry]:
         """Return the entries of a policy and of agreements that were not in force before."""

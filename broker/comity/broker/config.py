@@ -18,9 +18,11 @@ MAX_MESSAGE_BYTES: Final = 4 << 20
 class BrokerConfig:
     """What a broker runs on. Paths in the file are relative to the file's folder, its `home`.
 
-    home: folder of the configuration: `keys/`, `log/`, `wal/` stand in it.
+    home: folder of the configuration: `keys/`, `log/`, `wal/`, `roster-seen.json` stand in it.
     listen: `host:port` to listen on; port 0 takes a free one.
-    public: folder with `authority.json`, `roster.json` and `timestamp.json`.
+    authority: the governing authority's keys, pinned out of band: never a file of `public`, which
+        others can replace.
+    public: folder with `roster.json` and `timestamp.json`, as published.
     lodgements: folder with the ceilings that providers lodged.
     capture: folder into which every link message is copied as it travels, or None. A transparency
         aid: the operator can show what it sees. It keeps what the broker otherwise forgets.
@@ -32,6 +34,7 @@ class BrokerConfig:
 
     home: Path
     listen: str
+    authority: Path
     public: Path
     lodgements: Path
     capture: Path | None = None
@@ -54,10 +57,10 @@ class BrokerConfig:
             raise ConfigInvalid(f"`session_window` is {self.session_window}, expected 65536 bytes or more")
 
 
-_PATHS: Final = ("public", "lodgements", "capture")
+_PATHS: Final = ("authority", "public", "lodgements", "capture")
 _TEXTS: Final = ("listen",)
 _NUMBERS: Final = ("max_links", "max_exchanges_per_agency", "session_window", "max_sessions_per_link")
-_REQUIRED: Final = ("listen", "public", "lodgements")
+_REQUIRED: Final = ("listen", "authority", "public", "lodgements")
 
 
 def load_config(path: Path) -> BrokerConfig:
@@ -92,9 +95,17 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
     for key in ("public", "lodgements"):
         if not paths[key].is_dir():
             raise ConfigInvalid(f"`{key}` is `{paths[key]}`, which is not a folder")
+    if not paths["authority"].is_file():
+        raise ConfigInvalid(f"`authority` is `{paths['authority']}`, which is not a file")
+    if paths["authority"].resolve().is_relative_to(paths["public"].resolve()):
+        raise ConfigInvalid(
+            "`authority` lies in the published folder and pins nothing there, expected a copy of your own, "
+            "got out of band"
+        )
     return BrokerConfig(
         home=home,
         listen=_text(table, "listen"),
+        authority=paths["authority"],
         public=paths["public"],
         lodgements=paths["lodgements"],
         capture=paths.get("capture"),

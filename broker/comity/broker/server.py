@@ -28,12 +28,13 @@ from comity.broker.scribe import Scribe
 from comity.broker.service import SERVICE_NAME, BrokerService, link_handler
 from comity.broker.table import LinkTable
 from comity.broker.trust import Trust, TrustState, load_trust
-from comity.broker.watch import TrustWatch
 from comity.broker.witness import Witness
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
-from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation
+from comity.certs.published import PublishedRoster
+from comity.certs.roster import Federation
+from comity.certs.watching import FileWatch, follow
 from comity.links.frames import LinkLimits
 from comity.links.relay import SessionRelay
 from comity.links.server import LinkPeer, server_options
@@ -42,6 +43,9 @@ logger = logging.getLogger("comity.broker")
 
 TICK_SECONDS: Final = 1.0
 """How often checkpoints are offered besides when a new one is published."""
+
+WATCH_SECONDS: Final = 0.3
+"""How often the folders are looked at: two looks, and a newer list closes the links that it touches."""
 
 STOP_SECONDS: Final = 3.0
 """How long a stop waits for accounts, and then for the ends to hang up."""
@@ -56,13 +60,16 @@ class Broker:
         config: BrokerConfig,
         credentials: EndCredentials,
         trust: Trust,
-        pin: AuthorityPin,
+        published: PublishedRoster,
+        files: FileWatch,
         log: SignedLog,
         clock: Clock,
     ) -> None:
         self._config = config
         self._credentials = credentials
         self._trust = trust
+        self._published = published
+        self._files = files
         self._log = log
         self._clock = clock
         limits = LinkLimits(
@@ -93,7 +100,6 @@ class Broker:
             max_links=config.max_links,
         )
         self._capture = None if config.capture is None else Capture(config.capture)
-        self._watch = TrustWatch(config=config, pin=pin, trust=trust, clock=clock, replaced=self._replaced)
         self._new_tls: grpc.ServerCertificateConfiguration | None = None
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
@@ -112,8 +118,11 @@ class Broker:
         Raises ConfigInvalid, CertsError or AuditError with one line for the operator.
         """
         credentials = load_end(config.home)
-        pin = AuthorityPin.load(config.public / AUTHORITY_FILE)
-        state = load_trust(public=config.public, lodgements=config.lodgements, now=clock(), pin=pin)
+        published = PublishedRoster(
+            public=config.public, authority=config.authority, home=config.home, clock=clock
+        )
+        files = FileWatch((config.public, "*.json"), (config.lodgements, "*.json"))
+        state = await asyncio.to_thread(load_trust, published=published, lodgements=config.lodgements)
         origin = f"{credentials.domain}{credentials.path}"
         key = LogKey.load(credentials.log_key, origin)
         _check_own(credentials, key, state.federation, clock)
@@ -121,7 +130,13 @@ class Broker:
         try:
             await log.publish()
             broker = cls(
-                config=config, credentials=credentials, trust=Trust(state), pin=pin, log=log, clock=clock
+                config=config,
+                credentials=credentials,
+                trust=Trust(state),
+                published=published,
+                files=files,
+                log=log,
+                clock=clock,
             )
             await broker._listen(state)
         except BaseException:
@@ -181,7 +196,7 @@ class Broker:
         await self._server.start()
         for name in ("", SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        for work in (self._scribe.run, self._witness.run, self._watch.run, self._tick):
+        for work in (self._scribe.run, self._witness.run, self._follow, self._tick):
             self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
         logger.info("listening on %s, roster version %d", self.address, state.federation.version)
 
@@ -191,8 +206,16 @@ class Broker:
             await asyncio.sleep(TICK_SECONDS)
             self._witness.offer()
 
-    async def _replaced(self, state: TrustState) -> None:
-        """Take newer trust into force: a roster that changed is logged first."""
+    async def _follow(self) -> None:
+        """Take newer rosters and lodgements into force, until cancelled."""
+        faults = (CertsError, AuditError)
+        await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=logger)
+
+    async def _reload(self) -> None:
+        """Take what is published now into force; a roster that changed is logged first."""
+        state = await asyncio.to_thread(
+            load_trust, published=self._published, lodgements=self._config.lodgements
+        )
         if state.federation.version != self._trust.federation.version:
             entry = journal.roster_activated(self._clock(), roster=state.federation.version)
             await self._log.append(entry)

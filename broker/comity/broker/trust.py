@@ -14,7 +14,8 @@ from pathlib import Path
 from comity.broker.orders import Ceiling
 from comity.certs.agreements import LodgementBook
 from comity.certs.keys import VerifyKey
-from comity.certs.roster import AuthorityPin, Federation
+from comity.certs.published import PublishedRoster
+from comity.certs.roster import Federation
 
 logger = logging.getLogger("comity.broker")
 
@@ -27,16 +28,12 @@ class TrustState:
     lodgements: LodgementBook
 
 
-def load_trust(
-    *, public: Path, lodgements: Path, now: datetime, pin: AuthorityPin | None = None, last_seen: int = 0
-) -> TrustState:
-    """Read and verify roster and lodgements.
+def load_trust(*, published: PublishedRoster, lodgements: Path) -> TrustState:
+    """Read and verify roster and lodgements, on a thread.
 
-    `pin` and `last_seen` are those of the trust in force, so that a running broker is neither given
-    another authority nor rolled back. A lodgement that doesn't verify does nothing, and is told to the
-    operator. Raises CertsError.
+    A lodgement that doesn't verify does nothing, and is told to the operator. Raises CertsError.
     """
-    federation = Federation.load(public, now=now, pin=pin, last_seen_version=last_seen)
+    federation = published.load()
     book = LodgementBook.load(lodgements, federation)
     for rejected in book.rejected:
         logger.warning("lodgement `%s` does nothing: %s", rejected.path.name, rejected.reason)

@@ -202,6 +202,7 @@ def _make_end(
     values |= {
         "broker": spec.broker,
         "broker_name": f"broker.{federation.operator.domain}",
+        "authority": f"../{AUTHORITY_FILE}",
         "public": os.path.relpath(spec.public.resolve(), home.resolve()),
         "agreements": "../agreements",
     }

@@ -3,7 +3,7 @@
 ::
 
     DIR/authority/   keys/authority-N.pem, authority.json, federation.toml       the authority's, offline
-    DIR/operator/    identity.pem ca.pem ca.key keyset.json broker/              the operator's
+    DIR/operator/    identity.pem ca.pem ca.key keyset.json authority.json broker/        the operator's
     DIR/public/      authority.json roster.json timestamp.json                   published to all
 
 The authority is not the operator: the two folders are made together here for one machine's sake and can
@@ -130,14 +130,17 @@ def init_federation(
     write_private(folder / "authority" / "federation.toml", settings(lifetimes).encode())
     write_public(folder / "authority" / AUTHORITY_FILE, pin.to_json())
     write_public(folder / "public" / AUTHORITY_FILE, pin.to_json())
-    operator = _make_operator(folder / "operator", spec, now, make_log_key)
+    operator = _make_operator(folder / "operator", spec, pin, now, make_log_key)
     return _publish(folder, pin, Roster(federation=spec.name, version=1, operator=operator), now)
 
 
-def _make_operator(home: Path, spec: FederationSpec, now: datetime, make_log_key: LogKeyMaker) -> Member:
-    """Make the operator's keys and its broker's home; return its entry in the roster."""
+def _make_operator(
+    home: Path, spec: FederationSpec, pin: AuthorityPin, now: datetime, make_log_key: LogKeyMaker
+) -> Member:
+    """Make the operator's keys, its own copy of the pin and its broker's home; return its roster entry."""
     identity = SigningKey.generate()
     identity.save(home / "identity.pem")
+    write_public(home / AUTHORITY_FILE, pin.to_json())
     issuer = make_issuer(home, domain=spec.operator_domain, now=now)
     broker = make_end(
         home / "broker",
@@ -150,7 +153,12 @@ def _make_operator(home: Path, spec: FederationSpec, now: datetime, make_log_key
     signed = seal(key_set(agency=OPERATOR, issuer=issuer, ends=[broker], now=now), identity)
     write_public(home / "keyset.json", to_json(signed))
     configuration = settings(
-        {"listen": spec.broker, "public": "../../public", "lodgements": "lodgements"},
+        {
+            "listen": spec.broker,
+            "authority": f"../{AUTHORITY_FILE}",
+            "public": "../../public",
+            "lodgements": "lodgements",
+        },
     )
     (home / "broker" / "lodgements").mkdir()
     write_public(home / "broker" / "broker.toml", configuration.encode())

@@ -6,7 +6,8 @@
     listen = "127.0.0.1:7443"                 # where our own systems call
     broker = "127.0.0.1:7400"                 # the operator's broker
     broker_name = "broker.operator.example"   # the DNS name in its certificate
-    public = "../../../public"                # authority.json, roster.json, timestamp.json
+    authority = "../authority.json"           # the governing authority's keys, pinned out of band
+    public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
     max_in_flight = 256                       # exchanges at the same time; optional
 """
@@ -23,13 +24,17 @@ from comity.gateway.errors import ConfigInvalid
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """What a gateway process needs to know; `home` keeps `keys/`, `log/`, `wal/`, `state.db`."""
+    """What a gateway process needs to know; `home` keeps `keys/`, `log/`, `wal/`, `state.db`.
+
+    `authority` is the pin: never one that lies in `public`, which others can replace.
+    """
 
     home: Path
     agency: str
     listen: str
     broker: str
     broker_name: str
+    authority: Path
     public: Path
     agreements: Path
     max_in_flight: int = 256
@@ -73,6 +78,7 @@ def load_config(path: Path) -> GatewayConfig:
         listen=table["listen"],
         broker=table["broker"],
         broker_name=table["broker_name"],
+        authority=_pin(path, home / table["authority"], home / table["public"]),
         public=_folder(path, "public", home / table["public"]),
         agreements=_folder(path, "agreements", home / table["agreements"]),
         max_in_flight=limit,
@@ -92,3 +98,14 @@ def _folder(path: Path, key: str, folder: Path) -> Path:
     if not folder.is_dir():
         raise ConfigInvalid(f"configuration `{path}`: key `{key}`: no folder at `{folder}`")
     return folder.resolve()
+
+
+def _pin(path: Path, pin: Path, public: Path) -> Path:
+    if not pin.is_file():
+        raise ConfigInvalid(f"configuration `{path}`: key `authority`: no file at `{pin}`")
+    if pin.resolve().is_relative_to(public.resolve()):
+        raise ConfigInvalid(
+            f"configuration `{path}`: key `authority`: a pin in the published folder pins nothing, "
+            "expected a copy of your own, got out of band"
+        )
+    return pin.resolve()

@@ -7,6 +7,8 @@
     ├── SubjectRefused       the user may not ask (Q4)
     ├── AuditUnavailable     the log cannot be written, so nothing is asked
     ├── BrokerUnavailable    there is no link to the broker
+    ├── RosterOutOfDate      the roster has expired, so nobody is trusted
+    ├── NotAMember           the roster does not let this agency ask
     ├── Busy                 too many exchanges are in flight; try again later
     ├── NobodyToAsk          no provider could be asked
     ├── NobodyAnswered       no provider gave an outcome that it signed itself
@@ -87,6 +89,20 @@ class BrokerUnavailable(GatewayError):
 
     code = code_pb2.UNAVAILABLE
     reason = "BROKER_UNAVAILABLE"
+
+
+class RosterOutOfDate(GatewayError):
+    """The roster, or its timestamp, is past its time: nothing leaves until the authority signs a new one."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "ROSTER_EXPIRED"
+
+
+class NotAMember(GatewayError):
+    """This agency is in the roster no more, is suspended, or may not ask."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "NOT_A_MEMBER"
 
 
 class Busy(GatewayError):

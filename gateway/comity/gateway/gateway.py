@@ -23,6 +23,7 @@ from comity.certs.agreements import AgreementBook, AgreementView, GrantView
 from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
+from comity.certs.errors import UnknownMember
 from comity.certs.instants import from_instant
 from comity.certs.roster import Federation, MemberView
 from comity.gateway import records
@@ -34,11 +35,14 @@ from comity.gateway.errors import (
     Incomplete,
     NobodyAnswered,
     NobodyToAsk,
+    NotAMember,
     RequestInvalid,
+    RosterOutOfDate,
 )
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.question import Question
+from comity.gateway.standing import Standing
 from comity.gateway.summary import has_answer, summarize
 from comity.gateway.verification import Expectation
 from comity.links.client import LinkClient
@@ -85,8 +89,7 @@ class Gateway:
         max_in_flight: int,
     ) -> None:
         self.agency = agency
-        self.federation = federation
-        self._agreements = agreements
+        self.standing = Standing(federation=federation, agreements=agreements)
         self._credentials = credentials
         self._log = log
         self._peers = peers
@@ -98,6 +101,19 @@ class Gateway:
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
+    # -- what is in force -----------------------------------------------------------------------
+
+    @property
+    def federation(self) -> Federation:
+        """The roster in force."""
+        return self.standing.federation
+
+    def refresh(self, standing: Standing) -> None:
+        """Take a newer roster and agreements into force: for the next question, and for open sessions."""
+        self.standing = standing
+        if self.sessions is not None:
+            self.sessions.refresh(standing.federation, standing.agreements)
+
     # -- asking ---------------------------------------------------------------------------------
 
     async def search(
@@ -105,11 +121,17 @@ class Gateway:
     ) -> AsyncIterator[query_service_pb2.SearchResponse]:
         """Ask, and yield plan, outcomes with their pages, and summary.
 
-        Raises, after the summary where there is one: `RequestInvalid`, `Busy`, `AuditUnavailable`,
-        `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
+        Raises, after the summary where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`,
+        `Busy`, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
         """
-        now = self._clock()
-        askable, not_asked = self._plan(question, now)
+        now, standing = self._clock(), self.standing
+        try:
+            standing.require_asking(self.agency, now=now)
+        except (RosterOutOfDate, NotAMember) as error:
+            why = error.reason.lower()
+            await self._append(records.turned_down(self.agency, why, now, claims=claims, question=question))
+            raise
+        askable, not_asked = self._plan(standing, question, now)
         if not askable:
             await self._append(
                 records.turned_down(
@@ -125,7 +147,7 @@ class Gateway:
             raise Busy("too many exchanges are in flight at this gateway; try again in a second")
         if self.link is None or self.sessions is None or not self.link.is_up:
             raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
-        running = await self._ask(question, claims, assertion, askable, not_asked, now)
+        running = await self._ask(standing, question, claims, assertion, askable, not_asked, now)
         finished = False
         try:
             providers = [item.provider for item in askable]
@@ -149,10 +171,10 @@ class Gateway:
             raise Incomplete(f"the answer is not as complete as asked: {summary.incomplete_text}")
 
     def _plan(
-        self, question: Question, now: datetime
+        self, standing: Standing, question: Question, now: datetime
     ) -> tuple[list[_Askable], list[query_service_pb2.NotAsked]]:
         """Decide whom to ask: providers of the roster with an agreement in force, as the caller chose."""
-        unknown = [name for name in sorted(question.providers) if name not in self.federation.members]
+        unknown = [name for name in sorted(question.providers) if name not in standing.federation.members]
         if unknown:
             raise RequestInvalid(
                 (FieldViolation(field="providers", description="ids of members of the federation's roster"),)
@@ -163,7 +185,7 @@ class Gateway:
         def leave_out(agency: str, reason: query_service_pb2.NotAskedReason, text: str) -> None:
             not_asked.append(query_service_pb2.NotAsked(agency=agency, reason=reason, text=text))
 
-        for name, member in sorted(self.federation.members.items()):
+        for name, member in sorted(standing.federation.members.items()):
             if name == self.agency:
                 continue
             named = name in question.providers
@@ -177,7 +199,7 @@ class Gateway:
             if member.suspended:
                 leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, "it is suspended in the roster")
                 continue
-            found = self._agreements.grant(provider=name, requester=self.agency, now=now)
+            found = standing.agreements.grant(provider=name, requester=self.agency, now=now)
             if found is None:
                 leave_out(
                     name,
@@ -190,6 +212,7 @@ class Gateway:
 
     async def _ask(
         self,
+        standing: Standing,
         question: Question,
         claims: Claims,
         assertion: str,
@@ -197,13 +220,14 @@ class Gateway:
         not_asked: Sequence[query_service_pb2.NotAsked],
         now: datetime,
     ) -> _Running:
+        federation = standing.federation
         order = sign_order(
             question,
             requester=self.agency,
             providers=[item.provider for item in askable],
             assertion=assertion,
             key=self._credentials.statement,
-            roster_version=self.federation.version,
+            roster_version=federation.version,
             now=now,
             deadline=now + question.timeout,
         )
@@ -214,18 +238,18 @@ class Gateway:
                 item.provider: Expectation(
                     question=question,
                     requester=self.agency,
-                    requester_kind=self.federation.member(self.agency).kind,
+                    requester_kind=federation.member(self.agency).kind,
                     asking=order.asking[item.provider],
                     exchange_id=order.exchange_id,
                     ordered_at=order.issued_at,
-                    member=self.federation.member(item.provider),
+                    member=federation.member(item.provider),
                     agreement=item.agreement,
                     grant=item.grant,
                 )
                 for item in askable
             },
             requester=self.agency,
-            operator=self.federation.operator,
+            operator=federation.operator,
         )
         running = _Running(exchange, order, now)
         self._running[order.exchange_id] = running
@@ -442,9 +466,9 @@ class Gateway:
 
     async def exchange_checkpoints(self) -> None:
         """Show our newest checkpoint to the broker and to every session's peer, about each second."""
-        operator = self._origin_of(self.federation.operator.agency)
         while True:
             await asyncio.sleep(1.0)
+            operator = self._origin_of(self.federation.operator.agency)
             if self.link is not None and self.link.is_up and (note := self._peers.due(operator)):
                 self._send_link(link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=note)))
             for peer, session in list(self._open_sessions.items()):
@@ -453,8 +477,10 @@ class Gateway:
                         session.send(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=note)))
 
     async def _saw_checkpoint(self, agency: str, note: bytes) -> None:
-        member = self._member(agency)
-        origin = self._origin_of(agency)
+        try:
+            member, origin = self._member(agency), self._origin_of(agency)
+        except UnknownMember:  # the roster was replaced since the frame came
+            return
         keys = [key.verifier_key for key in member.key_set.log_keys if key.origin == origin]
         try:
             await self._peers.saw(origin, note, *keys)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from comity.audit.entry import Entry, JsonValue
+from comity.certs.agreements import AgreementView
 from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
 from comity.certs.instants import to_instant
@@ -32,6 +33,18 @@ def reason_name(reason: link_pb2.CloseReason) -> str:
 def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
     """Return an entry of the end itself: started, stopped, links and sessions."""
     return Entry(kind=kind, at=at, public={"agency": agency, **public})
+
+
+def agreements_activated(
+    agency: str, at: datetime, *, before: Iterable[AgreementView], now: Iterable[AgreementView]
+) -> list[Entry]:
+    """Return an entry for each agreement of this agency that did not stand in its folder before."""
+    known = {agreement.digest for agreement in before}
+    return [
+        event("agreement_activated", agency, at, agreement=agreement.digest.hex(), id=agreement.agreement_id)
+        for agreement in now
+        if agreement.digest not in known and agency in agreement.parties
+    ]
 
 
 def asked(

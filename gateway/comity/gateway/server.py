@@ -11,26 +11,31 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.peers import PeerCheckpoints
-from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
+from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
+from comity.certs.watching import follow
 from comity.gateway import records
 from comity.gateway.config import GatewayConfig
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.gateway import Gateway
 from comity.gateway.service import QueryService
+from comity.gateway.standing import Standing, load_standing, watched
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.sessions.hub import GatewaySessions, SessionIdentity
 from comity.v1 import common_pb2, query_service_pb2, query_service_pb2_grpc
 
 STOP_GRACE_SECONDS = 2.0
 MAX_REQUEST_BYTES = 64 * 1024
+WATCH_SECONDS = 1.0
+"""How often the published folders are looked at."""
 LOGGER = logging.getLogger("comity.gateway")
 
 
@@ -41,10 +46,14 @@ async def serve(
 
     Raises `ConfigInvalid` when what the configuration names cannot be used.
     """
+    files = watched(config)  # before it is read: what changes while we load is seen as a change
     try:
-        federation = Federation.load(config.public, now=clock())
+        published = PublishedRoster(
+            public=config.public, authority=config.authority, home=config.home, clock=clock
+        )
+        standing = await asyncio.to_thread(load_standing, config, published)
+        federation, agreements = standing.federation, standing.agreements
         member = federation.member(config.agency)
-        agreements = AgreementBook.load(config.agreements, federation)
         credentials = EndCredentials.load(config.home)
         origin = f"{member.domain}/gateway"
         key = LogKey.load(credentials.log_key, origin)
@@ -83,15 +92,31 @@ async def serve(
         on_refused=gateway.on_session_refused,
     )
     server = _grpc_server(config, gateway, credentials, federation, clock)
+
+    async def reload() -> None:
+        """Take what is published now into force; raise `CertsError`, `AuditError` and keep the old."""
+        old, new = gateway.standing, await asyncio.to_thread(load_standing, config, published)
+        if entries := _activated(config, clock, old, new):
+            await log.append(*entries)
+        gateway.refresh(new)
+        if new != old:
+            LOGGER.info("in force: roster %d", new.federation.version)
+
     try:
-        await log.append(records.event("started", config.agency, clock(), role="gateway"))
+        started = records.event("started", config.agency, clock(), role="gateway")
+        await log.append(started, *_activated(config, clock, None, standing))
         await server.start()
+        faults = (CertsError, AuditError)
         beside = [
             asyncio.create_task(gateway.link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
+            asyncio.create_task(follow(files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)),
         ]
         ready(f"{config.agency} serves its systems on {config.listen}")
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((*beside, stopping), return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in beside if task.done()), None)
+        stopping.cancel()
         await server.stop(STOP_GRACE_SECONDS)
         gateway.sessions.close()
         await gateway.link.close()
@@ -101,8 +126,15 @@ async def serve(
         await gateway.settle_tasks()
         with contextlib.suppress(AuditError):
             await log.append(records.event("stopped", config.agency, clock()))
+        if failed is not None:
+            failed.result()
     finally:
         await log.close()
+
+
+def _activated(config: GatewayConfig, clock: Clock, old: Standing | None, new: Standing) -> list[Entry]:
+    before = () if old is None else old.agreements.agreements
+    return records.agreements_activated(config.agency, clock(), before=before, now=new.agreements.agreements)
 
 
 def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:

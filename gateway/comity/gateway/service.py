@@ -46,7 +46,7 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         """Ask providers about one known plate in one period."""
         try:
             now = self._clock()
-            member = self._gateway.federation.member(self._gateway.agency)
+            member = self._gateway.standing.own(self._gateway.agency)
             certificate = self._caller(context)
             claims, assertion = authenticate(
                 _authorization(context), certificate_der=certificate, member=member, now=now
@@ -71,7 +71,7 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         if not pem:
             raise Unauthenticated("no client certificate")
         certificate = x509.load_pem_x509_certificate(pem[0]).public_bytes(Encoding.DER)
-        member = self._gateway.federation.member(self._gateway.agency)
+        member = self._gateway.standing.own(self._gateway.agency)
         try:
             leaf = verify_leaf(
                 [certificate],

@@ -1,0 +1,90 @@
+"""Following published files: what changes is taken into force while the process runs.
+
+Shared by all three ends. What is read, and what becomes of it, is the end's; here is when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+__all__ = ["FileWatch", "follow"]
+
+MOST_LOOKS: Final = 64
+"""What failed is tried anew after 1, 2, 4 … and at most so many looks, also if no file changes."""
+
+_Mark = tuple[str, int, int, int]
+
+
+class FileWatch:
+    """Tells whether any file of some folders is another one than before.
+
+    A folder that is being written can hold half a policy that is valid and forbids less, or a roster without
+    its timestamp. So a change counts once the folders are at rest: alike at two looks.
+    """
+
+    def __init__(self, *places: tuple[Path, str]) -> None:
+        """Look at each folder's files that match its glob pattern; make it before they are first read."""
+        self._places = places
+        self._seen = self._told = self._look()
+
+    def changed(self) -> bool:
+        """Return, once for each change, that files came, went or changed. Only looks, opens nothing."""
+        before, self._seen = self._seen, self._look()
+        if before != self._seen or self._seen == self._told:
+            return False
+        self._told = self._seen
+        return True
+
+    def _look(self) -> frozenset[_Mark]:
+        return frozenset(mark for folder, pattern in self._places for mark in _marks(folder, pattern))
+
+
+async def follow(
+    files: FileWatch,
+    reload: Callable[[], Awaitable[None]],
+    *,
+    seconds: float,
+    faults: tuple[type[Exception], ...],
+    log: logging.Logger,
+) -> None:
+    """Call `reload` after each change, looking every `seconds`, until cancelled.
+
+    A change is taken within two looks.
+
+    When it raises one of `faults`, what was in force stays: that is logged once, and `reload` is called
+    again at the next change and, ever less often, without one (a disk that is full again has room, a
+    clock that was behind catches up). Another exception ends it.
+    """
+    wait, looks, said = 0, 0, ""
+    while True:
+        await asyncio.sleep(seconds)
+        looks += 1
+        changed = await asyncio.to_thread(files.changed)
+        if not changed and not 0 < wait <= looks:
+            continue
+        try:
+            await reload()
+        except faults as error:
+            if changed or str(error) != said:
+                log.error("what was published is not taken, the old stays in force: %s", error)
+            wait, looks, said = (1 if changed else min(2 * wait, MOST_LOOKS)), 0, str(error)
+        else:
+            wait = 0
+
+
+def _marks(folder: Path, pattern: str) -> Iterator[_Mark]:
+    """Yield what tells one version of a file from another; what went meanwhile is left out."""
+    try:
+        paths = list(folder.glob(pattern))
+    except OSError:
+        return
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield str(path), found.st_ino, found.st_mtime_ns, found.st_size
