@@ -55,24 +55,27 @@ class Trust:
         except OSError as problem:
             words = (problem.strerror or "unreadable").lower()
             raise TrustInvalid(f"trust file `{path}`: {words}") from problem
-        return cls.parse(data)
+        return cls.parse(data, name=f"trust file `{path}`")
 
     @classmethod
-    def parse(cls, data: bytes) -> "Trust":
-        """Read a trust file's bytes and verify its roster against its pin. Raises `TrustInvalid`."""
+    def parse(cls, data: bytes, *, name: str = "trust file") -> "Trust":
+        """Read a trust file's bytes and verify its roster against its pin.
+
+        Raises `TrustInvalid`; its text begins with `name`.
+        """
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as problem:
-            raise TrustInvalid("trust file: it is not JSON") from problem
+            raise TrustInvalid(f"{name}: it is not JSON") from problem
         if not isinstance(document, dict) or document.get("format") != FORMAT or document.keys() != _FIELDS:
             raise TrustInvalid(
-                f"trust file: an object with `format` `{FORMAT}`, `authority` and `roster` is right"
+                f"{name}: an object with `format` `{FORMAT}`, `authority` and `roster` is right"
             )
         try:
             pin = AuthorityPin.from_json(json.dumps(document["authority"]).encode())
             federation = Federation.for_evidence(roster=json.dumps(document["roster"]).encode(), pin=pin)
         except CertsError as problem:
-            raise TrustInvalid(f"trust file: {problem}") from problem
+            raise TrustInvalid(f"{name}: {problem}") from problem
         return cls(federation=federation.name, roster_version=federation.version, logs=_logs(federation))
 
 

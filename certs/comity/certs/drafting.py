@@ -72,7 +72,10 @@ MAX_DAYS: Final = 36_500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantTerms:
-    """What one party will provide to the other; raises `SetupRefused` for a name that isn't known."""
+    """What one party will provide to the other.
+
+    Raises `SetupRefused` for a name that isn't known, and without any purpose.
+    """
 
     provider: str
     requester: str
@@ -97,6 +100,11 @@ class GrantTerms:
             raise SetupRefused(str(error)) from error
         if not self.elements <= ELEMENTS or not self.purposes <= PURPOSES:
             raise SetupRefused(f"grant `{self.provider}:{self.requester}`: an element or purpose isn't known")
+        if not self.purposes:
+            raise SetupRefused(
+                f"grant `{self.provider}:{self.requester}`: no purpose, so it would permit nothing: "
+                f"name some, or `{ALL}`"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

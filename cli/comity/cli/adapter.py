@@ -29,7 +29,7 @@ from comity.cli.running import config_option
 from comity.cli.serve import serve_adapter
 
 
-@click.group()
+@click.group(epilog="Example: comity adapter check --config /srv/comity/harbor/adapter/adapter.toml")
 def group() -> None:
     """Run an agency's adapter, the provider's end, and check its stores."""
 
@@ -68,7 +68,10 @@ def check(config: Path, as_json: bool) -> None:
     try:
         mappings = load_stores(config)
     except MappingInvalid as error:
-        raise click.UsageError(str(error)) from None
+        words = str(error)
+        raise click.UsageError(
+            words if str(config) in words else f"configuration `{config}`: {words}"
+        ) from None
     findings = [_look(mapping, None if as_json else _progress(mapping)) for mapping in mappings]
     if as_json:
         click.echo(json.dumps({"stores": [_as_json(finding) for finding in findings]}, indent=2))

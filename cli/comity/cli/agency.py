@@ -9,14 +9,14 @@ import click
 
 from comity.certs.agency import AgencyHome, AgencySpec, OwnIdentityProvider, init_agency
 from comity.certs.clock import utc_now
-from comity.certs.errors import SetupRefused
+from comity.certs.errors import CertificateRejected, SetupRefused
 from comity.certs.files import read_public
 from comity.certs.identity_provider import User
 from comity.certs.roster import AuthorityPin
 from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
 from comity.cli.logkeys import make_log_key
-from comity.cli.reporting import json_option, refused_as_usage, report, spelled, stop, working
+from comity.cli.reporting import Day, json_option, refused_as_usage, report, spelled, stop, working
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -142,7 +142,7 @@ def init_command(
 @click.option(
     "--trained",
     required=True,
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=Day(),
     metavar="DATE",
     help="Day of the last training, such as 2026-03-01 (Q4).",
 )
@@ -161,6 +161,8 @@ def user_command(
     as_json: bool,
 ) -> None:
     """Add USER to the agency's demonstration identity provider, or change them."""
+    if trained.date() > utc_now().date():
+        raise click.BadParameter(f"`{trained:%Y-%m-%d}` has not come yet", param_hint="--trained")
     provider = AgencyHome.load(home).identity_provider()
     known = user in provider.users()
     try:
@@ -228,7 +230,11 @@ def assert_command(
     if not accept_rules:
         click.echo(provider.rules, err=True)
         stop("the rules of behaviour above are accepted at each logon: add --accept-rules")
+    try:
+        leaf = split_pem(read_public(certificate))[0]
+    except CertificateRejected as error:
+        raise SetupRefused(f"file `{certificate}`: {error}") from error
     now, lifetime = utc_now(), timedelta(minutes=minutes)
-    assertion = provider.issue(user, split_pem(read_public(certificate))[0], now, lifetime)
+    assertion = provider.issue(user, leaf, now, lifetime)
     expires_at = spelled(datetime.fromtimestamp(int((now + lifetime).timestamp()), UTC))
     report(as_json, {"user": user, "assertion": assertion, "expires_at": expires_at}, assertion)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ from comity.certs.errors import AgreementInvalid, EnvelopeInvalid, SetupRefused
 from comity.certs.files import read_public, write_public
 from comity.certs.roster import Federation
 from comity.cli.ceilings import make_ceiling
-from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled, stop
+from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled, stop
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Marking
 
@@ -44,7 +45,7 @@ _DIR = click.option("--dir", "home", type=_FOLDER, required=True, help="The agen
 _PUBLIC = click.option(
     "--public", type=_FOLDER, help="The federation's public folder.  [default: the agency's own]"
 )
-_DATE = click.DateTime(["%Y-%m-%d"])
+_DATE = Day()
 
 _TERMS = """\b
 Terms with several grants are easier in a file (--from FILE.toml):
@@ -68,7 +69,8 @@ Terms with several grants are easier in a file (--from FILE.toml):
   purposes = ["criminal-investigation"]         # or ["all"]
   collected_after_effective_date = false        # optional
   onward_sharing = ""                           # optional; empty: to nobody
-  ceiling = { nature = "ALPR reads", banner = "LAW ENFORCEMENT SENSITIVE // LAPD" }
+  ceiling.nature = "ALPR reads"
+  ceiling.banner = "LAW ENFORCEMENT SENSITIVE // LAPD"
 
 \b
 Elements: {elements}.
@@ -80,7 +82,10 @@ USE ONLY, LAW ENFORCEMENT SENSITIVE, LAW ENFORCEMENT RESTRICTED), controls, the 
 Example: comity agreement draft --dir fed/agencies/lapd --with lahd --from moa.toml --out moa.json
 """
 _TOML = _TERMS.replace("{elements}", ", ".join(map(spell, sorted(ELEMENTS)))).replace(
-    "{purposes}", ", ".join(map(spell, sorted(PURPOSES)))
+    "{purposes}",
+    textwrap.fill(
+        ", ".join(map(spell, sorted(PURPOSES))), 62, subsequent_indent=" " * 10, break_on_hyphens=False
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comity.audit.checkpoint import peek_checkpoint
-from comity.audit.entry import KINDS, JsonValue, LoggedEntry, Opening, parse_entry
+from comity.audit.entry import KINDS, JsonValue, LoggedEntry, Opening, from_milliseconds, parse_entry
 from comity.audit.errors import EntryInvalid, OpeningInvalid, TileInvalid
 from comity.audit.openings import read_openings
 from comity.audit.tiles import TileFolder
@@ -115,9 +116,14 @@ def read_page(log: Path, *, openings: Path | None) -> LogPage:
 
 def render(page: LogPage, console: Console) -> None:
     """Print the page as a table that fits the console's width."""
-    openings = "openings at hand" if page.has_openings else "no openings at hand: private fields are closed"
-    head = f"{clean(page.origin)}: {len(page.rows)} of {page.size} entries, {openings}"
+    head = f"{clean(page.origin)}: {len(page.rows)} of {page.size} entries"
+    if page.has_openings:
+        head += ", openings at hand"
+    elif any(row.private for row in page.rows):
+        head += ", no openings at hand: private fields are closed"
     console.print(Text(head, style="bold"), soft_wrap=True)
+    if not page.rows:
+        return
     table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("time (UTC)", no_wrap=True)
@@ -185,14 +191,14 @@ def _details(row: Row) -> Text:
     names = [name for name in _FIRST if name in public]
     names += [name for name in public if name not in _FIRST and name not in _LONG_FIELDS]
     for name in names:
-        _add(text, name.replace("_", " "), Text(_value(public[name])))
+        _add(text, name.replace("_", " "), Text(_public(name, public[name])))
     for field in row.private:
         if field.is_false:
             shown = Text("FALSE OPENING", style="bold red")
         elif field.value is None:
             shown = Text(CLOSED, style="dim")
         else:
-            shown = Text(clean(field.value), style="bold")
+            shown = Text(_opened(field.value), style="bold")
         _add(text, field.name.replace("_", " "), shown)
     return text
 
@@ -202,6 +208,28 @@ def _add(text: Text, name: str, value: Text) -> None:
         text.append("; ")
     text.append(clean(name) + " ", style="dim")
     text.append_text(value)
+
+
+def _public(name: str, value: JsonValue) -> str:
+    """Return a public field's value in words; a deadline is a time, in ms since 1970."""
+    if name == "deadline" and isinstance(value, int) and not isinstance(value, bool):
+        try:
+            return f"{_moment(from_milliseconds(value))} UTC"
+        except (ValueError, OverflowError, OSError):
+            return str(value)
+    return _value(value)
+
+
+def _opened(value: str) -> str:
+    """Return an opened value in words: a list that is written as JSON as a list of words."""
+    if value.startswith("["):
+        try:
+            listed = json.loads(value)
+        except (ValueError, RecursionError):
+            return clean(value)
+        if isinstance(listed, list) and all(isinstance(each, str) for each in listed):
+            return ", ".join(map(clean, listed)) or "none"
+    return clean(value) or "none"
 
 
 def _value(value: JsonValue) -> str:

@@ -27,6 +27,22 @@ Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 PATIENCE_SECONDS = 2.0
 """After this long a command says what it is doing."""
 
+
+class Day(click.DateTime):
+    """A day such as 2026-03-01, as midnight without a zone."""
+
+    def __init__(self) -> None:
+        super().__init__(["%Y-%m-%d"])
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the day; fail in plain words."""
+        try:
+            converted: datetime = super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"`{value}` is not a day such as 2026-03-01", param, ctx)
+        return converted
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
