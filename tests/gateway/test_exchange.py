@@ -16,6 +16,8 @@ from comity.policy import markings
 from comity.v1 import common_pb2, query_service_pb2, result_pb2, session_pb2
 from tests.gateway.conftest import NOW, Lies, Provider, Story
 
+AT_DEADLINE = NOW + timedelta(seconds=10)
+
 
 def settled(story: Story) -> dict[str, Settled]:
     return {item.provider: item for item in story.exchange.take_settled()}
@@ -38,7 +40,7 @@ def test_verified_stamped_results_of_both_providers_are_shown(story: Story) -> N
     assert kinds(found) == {"lapd": "RESPONDED", "lahd": "RESPONDED"}
     assert found["lapd"].result is not None and found["lapd"].result.read_count == 3
     assert not story.exchange.is_finished
-    story.exchange.on_account(story.an_account(**stamps))
+    story.exchange.on_account(story.an_account(**stamps), now=AT_DEADLINE)
     assert story.exchange.is_finished and not story.exchange.findings
 
 
@@ -182,7 +184,8 @@ def test_silent_and_absent_providers_are_named_by_the_brokers_account(story: Sto
     """What the broker attests stands in the answer as its word, with the provider's name."""
     story.exchange.on_session_failed("lahd", "no link", absent=True)
     story.exchange.on_account(
-        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE),
+        now=AT_DEADLINE,
     )
     found = settled(story)
     assert kinds(found) == {"lapd": "TIMED_OUT", "lahd": "UNREACHABLE"}
@@ -209,10 +212,79 @@ def test_broker_that_denies_a_receipt_is_contradicted_by_it(story: Story) -> Non
     """`TIMED_OUT` of a provider whose signed receipt is here is refuted, and the reads are shown."""
     story.answers("lapd")
     story.exchange.on_account(
-        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE),
+        now=AT_DEADLINE,
     )
     assert kinds(settled(story)) == {"lapd": "RESPONDED", "lahd": "UNREACHABLE"}
     assert any("signed receipt is here" in finding for finding in story.exchange.findings)
+
+
+def test_early_account_does_not_make_its_lies_come_true(story: Story) -> None:
+    """While a session may bring the provider's own word, the broker's word about it waits, and is refuted."""
+    told = dict.fromkeys(("lapd", "lahd"), common_pb2.OUTCOME_KIND_TIMED_OUT)
+    story.exchange.on_account(story.an_account(**told), now=NOW)
+    assert settled(story) == {}
+    story.answers("lapd")
+    assert kinds(settled(story)) == {"lapd": "RESPONDED"}
+    story.exchange.end_waiting()
+    found = settled(story)
+    assert kinds(found) == {"lahd": "TIMED_OUT"}
+    assert found["lahd"].attested_by == query_service_pb2.ATTESTATION_BROKER
+    assert story.exchange.findings == ["lapd: the broker attests `timed_out`, but its signed receipt is here"]
+
+
+def test_stamp_in_an_early_account_is_held_against_the_receipt(story: Story) -> None:
+    """A stamp that the account binds before the result came is compared with the result when it comes."""
+    story.receipts["lapd"] = story.providers["lapd"].answer(story.order)[0]
+    other = story.a_stamp("lapd")
+    story.exchange.on_account(story.an_account(lapd=other, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE), now=NOW)
+    story.answers("lapd")
+    assert any("another receipt" in finding for finding in story.exchange.findings)
+
+
+def test_account_of_a_provider_without_a_link_counts_at_once(story: Story) -> None:
+    """What has no link can't be asked itself: nobody waits for it, whichever is told first."""
+    story.exchange.on_session_failed("lapd", "no link", absent=True)
+    told = dict.fromkeys(("lapd", "lahd"), common_pb2.OUTCOME_KIND_UNREACHABLE)
+    story.exchange.on_account(story.an_account(**told), now=NOW)
+    assert kinds(settled(story)) == {"lapd": "UNREACHABLE"}
+    story.exchange.on_session_failed("lahd", "no link", absent=True)
+    assert kinds(settled(story)) == {"lahd": "UNREACHABLE"}
+    assert story.exchange.is_finished and not story.exchange.findings
+
+
+def test_result_that_is_stamped_and_never_comes_is_a_finding(story: Story) -> None:
+    """Broker or provider withheld it: its name stands in the answer, and so does that it was stamped."""
+    story.receipts["lapd"] = story.providers["lapd"].answer(story.order)[0]
+    stamp = story.stamps("lapd")
+    story.exchange.on_account(
+        story.an_account(lapd=stamp, lahd=common_pb2.OUTCOME_KIND_TIMED_OUT), now=AT_DEADLINE
+    )
+    story.exchange.end_waiting()
+    assert kinds(settled(story)) == {"lapd": "TIMED_OUT", "lahd": "TIMED_OUT"}
+    [finding] = story.exchange.findings
+    assert finding.startswith("lapd: its receipt was stamped")
+
+
+def test_two_different_accounts_are_a_finding(story: Story) -> None:
+    """The first stays; that there are two, both signed, is said. The same one again is nothing."""
+    first = story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT, lahd=common_pb2.OUTCOME_KIND_TIMED_OUT)
+    second = story.an_account(
+        lapd=common_pb2.OUTCOME_KIND_UNREACHABLE, lahd=common_pb2.OUTCOME_KIND_TIMED_OUT
+    )
+    for account in (first, first):
+        story.exchange.on_account(account, now=AT_DEADLINE)
+    assert not story.exchange.findings
+    story.exchange.on_account(second, now=AT_DEADLINE)
+    assert story.exchange.findings == ["broker: signed two different accounts of the exchange"]
+    assert kinds(settled(story)) == {"lapd": "TIMED_OUT", "lahd": "TIMED_OUT"}
+
+
+def test_flood_of_bad_accounts_is_found_once(story: Story) -> None:
+    """What a liar repeats costs no memory."""
+    for _ in range(100):
+        story.exchange.on_account(story.an_account(key=SigningKey.generate()), now=NOW)
+    assert len(story.exchange.findings) == 1
 
 
 def test_stamp_of_another_receipt_is_a_finding(story: Story) -> None:
@@ -221,7 +293,9 @@ def test_stamp_of_another_receipt_is_a_finding(story: Story) -> None:
     stamp = story.stamps("lapd", receipt_digest=digest(b"another"))
     found = settled(story)
     assert found["lapd"].stamp is None
-    story.exchange.on_account(story.an_account(lapd=stamp, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE))
+    story.exchange.on_account(
+        story.an_account(lapd=stamp, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE), now=AT_DEADLINE
+    )
     assert any("another receipt" in finding for finding in story.exchange.findings)
 
 
@@ -230,14 +304,15 @@ def test_account_that_drops_a_stamp_is_a_finding(story: Story) -> None:
     story.answers("lapd")
     story.stamps("lapd")
     story.exchange.on_account(
-        story.an_account(lapd=common_pb2.OUTCOME_KIND_BAD_RECEIPT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE)
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_BAD_RECEIPT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE),
+        now=AT_DEADLINE,
     )
     assert any("does not bind the stamp" in finding for finding in story.exchange.findings)
 
 
 def test_account_signed_by_somebody_else_is_not_believed(story: Story) -> None:
     """An account that isn't the operator's settles nothing."""
-    story.exchange.on_account(story.an_account(key=SigningKey.generate()))
+    story.exchange.on_account(story.an_account(key=SigningKey.generate()), now=AT_DEADLINE)
     assert settled(story) == {} and story.exchange.account is None
     assert any("not signed by the operator" in finding for finding in story.exchange.findings)
 
@@ -245,7 +320,7 @@ def test_account_signed_by_somebody_else_is_not_believed(story: Story) -> None:
 def test_account_without_one_of_the_providers_is_not_believed(story: Story) -> None:
     """A provider that the broker drops from its account is detected by the gateway."""
     del story.providers["lahd"]
-    story.exchange.on_account(story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT))
+    story.exchange.on_account(story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT), now=AT_DEADLINE)
     assert settled(story) == {}
     assert any("every provider" in finding for finding in story.exchange.findings)
 

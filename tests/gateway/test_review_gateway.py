@@ -15,6 +15,8 @@ from comity.gateway.summary import has_answer, lacks
 from comity.v1 import common_pb2, query_pb2, result_pb2
 from tests.gateway.conftest import NOW, Lies, Provider, Story
 
+AT_DEADLINE = NOW + timedelta(seconds=10)
+
 
 def settled_of(story: Story) -> dict[str, Settled]:
     return {item.provider: item for item in story.exchange.take_settled()}
@@ -24,7 +26,8 @@ def test_broker_cannot_attest_that_a_provider_responded() -> None:
     """`RESPONDED` without a receipt is nobody's to say: it must not meet QUORUM or REQUIRED (design 5)."""
     story = Story(Provider("lapd"), Provider("lahd"))
     story.exchange.on_account(
-        story.an_account(lapd=common_pb2.OUTCOME_KIND_RESPONDED, lahd=common_pb2.OUTCOME_KIND_RESPONDED)
+        story.an_account(lapd=common_pb2.OUTCOME_KIND_RESPONDED, lahd=common_pb2.OUTCOME_KIND_RESPONDED),
+        now=AT_DEADLINE,
     )
     story.exchange.end_waiting()
     found = settled_of(story)
@@ -36,7 +39,7 @@ def test_broker_cannot_attest_that_a_provider_responded() -> None:
 def test_account_with_an_unknown_outcome_is_a_finding_not_a_fault() -> None:
     """A number that no version knows makes the account unverifiable; it doesn't end the caller's stream."""
     story = Story(Provider("lapd"))
-    story.exchange.on_account(story.an_account(lapd=cast(common_pb2.OutcomeKind, 77)))
+    story.exchange.on_account(story.an_account(lapd=cast(common_pb2.OutcomeKind, 77)), now=AT_DEADLINE)
     story.exchange.end_waiting()
     records.concluded("sheriff", story.exchange, settled_of(story), NOW)
 
@@ -45,7 +48,7 @@ def test_unknown_outcome_of_a_provider_whose_receipt_is_here_is_no_fault() -> No
     """The account is not believed; the receipt that verified is."""
     story = Story(Provider("lapd"))
     story.answers("lapd")
-    story.exchange.on_account(story.an_account(lapd=cast(common_pb2.OutcomeKind, 77)))
+    story.exchange.on_account(story.an_account(lapd=cast(common_pb2.OutcomeKind, 77)), now=AT_DEADLINE)
 
 
 def test_receipt_dated_back_to_a_retired_key_is_unverifiable() -> None:

@@ -7,6 +7,10 @@ takes out what is settled.
        │ └──anything that does not verify──▶ SETTLED as UNVERIFIABLE
        ├────handshake or session broke─────▶ SETTLED as SESSION_FAILED
        └────the broker's account───────────▶ SETTLED as what the broker attests
+
+The broker's word about a provider counts at once where no session can say otherwise: it has none, or the
+deadline has passed. While a session may still bring the provider's own signed word, that is waited for, or an
+early account would make its own lies come true.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ from comity.v1 import (
 )
 
 MAX_BYTES_A_PROVIDER = 64 * 1024 * 1024
+LONGEST_WORD = 200
+MOST_FINDINGS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,7 @@ class Exchange:
         self._waiting_ended = False
         self.account: account_pb2.Account | None = None
         self.account_envelope: envelope_pb2.Envelope | None = None
-        self.findings: list[str] = []
+        self._found: list[str] = []
         self.rejected = ""
 
     # -- what arrives ---------------------------------------------------------------------------
@@ -137,6 +143,7 @@ class Exchange:
             return
         if absent:
             part.absent = True
+            self._settle_attested(part)
             return
         self._settle(
             part,
@@ -152,17 +159,13 @@ class Exchange:
             return
         part.stamp = message.stamp
         if message.stamp.ceiling_marking != part.expected.grant.ceiling:
-            self.findings.append(
-                f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement"
-            )
+            self._find(f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement")
         self._try_release(part)
 
-    def on_account(self, message: link_pb2.AccountDelivery) -> None:
-        """Take the broker's signed account, settle what it attests, and list contradictions."""
-        if self.account is not None:
-            return
+    def on_account(self, message: link_pb2.AccountDelivery, *, now: datetime) -> None:
+        """Take the broker's signed account and settle what it attests, as far as that is its to tell now."""
         try:
-            self.account = verify_account(
+            account = verify_account(
                 message.account,
                 operator=self._operator,
                 order_digest=self.order.digest,
@@ -172,27 +175,22 @@ class Exchange:
                 ordered_at=self.order.issued_at,
             )
         except Unverifiable as error:
-            self.findings.append(f"broker: {error}")
+            self._find(f"broker: {error}")
             return
-        self.account_envelope = message.account
-        for entry in self.account.entries:
-            part = self._parts[entry.provider]
-            if part.stage is _Stage.PENDING and not entry.HasField("stamp"):
-                self._settle(
-                    part, entry.kind, query_service_pb2.ATTESTATION_BROKER, text=_attested_text(entry.kind)
-                )
-        self.findings.extend(
-            contradictions(
-                self.account,
-                {name: part.receipt for name, part in self._parts.items() if part.receipt},
-                {name: part.stamp for name, part in self._parts.items() if part.stamp},
-            )
-        )
+        if self.account is not None:
+            if account != self.account:
+                self._find("broker: signed two different accounts of the exchange")
+            return
+        self.account, self.account_envelope = account, message.account
+        for part in self._parts.values():
+            if part.absent or now >= self.order.deadline:
+                self._settle_attested(part)
         self._release_all()
 
     def on_rejected(self, text: str) -> None:
         """Take the broker's word that it did not take the order; nothing will come."""
-        self.rejected = text or "the broker did not take the order"
+        line = "".join(character for character in text[:LONGEST_WORD] if character.isprintable())
+        self.rejected = line or "the broker did not take the order"
         self.end_waiting()
 
     def end_waiting(self, finding: str = "broker: gave no account of the exchange in time") -> None:
@@ -202,12 +200,16 @@ class Exchange:
         self._waiting_ended = True
         self._release_all()
         if self.account is None and not self.rejected:
-            self.findings.append(finding)
+            self._find(finding)
         for part in self._parts.values():
+            self._settle_attested(part)
             if part.stage is not _Stage.PENDING:
                 continue
             kind = common_pb2.OUTCOME_KIND_UNREACHABLE if part.absent else common_pb2.OUTCOME_KIND_TIMED_OUT
             text = self.rejected or "no verified answer by the deadline, and no account from the broker"
+            if self.account is not None:  # and it binds a stamp of this provider
+                text = "its receipt was stamped, but no result came through the session in time"
+                self._find(f"{part.expected.asking.provider}: {text}")
             self._settle(part, kind, query_service_pb2.ATTESTATION_GATEWAY, text=text)
 
     # -- what is taken out ----------------------------------------------------------------------
@@ -216,6 +218,15 @@ class Exchange:
         """Return what was settled since the last call."""
         settled, self._settled = self._settled, []
         return settled
+
+    @property
+    def findings(self) -> list[str]:
+        """What is known to be wrong by now, a line each: it names the broker, or the provider it is about."""
+        if self.account is None:
+            return list(self._found)
+        receipts = {name: part.receipt for name, part in self._parts.items() if part.receipt}
+        stamps = {name: part.stamp for name, part in self._parts.items() if part.stamp}
+        return [*self._found, *contradictions(self.account, receipts, stamps)]
 
     @property
     def is_finished(self) -> bool:
@@ -240,6 +251,27 @@ class Exchange:
         return self._open(provider) is not None
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _find(self, line: str) -> None:
+        if line not in self._found and len(self._found) < MOST_FINDINGS:
+            self._found.append(line)
+
+    def _settle_attested(self, part: _Part) -> None:
+        """Settle a provider of which nothing more is awaited by the broker's account, if there is one."""
+        if part.stage is not _Stage.PENDING or self.account is None:
+            return
+        name = part.expected.asking.provider
+        entry = next(entry for entry in self.account.entries if entry.provider == name)
+        if not entry.HasField("stamp"):
+            text = _attested_text(entry.kind)
+            self._settle(part, entry.kind, query_service_pb2.ATTESTATION_BROKER, text=text)
+        elif part.absent:
+            self._settle(
+                part,
+                common_pb2.OUTCOME_KIND_SESSION_FAILED,
+                query_service_pb2.ATTESTATION_GATEWAY,
+                text="its link was lost before its result came through",
+            )
 
     def _open(self, provider: str) -> _Part | None:
         part = self._parts.get(provider)

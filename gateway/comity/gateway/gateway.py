@@ -386,7 +386,8 @@ class Gateway:
             case "stamp":
                 self._with(frame.stamp.stamp.exchange_id, lambda e: e.on_stamp(frame.stamp))
             case "account":
-                self._with(frame.account.exchange_id, lambda e: e.on_account(frame.account))
+                now, account = self._clock(), frame.account
+                self._with(account.exchange_id, lambda e: e.on_account(account, now=now))
             case "order_rejection":
                 rejection = frame.order_rejection
                 self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text))
@@ -456,7 +457,7 @@ class Gateway:
         )
 
     def frames(self, frames: Sequence[link_pb2.LinkFrame]) -> None:
-        """Take one message's frames from the link: first the sessions', then the exchanges'."""
+        """Take one message's frames from the link: first the exchanges', then the sessions'."""
         for frame in frames:
             self._on_frame(frame)
         if self.sessions is not None:
