@@ -11,11 +11,14 @@ import pytest
 
 from comity.adapters.config import load_config
 from comity.adapters.errors import ConfigInvalid
+from comity.adapters.loading import load_standing, open_published
 from comity.adapters.server import serve
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
-from comity.certs.files import write_private
+from comity.certs.authority import FederationSpec, init_federation, suspend
+from comity.certs.files import write_private, write_public
 from comity.certs.keys import SigningKey
+from comity.cli.logkeys import make_log_key
 from comity.policy.bundle import shipped
 from tests.adapters.bench import NOON, HandClock
 from tests.support.federation import FederationOnDisk
@@ -154,6 +157,63 @@ async def test_expired_roster_is_refused(adapter_home: Path) -> None:
             stop=asyncio.Event(),
             clock=HandClock(NOON.replace(year=2030)),
         )
+
+
+def made_around(home: Path) -> Path:
+    """Return the root of the federation that an adapter's home lies in."""
+    return home.parents[2]
+
+
+def published_files(home: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in (made_around(home) / "public").iterdir()}
+
+
+def put_back(files: dict[Path, bytes]) -> None:
+    for path, data in files.items():
+        write_public(path, data)
+
+
+async def test_rolled_back_roster_is_refused_running_and_at_the_next_start(
+    adapter_home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Yesterday's files bring no suspended member back, also not by way of a restart (design 4)."""
+    monkeypatch.setattr("comity.adapters.server.WATCH_SECONDS", 0.02)
+    caplog.set_level("INFO", logger="comity.adapters")
+    before, stop = published_files(adapter_home), asyncio.Event()
+    config = load_config(adapter_home / "adapter.toml")
+    running = asyncio.create_task(serve(config, ready=lambda line: None, stop=stop, clock=HandClock()))
+    await _until(lambda: (adapter_home / "log" / "checkpoint").exists())
+    suspend(made_around(adapter_home), "lahd", NOON)
+    await _until(lambda: "in force: roster 3" in caplog.text)
+    put_back(before)
+    await _until(lambda: "version 2 is older than version 3" in caplog.text)
+    assert caplog.text.count("in force: roster") == 1
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert "version 2 is older than version 3" in await refused(adapter_home)
+
+
+async def test_other_roster_of_the_same_version_is_refused_at_the_start(adapter_home: Path) -> None:
+    """An authority that signed two has shown each of them to somebody else."""
+    root, before = made_around(adapter_home), published_files(adapter_home)
+    suspend(root, "lahd", NOON)
+    config = load_config(adapter_home / "adapter.toml")
+    load_standing(config, open_published(config, clock=HandClock()))
+    put_back(before)
+    suspend(root, "sheriff", NOON)
+    assert "version 3 is another one" in await refused(adapter_home)
+
+
+async def test_replaced_folder_with_its_own_pin_is_refused(
+    adapter_home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who replaces the published folder replaces the keys in it too; the adapter's own pin stays."""
+    other = FederationSpec(name="Comity demonstration federation", broker="127.0.0.1:7400")
+    init_federation(tmp_path / "other", other, NOON, make_log_key=make_log_key)
+    for path in (tmp_path / "other" / "public").iterdir():
+        write_public(made_around(adapter_home) / "public" / path.name, path.read_bytes())
+    assert "isn't signed by the pinned authority" in await refused(adapter_home)
+    assert "names other keys than the pin" in caplog.text
 
 
 async def _until(holds: Callable[[], bool]) -> None:

@@ -114,6 +114,20 @@ class Gateway:
         if self.sessions is not None:
             self.sessions.refresh(standing.federation, standing.agreements)
 
+    async def reload(self, load: Callable[[], Standing]) -> None:
+        """Take what `load` reads, on a thread, into force, agreements that are new logged first.
+
+        Raises what `load` raises, or `AuditUnavailable`; what was in force then stays.
+        """
+        old, new = self.standing, await asyncio.to_thread(load)
+        if entries := records.agreements_activated(
+            self.agency, self._clock(), before=old.agreements.agreements, now=new.agreements.agreements
+        ):
+            await self._append(*entries)
+        self.refresh(new)
+        if new != old:
+            LOGGER.info("in force: roster %d", new.federation.version)
+
     # -- asking ---------------------------------------------------------------------------------
 
     async def search(

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
@@ -24,10 +24,10 @@ from comity.certs.roster import Federation
 from comity.certs.watching import follow
 from comity.gateway import records
 from comity.gateway.config import GatewayConfig
-from comity.gateway.errors import ConfigInvalid
+from comity.gateway.errors import AuditUnavailable, ConfigInvalid
 from comity.gateway.gateway import Gateway
 from comity.gateway.service import QueryService
-from comity.gateway.standing import Standing, load_standing, watched
+from comity.gateway.standing import load_standing, watched
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.sessions.hub import GatewaySessions, SessionIdentity
 from comity.v1 import common_pb2, query_service_pb2, query_service_pb2_grpc
@@ -93,20 +93,13 @@ async def serve(
     )
     server = _grpc_server(config, gateway, credentials, federation, clock)
 
-    async def reload() -> None:
-        """Take what is published now into force; raise `CertsError`, `AuditError` and keep the old."""
-        old, new = gateway.standing, await asyncio.to_thread(load_standing, config, published)
-        if entries := _activated(config, clock, old, new):
-            await log.append(*entries)
-        gateway.refresh(new)
-        if new != old:
-            LOGGER.info("in force: roster %d", new.federation.version)
-
     try:
         started = records.event("started", config.agency, clock(), role="gateway")
-        await log.append(started, *_activated(config, clock, None, standing))
+        activated = records.agreements_activated(config.agency, clock(), before=(), now=agreements.agreements)
+        await log.append(started, *activated)
         await server.start()
-        faults = (CertsError, AuditError)
+        reload = partial(gateway.reload, partial(load_standing, config, published))
+        faults = (CertsError, AuditUnavailable)
         beside = [
             asyncio.create_task(gateway.link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
@@ -130,11 +123,6 @@ async def serve(
             failed.result()
     finally:
         await log.close()
-
-
-def _activated(config: GatewayConfig, clock: Clock, old: Standing | None, new: Standing) -> list[Entry]:
-    before = () if old is None else old.agreements.agreements
-    return records.agreements_activated(config.agency, clock(), before=before, now=new.agreements.agreements)
 
 
 def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:
