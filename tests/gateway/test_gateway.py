@@ -12,10 +12,10 @@ from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.certs.claims import Claims
 from comity.certs.keys import SigningKey
-from comity.gateway.errors import AuditUnavailable, BrokerUnavailable, NobodyAnswered, NobodyToAsk
+from comity.gateway.errors import AuditUnavailable, BrokerUnavailable, Busy, NobodyAnswered, NobodyToAsk
 from comity.gateway.gateway import Gateway
 from comity.links.errors import SessionFailed
-from comity.v1 import common_pb2, link_pb2, query_service_pb2, session_pb2
+from comity.v1 import audit_pb2, common_pb2, link_pb2, query_service_pb2, session_pb2
 from tests.gateway.conftest import NOW, Provider, make_member, make_question
 
 CLAIMS = Claims(
@@ -41,6 +41,7 @@ class World:
     def __init__(self, *providers: Provider) -> None:
         self.happened: list[str] = []
         self.entries: list[Entry] = []
+        self.seen: list[bytes] = []
         self.fails_at = ""
         self.providers = {provider.agency: provider for provider in providers}
         self.absent: set[str] = set()
@@ -70,6 +71,10 @@ class World:
 
         class Peers:
             def forget(self, origin: str) -> None: ...
+
+            async def saw(self, origin: str, note: bytes, *keys: str) -> bool:
+                world.seen.append(note)
+                return True
 
         self.gateway = Gateway(
             agency="sheriff",
@@ -103,6 +108,8 @@ class World:
         for frame in frames:
             assert isinstance(frame, link_pb2.LinkFrame)
             self.happened.append(f"link {frame.WhichOneof('frame')}")
+
+    def frames(self, frames: object) -> None: ...
 
     def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
         self.happened.append("sessions unlinked")
@@ -270,3 +277,30 @@ async def test_lost_link_ends_every_exchange_at_once(world: World) -> None:
             ):
                 summary = message.summary
     assert list(summary.findings) == ["broker: the link was lost before it gave an account"]
+
+
+async def test_reason_that_nobody_knows_still_ends_the_sessions(world: World) -> None:
+    """A close reason of a later version, or of a liar, is no fault: the sessions are told."""
+    world.gateway.unlinked(77, "gone")  # type: ignore[arg-type]
+    assert "sessions unlinked" in world.happened
+    await world.gateway.settle_tasks()
+    assert world.entries[-1].public["reason"] == "reason 77"
+
+
+async def test_burst_does_not_pass_the_limit_of_exchanges_in_flight(world: World) -> None:
+    """A place is taken before `asked` is written, so that many at once cannot all be let in."""
+    world.silent = {"lapd", "lahd"}
+    asking = [asyncio.create_task(world.ask(timeout=timedelta(milliseconds=500))) for _ in range(20)]
+    done = await asyncio.gather(*asking, return_exceptions=True)
+    assert sum(isinstance(result, Busy) for result in done) == 12
+    assert world.happened.count("link order") == 8
+
+
+async def test_flood_of_checkpoints_keeps_one_waiting(world: World) -> None:
+    """However many checkpoints a peer sends in a turn, one waits to be looked at."""
+    for number in range(1000):
+        frame = link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=str(number).encode()))
+        world.gateway.frames([frame])
+    assert len(world.gateway._tasks) == 1
+    await world.gateway.settle_tasks()
+    assert world.seen == [b"999"]

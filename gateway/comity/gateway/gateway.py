@@ -46,7 +46,8 @@ from comity.gateway.standing import Standing
 from comity.gateway.summary import has_answer, summarize
 from comity.gateway.verification import Expectation
 from comity.links.client import LinkClient
-from comity.links.errors import LinkError, SessionFailed
+from comity.links.errors import LinkError, SessionFailed, describe_fault
+from comity.links.frames import reason_name
 from comity.links.sessions.hub import GatewaySessions, Session
 from comity.v1 import audit_pb2, link_pb2, query_service_pb2, session_pb2
 
@@ -98,6 +99,8 @@ class Gateway:
         self._running: dict[bytes, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
+        self._checkpoints: dict[str, bytes] = {}
+        self._beginning = 0
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
@@ -157,11 +160,15 @@ class Gateway:
                 summary=summarize(b"", {}, not_asked, question.completeness, None)
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
-        if len(self._running) >= self._max_in_flight:
+        if len(self._running) + self._beginning >= self._max_in_flight:
             raise Busy("too many exchanges are in flight at this gateway; try again in a second")
         if self.link is None or self.sessions is None or not self.link.is_up:
             raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
-        running = await self._ask(standing, question, claims, assertion, askable, not_asked, now)
+        self._beginning += 1  # its place is taken before `asked` is written, which lets others in
+        try:
+            running = await self._ask(standing, question, claims, assertion, askable, not_asked, now)
+        finally:
+            self._beginning -= 1
         finished = False
         try:
             providers = [item.provider for item in askable]
@@ -303,7 +310,7 @@ class Gateway:
     def _session_failed(self, running: _Running, provider: str, reason: link_pb2.CloseReason) -> None:
         absent = reason == link_pb2.CLOSE_REASON_PEER_ABSENT
         running.exchange.on_session_failed(
-            provider, f"the session with this provider failed: {records.reason_name(reason)}", absent=absent
+            provider, f"the session with this provider failed: {reason_name(reason)}", absent=absent
         )
         running.changed.set()
 
@@ -328,7 +335,8 @@ class Gateway:
                     link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=running.order.exchange_id))
                 )
             running.changed.clear()
-            remaining = (running.order.deadline + ACCOUNT_GRACE - self._clock()).total_seconds()
+            grace = ACCOUNT_GRACE if exchange.account is None else timedelta(0)
+            remaining = (running.order.deadline + grace - self._clock()).total_seconds()
             try:
                 async with asyncio.timeout(max(remaining, 0)):
                     await running.changed.wait()
@@ -406,7 +414,7 @@ class Gateway:
                 rejection = frame.order_rejection
                 self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text))
             case "checkpoint":
-                self.start(self._saw_checkpoint(self.federation.operator.agency, frame.checkpoint.note))
+                self._on_checkpoint(self.federation.operator.agency, frame.checkpoint.note)
             case _:
                 pass
 
@@ -424,7 +432,7 @@ class Gateway:
                 with contextlib.suppress(LinkError):
                     session.send(session_pb2.SessionMessage(credit=credit))
             case "checkpoint":
-                self.start(self._saw_checkpoint(session.peer, message.checkpoint.note))
+                self._on_checkpoint(session.peer, message.checkpoint.note)
             case _:
                 pass
 
@@ -441,14 +449,14 @@ class Gateway:
         for running in list(self._running.values()):
             if running.sessions.get(session.peer) is session:
                 self._session_failed(running, session.peer, reason)
-        self._record("session_closed", {"peer": session.peer, "reason": records.reason_name(reason)})
+        self._record("session_closed", {"peer": session.peer, "reason": reason_name(reason)})
 
     def on_session_refused(self, peer: str, reason: link_pb2.CloseReason, text: str) -> None:
         """A session never became ready. That a provider is absent is no event of its own."""
         if reason == link_pb2.CLOSE_REASON_PEER_ABSENT:
             return
         LOGGER.warning("session with %s was not opened: %s", peer, text)
-        self._record("session_refused", {"peer": peer, "reason": records.reason_name(reason)})
+        self._record("session_refused", {"peer": peer, "reason": reason_name(reason)})
 
     def linked(self, welcome: link_pb2.Welcome) -> None:
         """The link is up."""
@@ -460,15 +468,13 @@ class Gateway:
 
     def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
         """The link is gone; the client dials again by itself."""
-        LOGGER.warning("the link to the broker ended: %s", records.reason_name(reason))
+        LOGGER.warning("the link to the broker ended: %s", reason_name(reason))
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
         for running in self._running.values():
             running.exchange.end_waiting("broker: the link was lost before it gave an account")
             running.changed.set()
-        self._record(
-            "link_closed", {"peer": self.federation.operator.agency, "reason": records.reason_name(reason)}
-        )
+        self._record("link_closed", {"peer": self.federation.operator.agency, "reason": reason_name(reason)})
 
     def frames(self, frames: Sequence[link_pb2.LinkFrame]) -> None:
         """Take one message's frames from the link: first the exchanges', then the sessions'."""
@@ -491,7 +497,15 @@ class Gateway:
                     with contextlib.suppress(LinkError):
                         session.send(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=note)))
 
-    async def _saw_checkpoint(self, agency: str, note: bytes) -> None:
+    def _on_checkpoint(self, agency: str, note: bytes) -> None:
+        """Keep a peer's newest checkpoint until it is looked at: one waits at most, however many come."""
+        waits = agency in self._checkpoints
+        self._checkpoints[agency] = note
+        if not waits:
+            self.start(self._look_at_checkpoint(agency))
+
+    async def _look_at_checkpoint(self, agency: str) -> None:
+        note = self._checkpoints.pop(agency)
         try:
             member, origin = self._member(agency), self._origin_of(agency)
         except UnknownMember:  # the roster was replaced since the frame came
@@ -528,7 +542,7 @@ class Gateway:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            LOGGER.error("a task beside the exchanges failed: %s", type(error).__name__)
+            LOGGER.error("a task beside the exchanges failed: %s", describe_fault(error))
 
     def _record(self, kind: str, public: Mapping[str, str]) -> None:
         self.start(self._record_beside(records.event(kind, self.agency, self._clock(), **public)))

@@ -17,17 +17,12 @@ from comity.certs.instants import to_instant
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.order import SignedOrder
 from comity.gateway.question import Question
-from comity.v1 import common_pb2, link_pb2, query_service_pb2
+from comity.v1 import common_pb2, query_service_pb2
 
 
 def kind_name(kind: common_pb2.OutcomeKind) -> str:
     """Return `responded` for `OUTCOME_KIND_RESPONDED`, and so on."""
     return common_pb2.OutcomeKind.Name(kind).removeprefix("OUTCOME_KIND_").lower()
-
-
-def reason_name(reason: link_pb2.CloseReason) -> str:
-    """Return `peer_absent` for `CLOSE_REASON_PEER_ABSENT`, and so on."""
-    return link_pb2.CloseReason.Name(reason).removeprefix("CLOSE_REASON_").lower()
 
 
 def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:

@@ -25,6 +25,7 @@ from comity.gateway.errors import (
 from comity.gateway.gateway import Gateway
 from comity.gateway.question import parse_question
 from comity.gateway.subjects import authenticate, require_fit
+from comity.links.errors import describe_fault
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 LOGGER = logging.getLogger("comity.gateway")
@@ -44,32 +45,44 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         self, request: query_service_pb2.SearchRequest, context: Context
     ) -> AsyncIterator[query_service_pb2.SearchResponse]:
         """Ask providers about one known plate in one period."""
+        failed: GatewayError | None = None
         try:
-            now = self._clock()
-            member = self._gateway.standing.own(self._gateway.agency)
-            certificate = self._caller(context)
-            claims, assertion = authenticate(
-                _authorization(context), certificate_der=certificate, member=member, now=now
-            )
-            try:
-                require_fit(claims, now=now)
-                question = parse_question(request, now=now).within(_remaining(context))
-            except SubjectRefused:
-                await self._gateway.record_turned_down(claims, "subject_refused")
-                raise
-            except RequestInvalid:
-                await self._gateway.record_turned_down(claims, "request_invalid")
-                raise
-            async for message in self._gateway.search(question, claims, assertion):
+            async for message in self._search(request, context):
                 yield message
         except GatewayError as error:
-            await _abort(context, error)
+            failed = error
+        except Exception as fault:  # a fault's own text could name a person: it crosses no wire and no log
+            LOGGER.error("a search failed by a fault of this gateway: %s", describe_fault(fault))
+            failed = GatewayError("this gateway failed; its operator finds the place in its log")
+        if failed is not None:
+            await _abort(context, failed)
+
+    async def _search(
+        self, request: query_service_pb2.SearchRequest, context: Context
+    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
+        now = self._clock()
+        member = self._gateway.standing.own(self._gateway.agency)
+        certificate = self._caller(context)
+        claims, assertion = authenticate(
+            _authorization(context), certificate_der=certificate, member=member, now=now
+        )
+        try:
+            require_fit(claims, now=now)
+            question = parse_question(request, now=now).within(_remaining(context))
+        except (SubjectRefused, RequestInvalid) as error:
+            await self._gateway.record_turned_down(claims, error.reason.lower())
+            raise
+        async for message in self._gateway.search(question, claims, assertion):
+            yield message
 
     def _caller(self, context: Context) -> bytes:
         """Return the caller's certificate, DER, once it is one of our own agency's systems."""
         pem = list(context.auth_context().get("x509_pem_cert", ()))
         if not pem:
             raise Unauthenticated("no client certificate")
+        versions = list(context.auth_context().get("ssl_tls_version", ()))
+        if versions and versions != [b"TLSv1.3"]:  # releases of gRPC that do not tell it are believed
+            raise Unauthenticated("the connection's TLS is older than 1.3")
         certificate = x509.load_pem_x509_certificate(pem[0]).public_bytes(Encoding.DER)
         member = self._gateway.standing.own(self._gateway.agency)
         try:
