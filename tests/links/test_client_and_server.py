@@ -126,6 +126,17 @@ async def test_refused_end_gets_the_reason(loopback, recording, caplog) -> None:
     assert loopback.handler.peers == loopback.handler.ends == []
 
 
+async def test_reason_that_stays_the_same_is_logged_once(loopback, recording, caplog) -> None:
+    """A broker that is away for an hour fills no log: one line a reason, however often the end dials."""
+    loopback.handler.refuse_with = LinkRefused(CloseReason.CLOSE_REASON_CREDENTIALS, "not a member")
+    async with Running(loopback.client(recording)):
+        await until(lambda: "not a member" in caplog.text)
+        await asyncio.sleep(0.3)
+        loopback.handler.refuse_with = LinkRefused(CloseReason.CLOSE_REASON_CREDENTIALS, "suspended")
+        await until(lambda: "suspended" in caplog.text)
+    assert len([text for text in caplog.messages if text.startswith("no link to")]) == 2
+
+
 async def test_chain_of_another_certificate_is_refused(loopback, recording, caplog) -> None:
     """The chain in a greeting must begin with the certificate whose key the connection proved."""
     client = loopback.client(recording)

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 import grpc
@@ -30,6 +31,9 @@ from comity.v1.link_pb2 import CloseReason, Hello, LinkFrame, LinkRequest, LinkR
 from comity.v1.link_pb2_grpc import BrokerServiceStub
 
 _log = logging.getLogger(__name__)
+
+REMIND_AFTER = timedelta(minutes=1)
+"""How long the same reason for having no link isn't logged again."""
 
 _Call = grpc.aio.StreamStreamCall[LinkRequest, LinkResponse]
 
@@ -123,6 +127,8 @@ class LinkClient:
         self._closing = asyncio.Event()
         self._finished = asyncio.Event()
         self._running = False
+        self._complaint = ""
+        self._complained_at = clock()
 
     @property
     def is_up(self) -> bool:
@@ -132,8 +138,9 @@ class LinkClient:
     async def run(self) -> None:
         """Dial, and dial again with backoff and jitter whenever the link is lost, until `close()`.
 
-        A refused or failed attempt is logged in one line and tried again: nothing that the broker or the
-        network does raises here.
+        A refused or failed attempt is tried again: nothing that the broker or the network does raises here.
+        Why is logged in one line, and again each minute while it stays the same; that a link which was up
+        is over, `LinkEvents.unlinked` tells.
         """
         if self._running:
             raise RuntimeError("a link client runs once")
@@ -185,14 +192,20 @@ class LinkClient:
             self._machine, self._stream = machine, stream
             try:
                 await stream.run()
-                if not self._closing.is_set():
-                    _log.warning(
-                        "link to `%s` is over: %s%s", config.broker, attempt.why, await _status(call)
-                    )
+                if not self._closing.is_set() and not attempt.was_up:
+                    self._complain(f"{attempt.why}{await _status(call)}")
             finally:
                 self._machine = self._stream = None
                 call.cancel()
             return attempt.was_up
+
+    def _complain(self, why: str) -> None:
+        """Log why there is no link; the same reason again only once a minute."""
+        now = self._clock()
+        if why == self._complaint and abs(now - self._complained_at) < REMIND_AFTER:
+            return
+        self._complaint, self._complained_at = why, now
+        _log.warning("no link to `%s`, trying on: %s", self._config.broker, why)
 
     async def _pause(self, failures: int) -> None:
         """Wait before the next attempt, or until the link is to be closed."""
@@ -217,7 +230,8 @@ class _Attempt:
             case Delivered(frames=frames):
                 self._events.frames(frames)
             case Ended(reason=reason, text=text, was_up=was_up):
-                self.why = f"{reason_name(reason)}, {text}"
+                named = reason != CloseReason.CLOSE_REASON_UNSPECIFIED
+                self.why = f"{reason_name(reason)}, {text}" if named else text
                 if was_up:
                     self._events.unlinked(reason, text)
             case Greeted():
