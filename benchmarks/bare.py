@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
+from google.protobuf.message import Message
 
 from benchmarks.federation import BARE_KEYS, READS
 from comity.certs.instants import from_instant
@@ -61,7 +62,7 @@ async def serve_provider(home: Path, asker_ca: Path) -> None:
     """Serve one provider with its own leaf; only the asker's agency may call."""
     page = made_page()
 
-    async def search(request: query_pb2.Query, context: grpc.aio.ServicerContext) -> result_pb2.Page:
+    async def search(request: query_pb2.Query, context: object) -> result_pb2.Page:
         return page
 
     handler = grpc.unary_unary_rpc_method_handler(
@@ -78,7 +79,7 @@ async def serve_relay(home: Path, own_ca: Path, providers: Sequence[tuple[str, i
     fanout = Fanout(providers, (keys / "leaf.pem").read_bytes(), (keys / "leaf.key").read_bytes())
 
     async def search(
-        request: query_pb2.Query, context: grpc.aio.ServicerContext
+        request: query_pb2.Query, context: object
     ) -> AsyncIterator[query_service_pb2.ProviderPage]:
         for page in await fanout.ask(request):
             yield query_service_pb2.ProviderPage(page=page)
@@ -131,7 +132,9 @@ def made_page() -> result_pb2.Page:
     )
 
 
-async def _serve(handler: grpc.RpcMethodHandler, keys: Path, client_ca: Path) -> None:
+async def _serve(
+    handler: grpc.RpcMethodHandler[query_pb2.Query, Message], keys: Path, client_ca: Path
+) -> None:
     """Serve `Search` on a free port until standard input closes."""
     server = grpc.aio.server(options=_OPTIONS)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Search": handler}),))

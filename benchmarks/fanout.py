@@ -96,6 +96,8 @@ async def _measure(
         federation = make_federation(root, providers, now=utc_now())
         console.print(f"{providers} providers: starting the processes", markup=False)
         started = start(federation, ending)
+        pids = ", ".join(f"{name} {pid}" for name, pid in started.processes["comity"].items())
+        console.print(f"{providers} providers: {pids}", markup=False, soft_wrap=True)
         caller = {"caller": os.getpid()}
         async with AsyncExitStack() as closing:
             ways = await open_ways(federation, started, closing)

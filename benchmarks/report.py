@@ -98,10 +98,11 @@ def machine() -> dict[str, str | int | float]:
 
 def show(run: Run, console: Console) -> None:
     """Print the tables."""
+    machine = run.machine
     console.print(
-        f"{run.at:%Y-%m-%d %H:%M} UTC, {run.machine['cores']} cores, {run.machine['processor']}, Python "
-        f"{run.machine['python']}, grpcio {run.machine['grpcio']}, fdatasync "
-        f"{run.machine['fdatasync_us']} µs, revision {run.machine['revision']}; load average before {run.load_before:.1f}, after "
+        f"{run.at:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores, {machine['processor']}, Python "
+        f"{machine['python']}, grpcio {machine['grpcio']}, fdatasync {machine['fdatasync_us']} µs, "
+        f"revision {machine['revision']}; load average before {run.load_before:.1f}, after "
         f"{run.load_after:.1f}; {run.repetitions} x {run.seconds:g} s each; ratios: median (range)",
         soft_wrap=True,
     )
