@@ -12,10 +12,18 @@ from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.certs.claims import Claims
 from comity.certs.keys import SigningKey
-from comity.gateway.errors import AuditUnavailable, BrokerUnavailable, Busy, NobodyAnswered, NobodyToAsk
+from comity.gateway.errors import (
+    AuditUnavailable,
+    BrokerUnavailable,
+    Busy,
+    Incomplete,
+    NobodyAnswered,
+    NobodyToAsk,
+    RequestInvalid,
+)
 from comity.gateway.gateway import Gateway
 from comity.links.errors import SessionFailed
-from comity.v1 import audit_pb2, common_pb2, link_pb2, query_service_pb2, session_pb2
+from comity.v1 import audit_pb2, common_pb2, link_pb2, query_pb2, query_service_pb2, session_pb2
 from tests.gateway.conftest import NOW, Provider, make_member, make_question
 
 CLAIMS = Claims(
@@ -304,3 +312,26 @@ async def test_flood_of_checkpoints_keeps_one_waiting(world: World) -> None:
     assert len(world.gateway._tasks) == 1
     await world.gateway.settle_tasks()
     assert world.seen == [b"999"]
+
+
+async def test_completeness_that_nobody_could_meet_asks_nobody(world: World) -> None:
+    """What can only fail tells nobody of the question: neither the log's `asked` nor a frame (design 5)."""
+    for rule in (
+        query_pb2.Completeness(quorum=3),
+        query_pb2.Completeness(required=query_pb2.RequiredProviders(agencies=["dea"])),
+    ):
+        with pytest.raises(RequestInvalid):
+            await world.ask(completeness=rule)
+    assert world.happened == []
+
+
+async def test_unmet_quorum_is_an_error_after_the_summary(world: World) -> None:
+    """One of two responds: the summary says what lacks, and the call ends as incomplete."""
+    world.silent = {"lahd"}
+    summary = query_service_pb2.Summary()
+    with pytest.raises(Incomplete):
+        async for message in world.gateway.search(
+            make_question(completeness=query_pb2.Completeness(quorum=2), **SHORT), CLAIMS, "jwt"
+        ):
+            summary = message.summary
+    assert not summary.complete and "1 of 2" in summary.incomplete_text

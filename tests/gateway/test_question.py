@@ -95,6 +95,9 @@ def change(edit: Callable[[SearchRequest], None]) -> SearchRequest:
 WRONG: list[tuple[str, Callable[[SearchRequest], None]]] = [
     ("plate.number", lambda r: setattr(r.plate, "number", "X" * 17)),
     ("plate.number", lambda r: setattr(r.plate, "number", "8ABC*\x00")),
+    ("plate.number", lambda r: setattr(r.plate, "number", "8A%")),
+    ("plate.number", lambda r: setattr(r.plate, "number", "8ABC12?")),
+    ("plate.number", lambda r: setattr(r.plate, "number", "8ABC123;DROP")),
     ("plate.state", lambda r: setattr(r.plate, "state", "Calif")),
     ("plate.country", lambda r: setattr(r.plate, "country", "USA")),
     ("period.end", lambda r: r.period.end.CopyFrom(r.period.start)),

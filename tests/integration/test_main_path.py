@@ -112,11 +112,53 @@ def test_table_shows_banner_above_and_below(federation: Federation) -> None:
     assert all(any(line.startswith(agency) for line in lines) for agency in PROVIDERS)
 
 
+def test_completeness_that_nobody_could_meet_is_refused_before_anything_leaves(
+    federation: Federation,
+) -> None:
+    """A quorum of more than can be asked, or a provider that is not asked, can only fail: nothing is sent."""
+    for impossible in (("--quorum", "6"), ("--require", "dea", "--provider", "lapd")):
+        done = comity(*federation.query("sheriff", *impossible))
+        assert done.returncode == 2 and "completeness" in done.stderr
+
+
 def test_completeness_that_is_not_met_exits_1_after_the_summary(federation: Federation) -> None:
-    """A quorum that cannot be reached is an error, and what came is still shown."""
-    answer = federation.ask("sheriff", "--quorum", "6", "--provider", "lapd")
+    """A refusal is no response: the quorum is not met, and what came is still shown."""
+    answer = federation.ask("lahd", "--quorum", "1", "--provider", "lapd", "--reason", "CIVIL_IMMIGRATION")
     assert answer["exit"] == 1 and answer["complete"] is False
-    assert kinds(answer)["lapd"] == "RESPONDED" and answer["reads"]
+    assert kinds(answer)["lapd"] == "REFUSED"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--from", "0050-01-01", "--to", "0049-01-01"),
+        ("--reason", "CURIOSITY"),
+        ("--area", "everywhere"),
+        ("--client", "/nowhere/client.toml"),
+    ],
+    ids=lambda words: str(words[0]),
+)
+def test_wrong_use_is_one_clear_error(federation: Federation, wrong: tuple[str, ...]) -> None:
+    """What a person can type wrong ends in a line and exit status 2, never in a traceback."""
+    done = comity(*federation.query("sheriff", *wrong))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.strip()
+
+
+def test_period_before_all_years_is_wrong_use(federation: Federation) -> None:
+    """A number of days that leads before the year 1 is said to."""
+    words = federation.query("sheriff")
+    at = words.index("--from")
+    done = comity(*words[:at], *words[at + 2 :], "--days", "36500", "--to", "0050-01-01")
+    assert done.returncode == 2 and "--days" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_file_that_is_no_assertion_is_wrong_use(federation: Federation) -> None:
+    """Bytes that are no JWT end in a line."""
+    words = federation.query("sheriff")
+    at = words.index("--user")
+    done = comity(*words[:at], *words[at + 2 :], "--assertion", "/bin/true")
+    assert done.returncode == 2 and "assertion" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_unknown_user_of_the_identity_provider_is_refused(federation: Federation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from comity.certs.files import read_private, read_public
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_KEYS = ("gateway", "gateway_name", "leaf", "key", "ca", "agency_home")
 Progress = Callable[[query_service_pb2.SearchResponse], None]
 
 
@@ -71,6 +73,14 @@ def load_client(path: Path) -> Client:
     for key in ("gateway", "gateway_name", "leaf", "key", "ca"):
         if not isinstance(table.get(key), str):
             raise AskingFailed(f"client file `{path}`: key `{key}` is missing or no text", exit_code=2)
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(_KEYS)}"
+            raise AskingFailed(f"client file `{path}`: unknown key `{key}`; {hint}", exit_code=2)
+    host, _, port = str(table["gateway"]).rpartition(":")
+    if not host or not port.isdecimal():
+        raise AskingFailed(f"client file `{path}`: key `gateway` is not HOST:PORT", exit_code=2)
     home = path.resolve().parent
     agency_home = table.get("agency_home")
     try:
@@ -100,6 +110,8 @@ def ask(
     An answer that ends with an error status keeps what came, with `problem` set. Raises `AskingFailed`
     where nothing came: fields are wrong, the user may not ask, or the gateway does not answer.
     """
+    if not assertion.isascii() or not assertion.isprintable() or " " in assertion:
+        raise AskingFailed("the assertion is not a compact JWT on one line", exit_code=2)
     answer = Answer()
     credentials = grpc.ssl_channel_credentials(client.ca, client.key, client.leaf)
     options = [

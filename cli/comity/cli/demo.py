@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shlex
 import signal
@@ -26,8 +27,8 @@ from comity.cli.demonstration.processes import Processes, ProcessFailed, start_a
 from comity.cli.demonstration.setup import FederationOnDisk
 from comity.cli.demonstration.spec import DemonstrationSpec
 from comity.cli.demonstration.story import PLATE, SHERIFF_USER, Story, StoryFailed
+from comity.cli.rendering import terminal
 
-WIDTH_WHEN_PIPED = 110
 Progress = Callable[[str], None]
 
 
@@ -52,9 +53,7 @@ def command(folder: Path | None, up: bool, seed: int, as_json: bool) -> None:
     eight; one provider stopped; logs verified from copies, and tampering named. Exit status: 0 all of it
     held; 1 a step did not show what it promises; 2 wrong use.
     """
-    console = Console(stderr=as_json, highlight=False)
-    if not console.is_terminal:
-        console = Console(stderr=as_json, highlight=False, width=WIDTH_WHEN_PIPED)
+    console = terminal(stderr=as_json)
     _end_on_sigterm()
     try:
         if up:
@@ -101,6 +100,8 @@ def _run(folder: Path | None, seed: int, console: Console) -> dict[str, object]:
 
 
 def _serve_kept(made: FederationOnDisk, console: Console) -> None:
+    if _is_up(made):
+        raise click.UsageError(f"--up: the federation in `{made.root}` is up already")
     authority.refresh(made.root, utc_now())
     stop = threading.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -131,12 +132,28 @@ def _example(made: FederationOnDisk) -> str:
     )
 
 
+def _is_up(made: FederationOnDisk) -> bool:
+    """Tell whether a broker holds its log, which it locks as long as it runs."""
+    lock = made.broker_home / "wal" / "lock"
+    if not lock.exists():
+        return False
+    with lock.open("rb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def _fresh(folder: Path) -> Path:
     root = folder.resolve()
     if root.exists() and any(root.iterdir()):
         hint = "start what it keeps with --up, or name" if (root / MARKER).exists() else "name"
         raise click.UsageError(f"--dir: `{folder}` is not empty: {hint} a folder that is new or empty")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"--dir: `{folder}` cannot be made: {error.strerror}") from error
     return root
 
 

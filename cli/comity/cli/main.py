@@ -6,10 +6,13 @@ Exit status: 0 done; 1 it ran and the finding is bad; 2 wrong use or configurati
 from __future__ import annotations
 
 import importlib
-import sys
+import os
 from collections.abc import Mapping, Sequence
 
 import click
+
+# gRPC's own lines on standard error would stand before ours, which say the same for a person.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     # name: module, attribute, one line for the overview
@@ -81,11 +84,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; click gives exit status 2 on wrong use."""
-    try:
-        cli.main(args=list(arguments) if arguments is not None else None, prog_name="comity")
-    except BrokenPipeError:  # the reader of a pipe left, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
+    cli.main(args=list(arguments) if arguments is not None else None, prog_name="comity")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from datetime import UTC, datetime, timedelta
@@ -11,13 +12,12 @@ from typing import TextIO
 import click
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
 
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.cli.asking import AskingFailed, Client, ask, load_client, parse_time
-from comity.cli.rendering import MAX_ROWS, show, to_json
+from comity.cli.rendering import MAX_ROWS, show, terminal, to_json
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
 REASONS = [
@@ -38,6 +38,18 @@ class _Time(click.ParamType[datetime]):
             self.fail(
                 f"`{value}` is not a date or time such as 2026-01-31 or 2026-01-31T08:00:00Z", param, ctx
             )
+
+
+class _Reason(click.ParamType[str]):
+    name = "code"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        code = str(value).upper().replace("-", "_")
+        if code not in REASONS:
+            near = difflib.get_close_matches(code, REASONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the list is {', '.join(REASONS)}"
+            self.fail(f"`{value}` is not a reason code; {hint}", param, ctx)
+        return code
 
 
 class _AreaType(click.ParamType[common_pb2.Area]):
@@ -65,7 +77,13 @@ class _AreaType(click.ParamType[common_pb2.Area]):
 @click.option("--from", "start", type=_Time(), help="Start of the period (UTC unless it names a zone).")
 @click.option("--to", "end", type=_Time(), help="End of the period; now if left out.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Instead of --from: so many days before --to.")
-@click.option("--reason", required=True, type=click.Choice(REASONS, case_sensitive=False), help="Why (Q3).")
+@click.option(
+    "--reason",
+    required=True,
+    metavar="CODE",
+    type=_Reason(),
+    help=f"Why (Q3), one of: {', '.join(REASONS)}.",
+)
 @click.option("--case", "case_number", required=True, help="Number of the case (Q3, Q4).")
 @click.option("--text", "reason_text", required=True, help="What led to the query, for an auditor (Q3).")
 @click.option(
@@ -87,7 +105,13 @@ class _AreaType(click.ParamType[common_pb2.Area]):
     help="File with the assertion of your identity provider; - for standard input.",
 )
 @click.option("--provider", "providers", multiple=True, help="Ask only this provider; may be repeated.")
-@click.option("--element", "elements", multiple=True, type=click.Choice(ELEMENTS, case_sensitive=False))
+@click.option(
+    "--element",
+    "elements",
+    multiple=True,
+    type=click.Choice(ELEMENTS, case_sensitive=False),
+    help="Want only this besides the plate; may be repeated. Left out: all.",
+)
 @click.option("--area", type=_AreaType(), help="Narrow the plate query to a circle: LAT,LON,METRES.")
 @click.option(
     "--limitation-years", type=click.IntRange(1, 100), default=None, help="Statute of limitations (Q5)."
@@ -137,11 +161,14 @@ def command(
     end = end or utc_now()
     if (start is None) == (days is None):
         raise click.UsageError("give the period: either --from or --days (Q2)")
-    start = start or end - timedelta(days=days or 0)
+    try:
+        start = start or end - timedelta(days=days or 0)
+    except OverflowError as error:
+        raise click.UsageError("--days: the period would begin before the year 1") from error
     request = query_service_pb2.SearchRequest(
         plate=common_pb2.Plate(number=plate, state=state.upper(), country=country.upper()),
         period=common_pb2.Period(start=_stamp(start), end=_stamp(end)),
-        reason=f"REASON_CODE_{reason.upper()}",
+        reason=f"REASON_CODE_{reason}",
         case_number=case_number,
         reason_text=reason_text,
         for_self=not on_behalf_of,
@@ -165,7 +192,7 @@ def command(
     if as_json:
         click.echo(json.dumps(to_json(answer, plate), indent=2, ensure_ascii=False))
     else:
-        show(answer, Console(highlight=False), max_rows=rows)
+        show(answer, terminal(), max_rows=rows)
     sys.exit(1 if answer.problem else 0)
 
 
@@ -195,7 +222,10 @@ def _assertion(client: Client, user: str | None, file: TextIO | None) -> str:
     if user is not None:
         return mint(client, user)
     assert file is not None
-    return str(file.read()).strip()
+    try:
+        return str(file.read()).strip()
+    except UnicodeDecodeError as error:
+        raise AskingFailed("--assertion: the file is not a JWT", exit_code=2) from error
 
 
 def _completeness(want_all: bool, quorum: int | None, required: tuple[str, ...]) -> query_pb2.Completeness:

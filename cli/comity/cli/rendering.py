@@ -5,6 +5,7 @@ Texts of providers come from elsewhere: control characters are taken out before 
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from comity.v1 import common_pb2, query_service_pb2, result_pb2
 
 MAX_ROWS = 40
 NO_BANNER = "NO DATA SHOWN"
+WIDTH_WHEN_PIPED = 110
+WIDTH_OF_ALL_COLUMNS = 100
 JsonObject = dict[str, object]
 
 
@@ -37,6 +40,14 @@ def kind_word(kind: common_pb2.OutcomeKind) -> str:
 def moment(stamp: Timestamp) -> datetime:
     """Return a timestamp as an aware UTC time."""
     return stamp.ToDatetime(tzinfo=UTC)
+
+
+def terminal(*, stderr: bool = False) -> Console:
+    """Return a console: as wide as the terminal, or as `COLUMNS` says, or 110 where it is piped."""
+    console = Console(stderr=stderr, highlight=False)
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(stderr=stderr, highlight=False, width=WIDTH_WHEN_PIPED)
 
 
 def show(answer: Answer, console: Console, *, max_rows: int = MAX_ROWS) -> None:
@@ -101,47 +112,56 @@ def _show_plan(answer: Answer, console: Console) -> None:
 def _show_reads(answer: Answer, console: Console, max_rows: int) -> None:
     reads = [(page.agency, read) for page in answer.pages for read in page.page.reads]
     if not reads:
+        if any(item.kind == common_pb2.OUTCOME_KIND_RESPONDED for item in answer.outcomes):
+            console.print("no reads in this period", style="bold")
         return
     reads.sort(key=lambda pair: pair[1].captured_at.ToNanoseconds(), reverse=True)
+    wide = console.width >= WIDTH_OF_ALL_COLUMNS
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("agency", "captured (UTC)", "plate", "st", "where", "vehicle", "img", "marking"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("agency", "captured (UTC)", "plate", "st"))
+    for name in ("agency", "captured (UTC)", "plate", "st"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("where", overflow="fold", min_width=16)
+    if wide:
+        table.add_column("vehicle", overflow="fold")
+        table.add_column("img")
+    table.add_column("marking", no_wrap=True)
     for agency, read in reads[:max_rows]:
+        vehicle = " ".join(clean(part) for part in (read.vehicle.make, read.vehicle.model) if part)
         table.add_row(
             agency,
             f"{moment(read.captured_at):%Y-%m-%d %H:%M:%S}",
             clean(read.plate.number),
             clean(read.plate.state),
             _where(read),
-            " ".join(clean(part) for part in (read.vehicle.make, read.vehicle.model) if part),
-            _images(read),
+            *((vehicle, _images(read)) if wide else ()),
             clean(read.marking.portion),
         )
     console.print(table)
     if len(reads) > max_rows:
-        console.print(
-            f"… and {len(reads) - max_rows} more reads (use --rows or --json to see all)", style="dim"
-        )
+        console.print(f"… and {len(reads) - max_rows} more reads (--rows or --json show all)", style="dim")
 
 
 def _show_outcomes(answer: Answer, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("provider", "outcome", "reads", "ms", "vouched by", "what it says"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("reads", "ms") else "left")
-    for item in answer.outcomes:
+    for name in ("provider", "outcome", "reads", "ms", "vouched by"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("reads", "ms") else "left")
+    table.add_column("what it says", overflow="fold")
+    for item in sorted(answer.outcomes, key=lambda outcome: outcome.agency):
         table.add_row(
             item.agency,
             Text(kind_word(item.kind), style=_style(item.kind)),
             str(item.detail.read_count) if item.HasField("detail") else "-",
             str(item.elapsed_ms),
             query_service_pb2.Attestation.Name(item.attested_by).removeprefix("ATTESTATION_").lower(),
-            "\n".join(_says(item)),
+            "\n".join(dict.fromkeys(_says(item))),
         )
     for left_out in answer.plan.not_asked if answer.plan else ():
-        table.add_row(
-            left_out.agency, Text("NOT_ASKED", style="dim"), "-", "-", "gateway", clean(left_out.text)
-        )
-    console.print(table)
+        if left_out.reason != query_service_pb2.NOT_ASKED_REASON_EXCLUDED:
+            table.add_row(
+                left_out.agency, Text("NOT_ASKED", style="dim"), "-", "-", "gateway", clean(left_out.text)
+            )
+    if table.row_count:
+        console.print(table)
 
 
 def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
@@ -151,16 +171,22 @@ def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
     if not item.HasField("detail"):
         return
     detail = item.detail
-    if detail.public_reason:
-        yield clean(detail.public_reason)
+    reason = clean(detail.public_reason)
+    if reason:
+        yield reason
     if detail.kind != common_pb2.OUTCOME_KIND_RESPONDED:
         for rule in detail.rules:
-            yield f"rule {', '.join(rule.rules)}; {clean(rule.document)}: {clean(rule.text)}"
+            text = clean(rule.text)
+            cited = f"rule {', '.join(rule.rules)}; {clean(rule.document)}"
+            yield cited if text == reason else f"{cited}: {text}"
     if detail.period_clipped and detail.HasField("searched"):
         start, end = moment(detail.searched.start), moment(detail.searched.end)
         yield f"period clipped to {start:%Y-%m-%d} … {end:%Y-%m-%d}"
+    named: set[str] = set()
     for obligation in detail.obligations:
-        yield f"{clean(obligation.name)}: {clean(obligation.text)}"
+        if detail.read_count and obligation.name not in named:  # one reason each is enough for a person
+            named.add(obligation.name)
+            yield f"{clean(obligation.name).replace('_', ' ')}: {clean(obligation.text)}"
     if detail.truncated:
         yield "more reads matched than were sent"
     yield from (clean(line) for line in detail.violations)

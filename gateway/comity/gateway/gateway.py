@@ -43,7 +43,7 @@ from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.question import Question
 from comity.gateway.standing import Standing
-from comity.gateway.summary import has_answer, summarize
+from comity.gateway.summary import has_answer, require_reachable, summarize
 from comity.gateway.verification import Expectation
 from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
@@ -160,6 +160,7 @@ class Gateway:
                 summary=summarize(b"", {}, not_asked, question.completeness, None)
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
+        require_reachable(question.completeness, {item.provider for item in askable})
         if len(self._running) + self._beginning >= self._max_in_flight:
             raise Busy("too many exchanges are in flight at this gateway; try again in a second")
         if self.link is None or self.sessions is None or not self.link.is_up:
@@ -195,10 +196,11 @@ class Gateway:
         self, standing: Standing, question: Question, now: datetime
     ) -> tuple[list[_Askable], list[query_service_pb2.NotAsked]]:
         """Decide whom to ask: providers of the roster with an agreement in force, as the caller chose."""
-        unknown = [name for name in sorted(question.providers) if name not in standing.federation.members]
+        unknown = sorted(question.providers - standing.federation.members.keys())
         if unknown:
+            known = ", ".join(sorted(standing.federation.members))
             raise RequestInvalid(
-                (FieldViolation(field="providers", description="ids of members of the federation's roster"),)
+                (FieldViolation(field="providers", description=f"members of the federation: {known}"),)
             )
         askable: list[_Askable] = []
         not_asked: list[query_service_pb2.NotAsked] = []

@@ -27,6 +27,7 @@ WANTABLE = (
     common_pb2.ELEMENT_VEHICLE,
     common_pb2.ELEMENT_CAMERA,
 )
+WRITTEN_ON_PLATES = frozenset(" -./&+'")
 _Violated = Callable[[str, str], None]
 _STATE = re.compile(r"[A-Z0-9]{1,3}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -81,10 +82,14 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
             folded = fold(request.plate.number)
         except PlateInvalid as error:
             violated("plate.number", str(error))
+        if not WRITTEN_ON_PLATES.issuperset(
+            c for c in request.plate.number if c.isascii() and not c.isalnum()
+        ):
+            violated("plate.number", "one plate as it is written, not a pattern (Q1, Q11)")
     if not _STATE.fullmatch(request.plate.state):
-        violated("plate.state", "required: the state of the plate, such as `CA` (Q3)")
+        violated("plate.state", "the state of the plate, one to three capitals or digits such as `CA` (Q3)")
     if not _COUNTRY.fullmatch(request.plate.country):
-        violated("plate.country", "required: the country of the plate, two letters such as `US` (Q3)")
+        violated("plate.country", "the country of the plate, two capitals such as `US` (Q3)")
     _check_period(request, now, violated)
     if request.reason not in common_pb2.ReasonCode.values() or not request.reason:
         violated("reason", "required: a reason code from the list, such as `CRIMINAL_INVESTIGATION` (Q3)")

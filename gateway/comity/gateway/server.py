@@ -162,7 +162,9 @@ def _grpc_server(
     try:
         bound = server.add_secure_port(config.listen, tls)
     except RuntimeError as error:
-        raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`: is it in use?") from error
+        raise ConfigInvalid(
+            f"key `listen`: cannot listen on `{config.listen}`: is the address right, and free?"
+        ) from error
     if bound == 0:
         raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`")
     gateway.start(checks.set(name, health_pb2.HealthCheckResponse.SERVING))

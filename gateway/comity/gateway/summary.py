@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
+from comity.gateway.errors import FieldViolation, RequestInvalid
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.verification import VerifiedResult
 from comity.policy import markings
 from comity.v1 import common_pb2, query_pb2, query_service_pb2, result_pb2
 
 # Rule A5, in the words that stand above and below every answer.
+SOLE_BASIS = "Not the sole basis for enforcement"
 CAVEATS = (
-    "Not the sole basis for enforcement: confirm the plate against the image and check other sources (A5).",
+    f"{SOLE_BASIS}: confirm the plate against the image and check other sources (A5).",
     "Absence of reads is never proof of absence.",
 )
 
@@ -56,11 +58,14 @@ def overall_marking(settled: Iterable[Settled]) -> result_pb2.Marking | None:
 
 
 def caveats(settled: Iterable[Settled]) -> list[str]:
-    """Return the lines that a person must be shown: ours first, then each provider's own, once (A5)."""
+    """Return the lines that a person must be shown: ours first, then each provider's own, once (A5).
+
+    A provider's own wording of our first line is not said twice.
+    """
     lines = list(CAVEATS)
     for result in _shown(settled):
         for line in result.receipt.detail.marking.caveats:
-            if line not in lines:
+            if line not in lines and not line.startswith(SOLE_BASIS):
                 lines.append(line)
     return lines
 
@@ -85,6 +90,24 @@ def lacks(completeness: query_pb2.Completeness, settled: Mapping[str, Settled]) 
             return f"no response from {', '.join(missing)}" if missing else ""
         case _:
             return "" if has_answer(settled) else "nobody answered"
+
+
+def require_reachable(completeness: query_pb2.Completeness, asked: Set[str]) -> None:
+    """Raise `RequestInvalid` if no answer of those who are asked could meet `completeness`.
+
+    Checked before anything leaves: a question that can only fail tells others of it for nothing.
+    """
+    match completeness.WhichOneof("rule"):
+        case "quorum" if completeness.quorum > len(asked):
+            field, right = "completeness.quorum", f"at most {len(asked)}, as many as can be asked"
+        case "required" if not asked >= set(completeness.required.agencies):
+            field, right = (
+                "completeness.required.agencies",
+                f"of those who can be asked: {', '.join(sorted(asked))}",
+            )
+        case _:
+            return
+    raise RequestInvalid((FieldViolation(field=field, description=right),))
 
 
 def has_answer(settled: Mapping[str, Settled]) -> bool:
