@@ -1,8 +1,8 @@
 """The federation in one process: real gateways, adapters, broker and sessions, and no sockets.
 
 Only gRPC is replaced, by wires in memory, and waiting, by time that jumps. Everything else is what runs in
-production: signed logs on disk, SQLite stores, Cedar policies, TLS 1.3 through the broker. So an attack is one
-line::
+production: signed logs on disk, SQLite stores, Cedar policies, TLS 1.3 through the broker. So an attack is
+one line::
 
     federation.broker.flips_a_byte(records=3)
     federation["lahd"].goes_silent()
@@ -17,7 +17,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -272,6 +272,16 @@ class FederationSimulator:
         self._check(answer, by)
         return answer
 
+    def positions(self) -> dict[str, int]:
+        """Return how long every log is now."""
+        return {name: len(journal.entries) for name, journal in self.journals.items()}
+
+    def forgets_sessions(self) -> None:
+        """Have every gateway close its sessions: the next question needs a handshake."""
+        for end in self.asking.values():
+            assert end.gateway is not None and end.gateway.sessions is not None
+            end.gateway.sessions.close()
+
     async def passes(self, *, seconds: float) -> None:
         """Let time go by."""
         await asyncio.sleep(seconds)
@@ -345,7 +355,7 @@ class _Operators(logging.Handler):
 async def simulate(
     made: FederationOnDisk, *, asking: Sequence[str] = ("sheriff",)
 ) -> AsyncIterator[FederationSimulator]:
-    """Run the federation that is laid out in `made`: all its providers, and the gateways of those `asking`."""
+    """Run the federation that is laid out in `made`: all its providers, and gateways of those `asking`."""
     clock = JumpingTime()
     federation = FederationSimulator(made, clock)
     operators = _Operators(federation.warnings)

@@ -38,6 +38,9 @@ from tests.support.wires import NoServer, Wire
 INWARD = frozenset({"order", "receipt"})
 """Kinds in clear that are tampered with as they come from an end; the others as they leave for one."""
 
+KEPT = frozenset({"receipt", "stamp", "account"})
+"""Kinds of which the last one is remembered, to be replayed."""
+
 Rule = Callable[[str, bool, LinkFrame], list[LinkFrame] | None]
 """(end, outward, frame): what goes on in its place; None: it is none of this lie's business."""
 Act = Callable[[str, LinkFrame], list[LinkFrame] | None]
@@ -73,6 +76,7 @@ class LyingBroker:
         self._impostors: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
+        self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
 
     # -- the links ------------------------------------------------------------------------------
 
@@ -117,6 +121,9 @@ class LyingBroker:
     def _crossing(self, end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame]:
         if outward and kind(frame) == "session_open" and end.endswith("/adapter"):
             self.sessions[frame.session_open.session_id] = (frame.session_open.peer, end.split("/")[0])
+        if kind(frame) in KEPT:
+            key = (kind(frame), end, _provider(end, frame))
+            self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
         frames = [frame]
         for attack, rule in list(self.attacks):
             passed = []
@@ -435,21 +442,28 @@ class LyingBroker:
 
         return self._clear(f"delays `{what}`", what, act, of=of)
 
-    def replays(self, what: str, *, of: str | None = None) -> Attack:
-        """Deliver the last exchange's frame of a kind in the place of this one's."""
-        last: dict[tuple[str, str], LinkFrame] = {}
+    def replays(self, what: str, *, of: str | None = None, anew: bool = False) -> Attack:
+        """Deliver the frame of a kind of an earlier exchange in the place of this one's.
+
+        `anew`: it is handed over as of this exchange; what was signed is the old.
+        """
+        heard = {key: frame for key, frame in self._clear_frames.items() if key[0] == what}
 
         def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
-            key = (end, _provider(end, frame))
-            before, last[key] = last.get(key), LinkFrame.FromString(frame.SerializeToString())
-            return None if before is None or before == frame else [before]
+            old = heard.get((what, end, _provider(end, frame)))
+            if old is None:
+                return None
+            before = LinkFrame.FromString(old.SerializeToString())
+            if anew:
+                getattr(before, what).exchange_id = getattr(frame, what).exchange_id
+            return [before]
 
         return self._clear(f"replays `{what}`", what, act, of=of)
 
     def forges(
         self, what: str, change: Callable[[Any], None], *, of: str | None = None, **way: Any
     ) -> Attack:
-        """Change frames of a kind; `change` gets the message, for `order` and `receipt` with its signature."""
+        """Change frames of a kind; `change` gets the message, orders and receipts in their envelopes."""
 
         def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
             change(getattr(frame, what))
@@ -469,6 +483,29 @@ class LyingBroker:
             return [frame]
 
         return self._clear("forges `account`", "account", act)
+
+    def cancels(self, *, of: str) -> Attack:
+        """Tell a provider, right after its announcement, that the asker has gone."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
+            cancel = link_pb2.ExchangeCancel(exchange_id=frame.announcement.exchange_id)
+            later = asyncio.get_running_loop().call_later
+            later(0.001, self.wires[end].push, LinkFrame(cancel=cancel))
+            return [frame]
+
+        return self._clear("cancels", "announcement", act, of=of)
+
+    def signs_two_accounts(self, change: Callable[[account_pb2.Account], None]) -> Attack:
+        """Give two accounts of one exchange, both signed; the second is changed."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
+            account = account_pb2.Account.FromString(frame.account.account.payload)
+            change(account)
+            second = LinkFrame.FromString(frame.SerializeToString())
+            second.account.account.CopyFrom(seal(account, self.key))
+            return [second, frame]
+
+        return self._clear("signs two accounts", "account", act)
 
     def swaps_receipts(self, one: str, other: str) -> Attack:
         """Take the receipt of one provider for that of another, and the other way round."""
@@ -509,7 +546,7 @@ class LyingBroker:
             orders = dict[bytes, tuple[str, account_pb2.Account]]()
 
             def due(exchange_id: bytes) -> list[LinkFrame]:
-                end, account = orders[exchange_id]
+                account = orders[exchange_id][1]
                 if any(not entry.kind for entry in account.entries):
                     return []
                 account.closed_at.CopyFrom(from_instant(self._clock()))
@@ -612,7 +649,8 @@ class LyingBroker:
             other = Checkpoint(origin=key.origin, size=size, root=secrets.token_bytes(32)).sign(key)
             forked = LinkFrame.FromString(frame.SerializeToString())
             forked.checkpoint.note = other
-            return [frame, forked]
+            self._later(0.3, "checkpoint", end, forked)
+            return [frame]
 
         return self._clear("forks its log", "checkpoint", act)
 
@@ -626,7 +664,8 @@ class LyingBroker:
             shorter.checkpoint.note = Checkpoint(
                 origin=key.origin, size=size, root=secrets.token_bytes(32)
             ).sign(key)
-            return [frame, shorter]
+            self._later(0.3, "checkpoint", end, shorter)
+            return [frame]
 
         return self._clear("shortens its log", "checkpoint", act)
 
