@@ -250,4 +250,4 @@ def test_page_that_adds_an_agency_works_word_by_word(told: object, kept: Path, t
         ["harbor", "RESPONDED", "5"],
     ]
     assert "A3" in answers[1]
-    assert "verified" in printed[-1]
+    assert "ok   harbor.example/adapter" in printed[-1]
