@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from comity.adapters.errors import SourceUnavailable
 from comity.adapters.sources.mapping import StoreMapping, nearest
@@ -262,8 +263,13 @@ def _dig(row: Sequence[object], column: Column, notes: list[str]) -> object:
     return value
 
 
+@lru_cache(maxsize=1024)
 def _literal(text: str) -> object:
-    """Return what a JSON text or a Python literal means; None if it is neither. Runs nothing."""
+    """Return what a JSON text or a Python literal means; None if it is neither. Runs nothing.
+
+    Remembered for the last texts, because several columns dig in one cell and cells repeat; what is
+    returned is shared, so nobody changes it.
+    """
     if len(text) > _LITERAL_CHARACTERS:
         return None
     parsers: tuple[Callable[[str], object], ...] = (json.loads, ast.literal_eval)
