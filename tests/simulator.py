@@ -232,12 +232,14 @@ class FederationSimulator:
     def __getitem__(self, agency: str) -> ProvidersEnd:
         return self.providers[agency]
 
-    def question(self, *, of: Sequence[str] = (), timeout: timedelta = TIMEOUT, **changes: Any) -> Question:
-        """Return a good question about the one plate that every store knows."""
+    def question(
+        self, *, of: Sequence[str] = (), days: int = 2, timeout: timedelta = TIMEOUT, **changes: Any
+    ) -> Question:
+        """Return a good question about the one plate that every store knows: 2 days give a page, 30 two."""
         now = self.clock()
         request = query_service_pb2.SearchRequest(
             plate=common_pb2.Plate(number=PLATE, state="CA", country="US"),
-            period=common_pb2.Period(start=from_instant(now - timedelta(days=30)), end=from_instant(now)),
+            period=common_pb2.Period(start=from_instant(now - timedelta(days=days)), end=from_instant(now)),
             reason=common_pb2.REASON_CODE_CRIMINAL_INVESTIGATION,
             case_number="26-0417",
             reason_text="series of burglaries",

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from comity.audit.trust import Trust, make_trust
+from comity.audit.verify import find_logs, verify_folders
 from comity.certs.authority import suspend
 from comity.certs.keys import SigningKey
 from comity.gateway.errors import NobodyAnswered, RosterOutOfDate
@@ -505,6 +507,10 @@ async def test_rewritten_log_is_caught_by_every_end_that_saw_it(
         ]
         assert found, name
         assert "operator.example/broker" in str(found[0].public["note"])
+    root = federation.made.root
+    reports = verify_folders(find_logs([root]), Trust.parse(make_trust(federation.made.public)))
+    accused = {report.origin for report in reports.logs if not report.verified}
+    assert accused == {"operator.example/broker"}
 
 
 async def test_checkpoint_that_the_broker_did_not_sign_is_not_taken(federation: FederationSimulator) -> None:

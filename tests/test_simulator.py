@@ -7,7 +7,7 @@ from tests.simulator import FederationSimulator
 
 async def test_honest_federation_answers_in_full(federation: FederationSimulator) -> None:
     """Four providers release two pages each; all of it is shown, stamped, and nothing is found."""
-    answer = await federation.search()
+    answer = await federation.search(days=30)
     assert answer.kinds == dict.fromkeys(("cbp", "dea", "lahd", "lapd"), "RESPONDED"), answer
     assert answer.is_whole
     assert [len(outcome.pages) for outcome in answer.outcomes.values()] == [2, 2, 2, 2]

@@ -55,6 +55,8 @@ class Attack:
     is_lifted: bool = False
     got: list[SessionMessage] = field(default_factory=list)
     """What an impostor was told in a session of its own."""
+    flipped: list[tuple[int, int]] = field(default_factory=list)
+    """For each changed bit: the type of the first record in its frame, and the byte's place in the frame."""
 
     def lift(self) -> None:
         """Be honest again."""
@@ -76,6 +78,7 @@ class LyingBroker:
         self._impostors: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
+        self._over: set[int] = set()
         self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
 
     # -- the links ------------------------------------------------------------------------------
@@ -121,6 +124,8 @@ class LyingBroker:
     def _crossing(self, end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame]:
         if outward and kind(frame) == "session_open" and end.endswith("/adapter"):
             self.sessions[frame.session_open.session_id] = (frame.session_open.peer, end.split("/")[0])
+        if kind(frame) == "session_close":
+            self._over.add(frame.session_close.session_id)
         if kind(frame) in KEPT:
             key = (kind(frame), end, _provider(end, frame))
             self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
@@ -160,6 +165,8 @@ class LyingBroker:
                 if not outward or kind(frame) != "session_data":
                     return None
                 data = frame.session_data
+                if data.session_id in self._over:  # what is said of a session that is over is ignored
+                    return None
                 provider = self.sessions.get(data.session_id, ("", ""))[1]
                 if (of and provider != of) or (toward and not end.endswith(f"/{toward}")):
                     return None
@@ -189,11 +196,14 @@ class LyingBroker:
 
         def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
             data = bytearray(frame.session_data.records)
-            data[self.random.randrange(len(data))] ^= 1 << self.random.randrange(8)
+            place = self.random.randrange(len(data))
+            attack.flipped.append((data[0], place))
+            data[place] ^= 1 << self.random.randrange(8)
             frame.session_data.records = bytes(data)
             return [frame]
 
-        return self._records("flips a byte", act, records=records, **where)
+        attack = self._records("flips a byte", act, records=records, **where)
+        return attack
 
     def drops_a_record(self, records: int = 1, *, hides: bool = True, **where: Any) -> Attack:
         """Leave records out; hidden, the later ones are numbered as if nothing had been there."""
@@ -267,8 +277,9 @@ class LyingBroker:
             def rule(end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame] | None:
                 if not outward or kind(frame) != "session_data" or not end.endswith(f"/{toward}"):
                     return None
-                provider = self.sessions.get(frame.session_data.session_id, ("", ""))[1]
-                if provider not in (one, other) or attack.happened:
+                session_id = frame.session_data.session_id
+                provider = self.sessions.get(session_id, ("", ""))[1]
+                if provider not in (one, other) or attack.happened or session_id in self._over:
                     return None
                 if not held or held[0][0] == provider:
                     held.append((provider, frame))
