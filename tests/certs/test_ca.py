@@ -39,7 +39,7 @@ Ca = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 def test_ca_is_constrained_critically_to_its_domain(ca: Ca) -> None:
-    """URI host, DNS subtree and mail of the domain, of which Go can read all; no IP address; no CA below it."""
+    """URI host, DNS subtree and mail of the domain, which Go reads too; no IP address; no CA below."""
     found = ca[0].extensions.get_extension_for_class(x509.NameConstraints)
     assert found.critical
     assert found.value.permitted_subtrees == [

@@ -113,7 +113,11 @@ def test_verifier_of_others_accepts_every_log(told: dict[str, list[dict[str, obj
     trust = Trust.load(Path(str(told["trust"])))
     keys = {origin: log.keys[0].line for origin, log in trust.logs.items()}
     for log in told["logs"]:
-        assert third_party_faults(Path(str(log["path"])), keys[str(log["origin"])]) == []
+        entry_by_entry = log["end"] == "broker"  # each check is a process of its own: one log will do
+        faults = third_party_faults(
+            Path(str(log["path"])), keys[str(log["origin"])], inclusions=entry_by_entry
+        )
+        assert faults == []
 
 
 def test_log_folders_hold_no_content(told: dict[str, list[dict[str, object]]], kept: Path) -> None:

@@ -47,7 +47,9 @@ def run_verifier(*arguments: str) -> dict[str, object]:
     return report
 
 
-def third_party_faults(log: Path, verifier_key: str, *, old_sizes: tuple[int, ...] = ()) -> list[str]:
+def third_party_faults(
+    log: Path, verifier_key: str, *, old_sizes: tuple[int, ...] = (), inclusions: bool = True
+) -> list[str]:
     """Return what the third-party verifier finds wrong with a log's folder; empty if all is right.
 
     It checks the checkpoint, the inclusion of the first, a middle and the last entry, and that the tree grew
@@ -64,7 +66,7 @@ def third_party_faults(log: Path, verifier_key: str, *, old_sizes: tuple[int, ..
 
     check("verify-checkpoint")
     size = int((log / "checkpoint").read_text().split("\n")[1])
-    for index in sorted({0, size // 2, size - 1}) if size else ():
+    for index in sorted({0, size // 2, size - 1}) if size and inclusions else ():
         leaf = sha256(b"\x00" + entry_at(log, index, size)).hexdigest()
         check("verify-inclusion", "--index", str(index), "--leaf-hash", leaf)
     for old in old_sizes:
