@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
 """How much longer than planned a measurement may take before it is given up."""
@@ -22,6 +24,8 @@ class Measurement:
     """Seconds of each of them, sorted."""
     cpu: Mapping[str, float]
     """CPU seconds that each process spent meanwhile."""
+    others: float
+    """Cores that were busy with anything else meanwhile: what the figures suffered from."""
 
     @property
     def rate(self) -> float:
@@ -47,6 +51,12 @@ def cpu_seconds(pid: int) -> float:
     Linux: the clock that clock_getcpuclockid(3) names; /proc/PID/stat counts only hundredths.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def busy_seconds() -> float:
+    """Return the CPU time that the whole machine has spent, kernel and interrupts included (proc(5))."""
+    user, nice, system, _, _, irq, softirq, *_ = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    return sum(map(int, (user, nice, system, irq, softirq))) / os.sysconf("SC_CLK_TCK")
 
 
 async def measure(
@@ -76,10 +86,14 @@ async def measure(
         for _ in range(concurrency):
             askers.create_task(keep_asking())
         await asyncio.sleep(warm_up)
+        all_before = busy_seconds()
         before = {name: cpu_seconds(pid) for name, pid in processes.items()}
         begun = time.perf_counter()
         end = begun + seconds
         await asyncio.sleep(seconds)
         took = time.perf_counter() - begun
         spent = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
-    return Measurement(requests=len(latencies), seconds=took, latencies=tuple(sorted(latencies)), cpu=spent)
+        others = max(0.0, busy_seconds() - all_before - sum(spent.values())) / took
+    return Measurement(
+        requests=len(latencies), seconds=took, latencies=tuple(sorted(latencies)), cpu=spent, others=others
+    )

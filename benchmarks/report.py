@@ -49,6 +49,11 @@ class Run:
         """Return the ways in this repetition's order: every other one backwards."""
         return self.ways if repetition % 2 == 0 else self.ways[::-1]
 
+    @property
+    def others(self) -> float:
+        """Cores that were busy with something else, on average."""
+        return mean(each.others for measured in self.measured.values() for each in measured)
+
     def ratios(self, cell: Cell, baseline: str) -> list[float]:
         """Return the rate of `cell` over the baseline's, repetition by repetition; empty without one."""
         other = Cell(providers=cell.providers, concurrency=cell.concurrency, way=baseline)
@@ -103,7 +108,7 @@ def show(run: Run, console: Console) -> None:
         f"{run.at:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores, {machine['processor']}, Python "
         f"{machine['python']}, grpcio {machine['grpcio']}, fdatasync {machine['fdatasync_us']} µs, "
         f"revision {machine['revision']}; load average before {run.load_before:.1f}, after "
-        f"{run.load_after:.1f}; {run.repetitions} x {run.seconds:g} s each; ratios: median (range)",
+        f"{run.load_after:.1f}, cores busy with something else {run.others:.2f}; {run.repetitions} x {run.seconds:g} s each; ratios: median (range)",
         soft_wrap=True,
     )
     rates = Table(title="requests")
@@ -144,6 +149,7 @@ def as_json(run: Run) -> dict[str, object]:
         "machine": dict(run.machine),
         "load_before": run.load_before,
         "load_after": run.load_after,
+        "cores_busy_with_something_else": round(run.others, 3),
         "seconds": run.seconds,
         "repetitions": run.repetitions,
         "cells": [
@@ -151,6 +157,7 @@ def as_json(run: Run) -> dict[str, object]:
                 "providers": cell.providers,
                 "concurrency": cell.concurrency,
                 "way": cell.way,
+                "cores_busy_with_something_else": [round(each.others, 3) for each in measured],
                 "requests": [each.requests for each in measured],
                 "requests_per_second": [round(each.rate, 2) for each in measured],
                 "p50_ms": [round(1e3 * each.quantile(0.5), 3) for each in measured],
