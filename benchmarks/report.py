@@ -108,7 +108,8 @@ def show(run: Run, console: Console) -> None:
         f"{run.at:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores, {machine['processor']}, Python "
         f"{machine['python']}, grpcio {machine['grpcio']}, fdatasync {machine['fdatasync_us']} µs, "
         f"revision {machine['revision']}; load average before {run.load_before:.1f}, after "
-        f"{run.load_after:.1f}, cores busy with something else {run.others:.2f}; {run.repetitions} x {run.seconds:g} s each; ratios: median (range)",
+        f"{run.load_after:.1f}, cores busy with something else {run.others:.2f}; "
+        f"{run.repetitions} x {run.seconds:g} s each; ratios: median (range)",
         soft_wrap=True,
     )
     rates = Table(title="requests")

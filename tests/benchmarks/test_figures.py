@@ -13,7 +13,7 @@ from benchmarks.report import Cell, Run, as_json, cpu_by_role
 
 def measurement(requests: int, cpu: dict[str, float] | None = None) -> Measurement:
     return Measurement(
-        requests=requests, seconds=2.0, latencies=(0.01,) * requests, cpu=cpu or {"caller": 0.1}
+        requests=requests, seconds=2.0, latencies=(0.01,) * requests, cpu=cpu or {"caller": 0.1}, others=0.0
     )
 
 
