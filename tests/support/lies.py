@@ -72,13 +72,14 @@ class LyingBroker:
         self.sessions: dict[int, tuple[str, str]] = {}
         """(requester, provider) of each session that was opened."""
         self.random = random.Random(1)
+        self.is_heard: Callable[[str, int], bool] = lambda end, session_id: True
+        """Whether an end still has a session: lies in one that is over change nothing, and don't count."""
         self.attacks: list[tuple[Attack, Rule]] = []
         self._clock = clock
         self._server = NoServer()
         self._impostors: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
-        self._over: set[int] = set()
         self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
 
     # -- the links ------------------------------------------------------------------------------
@@ -124,8 +125,6 @@ class LyingBroker:
     def _crossing(self, end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame]:
         if outward and kind(frame) == "session_open" and end.endswith("/adapter"):
             self.sessions[frame.session_open.session_id] = (frame.session_open.peer, end.split("/")[0])
-        if kind(frame) == "session_close":
-            self._over.add(frame.session_close.session_id)
         if kind(frame) in KEPT:
             key = (kind(frame), end, _provider(end, frame))
             self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
@@ -165,7 +164,7 @@ class LyingBroker:
                 if not outward or kind(frame) != "session_data":
                     return None
                 data = frame.session_data
-                if data.session_id in self._over:  # what is said of a session that is over is ignored
+                if not self.is_heard(end, data.session_id):
                     return None
                 provider = self.sessions.get(data.session_id, ("", ""))[1]
                 if (of and provider != of) or (toward and not end.endswith(f"/{toward}")):
@@ -238,7 +237,10 @@ class LyingBroker:
             others = [data for heard, session, data in self._heard[:-1] if (heard, session) != own]
             if not others:
                 return None
-            frame.session_data.records = self.random.choice(others)
+            other = self.random.choice(others)
+            if other == frame.session_data.records:
+                return None
+            frame.session_data.records = other
             return [frame]
 
         return self._records("splices a record", act, records=1, **where)
@@ -279,7 +281,9 @@ class LyingBroker:
                     return None
                 session_id = frame.session_data.session_id
                 provider = self.sessions.get(session_id, ("", ""))[1]
-                if provider not in (one, other) or attack.happened or session_id in self._over:
+                if provider not in (one, other) or attack.happened:
+                    return None
+                if not self.is_heard(end, session_id):
                     return None
                 if not held or held[0][0] == provider:
                     held.append((provider, frame))
