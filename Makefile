@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test lint types imports proto proto-check verifier lock bench clean help
+.PHONY: demo test lint types proto proto-check verifier campaign bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,12 @@ proto-check: .venv-proto/.done  ## Fail if the committed code differs from what 
 	@for file in $$(cd .proto-check && find . -name '*_pb2*'); do \
 		cmp "proto/$$file" ".proto-check/$$file" || { echo "run 'make proto' and commit the result"; exit 1; }; \
 	done; rm -rf .proto-check; echo "generated code is as the contract says"
+
+campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour.
+	COMITY_CAMPAIGN=10000 $(BIN)/pytest tests/test_campaign.py -s
+
+bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out.
+	$(BIN)/python -m benchmarks.fanout
 
 lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index URL.
 	scripts/lock.sh

@@ -193,19 +193,19 @@ class LinkClient:
             try:
                 await stream.run()
                 if not self._closing.is_set() and not attempt.was_up:
-                    self._complain(f"{attempt.why}{await _status(call)}")
+                    self._complain(attempt.why, await _status(call))
             finally:
                 self._machine = self._stream = None
                 call.cancel()
             return attempt.was_up
 
-    def _complain(self, why: str) -> None:
-        """Log why there is no link; the same reason again only once a minute."""
+    def _complain(self, why: str, status: str) -> None:
+        """Log why there is no link, with gRPC's status if it came; the same reason again once a minute."""
         now = self._clock()
         if why == self._complaint and abs(now - self._complained_at) < REMIND_AFTER:
             return
         self._complaint, self._complained_at = why, now
-        _log.warning("no link to `%s`, trying on: %s", self._config.broker, why)
+        _log.warning("no link to `%s`, trying on: %s%s", self._config.broker, why, status)
 
     async def _pause(self, failures: int) -> None:
         """Wait before the next attempt, or until the link is to be closed."""
