@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import grpc
 import pytest
 from google.rpc import status_pb2
 
-from comity.gateway.errors import AuditUnavailable, GatewayError
+from comity.certs.keys import SigningKey
+from comity.certs.roster import MemberView
+from comity.certs.x509 import certificate_der, certificate_pem, issue_leaf, make_ca
+from comity.gateway.errors import AuditUnavailable, GatewayError, Unauthenticated
 from comity.gateway.service import QueryService
 from comity.v1 import query_service_pb2
-from tests.gateway.conftest import NOW
+from tests.gateway.conftest import NOW, make_member
 
 SECRET = "8ABC123 of j.ortega"
 
@@ -71,3 +77,46 @@ async def test_known_error_crosses_with_its_reason() -> None:
     assert context.code is grpc.StatusCode.UNAVAILABLE
     assert "AUDIT_UNAVAILABLE" in str(context.status)
     assert isinstance(error, GatewayError)
+
+
+class Standing:
+    def __init__(self, member: MemberView) -> None:
+        self.member = member
+
+    def own(self, agency: str) -> MemberView:
+        return self.member
+
+
+def a_service(at: list[datetime]) -> tuple[QueryService, bytes, Standing]:
+    """A service of `sheriff` with a clock in the test's hand, and the certificate of one of its systems."""
+    ca, key = make_ca("sheriff.example", NOW - timedelta(days=2), timedelta(days=30))
+    leaf = issue_leaf(
+        ca, key, spiffe_id="spiffe://sheriff.example/system/desk", now=NOW, lifetime=timedelta(days=1)
+    )
+    plain = make_member("sheriff", SigningKey.generate(), role="gateway")
+    keys = replace(plain.key_set, ca_certificates=(certificate_der(ca),))
+    standing = Standing(replace(plain, key_set=keys))
+    gateway = SimpleNamespace(agency="sheriff", standing=standing)
+    service = QueryService(gateway, lambda: at[0])  # type: ignore[arg-type]
+    return service, certificate_pem(leaf.certificate), standing
+
+
+def test_caller_that_verified_is_remembered_until_it_expires() -> None:
+    """A certificate is verified once, and refused from its last instant on."""
+    at = [NOW]
+    service, pem, _ = a_service(at)
+    assert service._verified(pem) == service._verified(pem)
+    at[0] = NOW + timedelta(days=1, seconds=1)
+    with pytest.raises(Unauthenticated):
+        service._verified(pem)
+
+
+def test_caller_is_verified_anew_under_other_keys() -> None:
+    """When the agency's key set changes, what was verified against the old one counts no more."""
+    service, pem, standing = a_service([NOW])
+    service._verified(pem)
+    other, _ = make_ca("sheriff.example", NOW - timedelta(days=2), timedelta(days=30))
+    keys = replace(standing.member.key_set, ca_certificates=(certificate_der(other),), digest=b"\x01" * 32)
+    standing.member = replace(standing.member, key_set=keys)
+    with pytest.raises(Unauthenticated):
+        service._verified(pem)

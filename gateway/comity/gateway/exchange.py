@@ -29,6 +29,7 @@ from comity.gateway.verification import (
     VerifiedReceipt,
     VerifiedResult,
     contradictions,
+    is_other_receipt,
     verify_account,
     verify_pages,
     verify_receipt,
@@ -78,6 +79,7 @@ class _Part:
     receipt: VerifiedReceipt | None = None
     result: VerifiedResult | None = None
     stamp: account_pb2.Stamp | None = None
+    stamped: envelope_pb2.Envelope | None = None
     pages: list[bytes] = field(default_factory=list)
     size: int = 0
 
@@ -157,7 +159,7 @@ class Exchange:
         part = self._parts.get(message.stamp.provider)
         if part is None or part.stamp is not None:
             return
-        part.stamp = message.stamp
+        part.stamp, part.stamped = message.stamp, message.receipt
         if message.stamp.ceiling_marking != part.expected.grant.ceiling:
             self._find(f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement")
         self._try_release(part)
@@ -225,8 +227,12 @@ class Exchange:
         if self.account is None:
             return list(self._found)
         receipts = {name: part.receipt for name, part in self._parts.items() if part.receipt}
+        two = [name for name, known in receipts.items() if self._has_other_receipt(name, known)]
+        for name in two:  # it is the provider that lied, not the broker that stamped what it was given
+            del receipts[name]
         stamps = {name: part.stamp for name, part in self._parts.items() if part.stamp}
-        return [*self._found, *contradictions(self.account, receipts, stamps)]
+        twice = (f"{name}: the provider signed two different receipts of one exchange" for name in two)
+        return [*self._found, *twice, *contradictions(self.account, receipts, stamps)]
 
     @property
     def is_finished(self) -> bool:
@@ -251,6 +257,10 @@ class Exchange:
         return self._open(provider) is not None
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _has_other_receipt(self, provider: str, known: VerifiedReceipt) -> bool:
+        part = self._parts[provider]
+        return part.stamped is not None and is_other_receipt(part.expected, part.stamped, known)
 
     def _find(self, line: str) -> None:
         if line not in self._found and len(self._found) < MOST_FINDINGS:

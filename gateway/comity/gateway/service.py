@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import NoReturn, TypeAlias
 
 import grpc
@@ -34,12 +35,25 @@ Context: TypeAlias = (
 )
 
 
+MOST_CALLERS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caller:
+    """A caller's certificate that verified, with what it verified against and until when."""
+
+    certificate: bytes
+    key_set: bytes
+    not_after: datetime
+
+
 class QueryService(query_service_pb2_grpc.QueryServiceServicer):
     """The gateway's API for its own agency's systems."""
 
     def __init__(self, gateway: Gateway, clock: Clock) -> None:
         self._gateway = gateway
         self._clock = clock
+        self._callers: dict[bytes, _Caller] = {}
 
     async def Search(
         self, request: query_service_pb2.SearchRequest, context: Context
@@ -83,19 +97,28 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         versions = list(context.auth_context().get("ssl_tls_version", ()))
         if versions and versions != [b"TLSv1.3"]:  # releases of gRPC that do not tell it are believed
             raise Unauthenticated("the connection's TLS is older than 1.3")
-        certificate = x509.load_pem_x509_certificate(pem[0]).public_bytes(Encoding.DER)
-        member = self._gateway.standing.own(self._gateway.agency)
+        return self._verified(pem[0])
+
+    def _verified(self, pem: bytes) -> bytes:
+        """Return the certificate as DER; one that verified is verified again when keys or time may differ."""
+        now, member = self._clock(), self._gateway.standing.own(self._gateway.agency)
+        known = self._callers.get(pem)
+        if known is not None and known.key_set == member.key_set.digest and now < known.not_after:
+            return known.certificate
+        certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         try:
             leaf = verify_leaf(
-                [certificate],
-                ca_certificates=member.key_set.ca_certificates,
-                spiffe_id=None,
-                now=self._clock(),
+                [certificate], ca_certificates=member.key_set.ca_certificates, spiffe_id=None, now=now
             )
         except CertsError as error:
             raise Unauthenticated("the client certificate is not one of this agency's own systems") from error
         if not leaf.spiffe_id.startswith(f"spiffe://{member.domain}/system/"):
             raise Unauthenticated("the client certificate does not name a system of this agency")
+        if len(self._callers) >= MOST_CALLERS:
+            self._callers.clear()
+        self._callers[pem] = _Caller(
+            certificate=certificate, key_set=member.key_set.digest, not_after=leaf.not_after
+        )
         return certificate
 
 

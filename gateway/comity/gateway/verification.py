@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from comity.audit import merkle
 from comity.certs.agreements import AgreementView, GrantView
-from comity.certs.envelope import open_envelope
+from comity.certs.envelope import digest, open_envelope
 from comity.certs.errors import CertsError
 from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.roster import MemberView
@@ -149,6 +149,22 @@ def verify_receipt(
         detail=detail,
         detail_bytes=detail_bytes,
     )
+
+
+def is_other_receipt(expected: Expectation, envelope: envelope_pb2.Envelope, known: VerifiedReceipt) -> bool:
+    """Whether `envelope` is a second receipt, of the same provider and exchange, that says something else.
+
+    Both are signed by the provider, so that no broker can have made up either.
+    """
+    if digest(envelope.payload) == known.digest:
+        return False
+    try:
+        signed_at = to_instant(result_pb2.Receipt.FromString(envelope.payload), "signed_at")
+        keys = expected.member.key_set.statement_keys_at(signed_at)
+        other = open_envelope(envelope, result_pb2.Receipt, keys).message
+    except (DecodeError, ValueError, CertsError):
+        return False
+    return (other.exchange_id, other.provider) == (expected.exchange_id, expected.asking.provider)
 
 
 def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequence[bytes]) -> VerifiedResult:
@@ -283,6 +299,7 @@ __all__ = [
     "VerifiedReceipt",
     "VerifiedResult",
     "contradictions",
+    "is_other_receipt",
     "verify_account",
     "verify_pages",
     "verify_receipt",

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from comity.policy.errors import MarkingInvalid
@@ -68,6 +69,10 @@ _PORTION_CONTROLS: Final = {"NOFORN": "NF"}
 _ENTRY: Final = "; "
 _LEVELS: Final = tuple(PLAIN_LEVELS)
 _LISTED: Final = "DL ONLY"
+
+
+_LONGEST_KNOWN: Final = 4096
+"""Bytes of a marking that is remembered once it is found valid; a longer one is checked each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +178,7 @@ def derive(
     Raises:
         MarkingInvalid: the ceiling itself is not valid.
     """
-    validate(ceiling)
-    terms = _read(ceiling)
+    terms = _terms(ceiling)
     return _checked(
         _write(
             _Terms(
@@ -211,7 +215,7 @@ def combine(markings: Iterable[result_pb2.Marking]) -> result_pb2.Marking:
     Raises:
         MarkingInvalid: one of them is not valid, or there is none: an answer without markings has none.
     """
-    parts = [_read(_checked(marking)) for marking in markings]
+    parts = [_terms(marking) for marking in markings]
     if not parts:
         raise MarkingInvalid("no markings to combine")
     digests = {part.agreement_digest for part in parts}
@@ -242,7 +246,7 @@ def at_least_as_strict(marking: result_pb2.Marking, other: result_pb2.Marking) -
     Raises:
         MarkingInvalid: one of the two is not valid.
     """
-    left, right = _read(_checked(marking)), _read(_checked(other))
+    left, right = _terms(marking), _terms(other)
     kept = retention(left.retain_days, right.retain_days) == left.retain_days
     return _outranks(left, right) and kept and left.caveats >= right.caveats
 
@@ -257,7 +261,7 @@ def covers(ceiling: result_pb2.Marking, marking: result_pb2.Marking) -> bool:
     Raises:
         MarkingInvalid: one of the two is not valid.
     """
-    upper, exact = _read(_checked(ceiling)), _read(_checked(marking))
+    upper, exact = _terms(ceiling), _terms(marking)
     return upper.providers == exact.providers and _outranks(upper, exact)
 
 
@@ -273,7 +277,7 @@ def may_receive(marking: result_pb2.Marking, kind: str, *, listed: bool = False)
         MarkingInvalid: the marking is not valid, or the kind unknown.
     """
     _check_words(frozenset({kind}), RECEIVERS, "receiver")
-    terms = _read(_checked(marking))
+    terms = _terms(marking)
     left = terms.receivers.intersection(*(PLAIN_CONTROLS[control] for control in terms.plain))
     return kind in left and (listed or not terms.listed)
 
@@ -363,19 +367,36 @@ def _read(marking: result_pb2.Marking) -> _Terms:
 
 
 def _checked(marking: result_pb2.Marking) -> result_pb2.Marking:
+    _terms(marking)
+    return marking
+
+
+def _terms(marking: result_pb2.Marking) -> _Terms:
+    """Return the terms of a valid marking; most that an exchange meets were met before."""
+    data = marking.SerializeToString(deterministic=True)
+    return _known_terms(data) if len(data) <= _LONGEST_KNOWN else _valid_terms(data)
+
+
+def _valid_terms(data: bytes) -> _Terms:
+    """Return the terms of a serialized marking; raise `MarkingInvalid` unless it is written so."""
+    marking = result_pb2.Marking.FromString(data)
     if not marking.provider:
         raise MarkingInvalid("marking names no provider")
     if not marking.nature:
         raise MarkingInvalid("marking does not name the nature of the data")
     if len(marking.agreement_digest) not in (0, 32):
         raise MarkingInvalid("agreement digest of a marking is not 32 bytes long")
-    expected = _write(_read(marking))
+    terms = _read(marking)
+    expected = _write(terms)
     _same("banner", marking.banner, expected.banner)
     _same("portion", marking.portion, expected.portion)
     _same("provider", marking.provider, expected.provider)
     _same_list("categories", marking.categories, expected.categories)
     _same_list("controls", marking.controls, expected.controls)
-    return marking
+    return terms
+
+
+_known_terms = lru_cache(maxsize=1024)(_valid_terms)
 
 
 def _same(name: str, given: str, expected: str) -> None:
