@@ -77,3 +77,12 @@ async def test_name_that_the_broker_invents_cannot_forge_a_line_of_the_log(world
     assert reason == CloseReason.CLOSE_REASON_NO_AGREEMENT
     assert "\n" not in peer + text
     assert len(peer + text) < 300
+
+
+async def test_session_that_is_opened_while_the_link_ends_is_no_fault(world: World) -> None:
+    """A frame may stand behind the one that ended its link: it is let go, like everything of that link."""
+    adapter = world.adapter()
+    adapter.is_up = False
+    opened = SessionOpen(session_id=7, peer="sheriff", lane=Lane.LANE_INTERACTIVE)
+    adapter.hub.frames([LinkFrame(session_open=opened)])
+    assert adapter.opened == [] and adapter.refused == []

@@ -180,7 +180,11 @@ class AdapterSessions(SessionHub):
             except NoTrust as error:
                 ending = CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)
             else:
-                self._begin(self._new(trust, session_id=opened.session_id))
+                try:
+                    session = self._new(trust, session_id=opened.session_id)
+                except LinkDown:  # the link ended over what came before this in the same message
+                    return
+                self._begin(session)
                 return
         self._send([session_close(ending[0], session_id=opened.session_id)])
         if self.on_refused is not None:
