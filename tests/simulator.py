@@ -158,14 +158,14 @@ class ProvidersEnd:
         """Take the end that dials: its path is overheard from here on."""
         if self.end is not end:
             self.end = end
-            self._answers = end.exchanges._path.answer
+            self.adapter_answers = end.exchanges._path.answer
             end.exchanges._path = self
 
     async def answer(self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False) -> Reply | None:
         """Answer as the path does; what it releases is remembered before any lie is told about it."""
         self.asked += 1
         await self._speaks.wait()
-        reply = await self._answers(peer, ask, crowded=crowded)
+        reply = await self.adapter_answers(peer, ask, crowded=crowded)
         if reply is not None:
             pages = [canonical(page) for page in reply.pages]
             self._federation.released[reply.exchange_id, self.agency] = pages

@@ -72,6 +72,8 @@ class LyingBroker:
         self.sessions: dict[int, tuple[str, str]] = {}
         """(requester, provider) of each session that was opened."""
         self.random = random.Random(1)
+        self.listener: Callable[[str, bool, LinkFrame], None] | None = None
+        """Is told of every frame that crosses, in either direction."""
         self.is_heard: Callable[[str, int], bool] = lambda end, session_id: True
         """Whether an end still has a session: lies in one that is over change nothing, and don't count."""
         self.attacks: list[tuple[Attack, Rule]] = []
@@ -125,6 +127,8 @@ class LyingBroker:
     def _crossing(self, end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame]:
         if outward and kind(frame) == "session_open" and end.endswith("/adapter"):
             self.sessions[frame.session_open.session_id] = (frame.session_open.peer, end.split("/")[0])
+        if self.listener is not None:
+            self.listener(end, outward, frame)
         if kind(frame) in KEPT:
             key = (kind(frame), end, _provider(end, frame))
             self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
