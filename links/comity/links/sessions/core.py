@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,7 +80,7 @@ class NoTrust(LinkError):
 
 
 @dataclass(kw_only=True, eq=False)
-class SessionHub:
+class SessionHub(ABC):
     """The sessions of one end. Raises `ConfigUnusable` if the own certificate can't be read.
 
     Call `linked`, `unlinked` and `frames` with what the link gives. Callbacks are plain calls on the event
@@ -202,17 +203,17 @@ class SessionHub:
 
     # What the two ends do differently.
 
+    @abstractmethod
     def _opened(self, opened: SessionOpen) -> None:
         """Take the link's word that a session begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _judged(self, session: Session, messages: list[SessionMessage]) -> list[SessionMessage]:
         """Make a session ready whose certificates are judged; return the messages for its owner."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _trust(self, peer: str) -> Trust:
         """Return by whose word `peer` may be spoken to now; raises `NoTrust`."""
-        raise NotImplementedError
 
     def _is_worn(self, session: Session, now: datetime) -> bool:
         """Return whether a session is past its age or its keys' use, and must make room for a new one."""
