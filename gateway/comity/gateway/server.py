@@ -91,9 +91,8 @@ async def serve(
         on_opened=gateway.on_session_opened,
         on_refused=gateway.on_session_refused,
     )
-    server = _grpc_server(config, gateway, credentials, federation, clock)
-
     try:
+        server = _grpc_server(config, gateway, credentials, federation, clock)
         started = records.event("started", config.agency, clock(), role="gateway")
         activated = records.agreements_activated(config.agency, clock(), before=(), now=agreements.agreements)
         await log.append(started, *activated)
