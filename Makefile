@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gateway tests/links \
+	tests/integration/test_main_path.py
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test lint types proto proto-check verifier campaign bench lock clean help
+.PHONY: demo test lint types proto proto-check verifier floors campaign bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +54,12 @@ proto-check: .venv-proto/.done  ## Fail if the committed code differs from what 
 		cmp "proto/$$file" ".proto-check/$$file" || { echo "run 'make proto' and commit the result"; exit 1; }; \
 	done; rm -rf .proto-check; echo "generated code is as the contract says"
 
+floors: $(VENV)/.done  ## Run the tests of the rooms and the main path on the lowest versions that are allowed.
+	$(PYTHON) -m venv --clear .venv-floors
+	$(BIN)/uv pip install --quiet --python .venv-floors/bin/python --resolution lowest-direct \
+		-e '.[all]' --group dev
+	.venv-floors/bin/python -m pytest -q $(FLOOR_TESTS)
+
 campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour.
 	COMITY_CAMPAIGN=10000 $(BIN)/pytest tests/test_campaign.py -s
 
@@ -62,4 +70,4 @@ lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index U
 	scripts/lock.sh
 
 clean:  ## Remove what the targets above made.
-	rm -rf $(VENV) .venv-proto .verifier .proto-check dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-proto .venv-floors .verifier .proto-check dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -114,6 +114,7 @@ async def test_held_records_cost_one_deadline_and_are_named(
     federation: FederationSimulator, toward: str
 ) -> None:
     """A provider whose records are held is timed out; where its receipt was stamped, that is a finding."""
+    await federation.search()  # the sessions stand: what is held is a question or an answer, no handshake
     federation.broker.holds_records(of="lapd", toward=toward)
     answer = await federation.search()
     assert answer.outcomes["lapd"].kind == "TIMED_OUT"
