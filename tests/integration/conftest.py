@@ -73,6 +73,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     with Processes() as processes:
         start_all(processes, wanted(made), lambda line: None)
         yield Federation(made=made, processes=processes)
+        ended = processes.stop_all()
+    assert ended == dict.fromkeys(ended, 0)  # SIGTERM ends each cleanly
 
 
 @pytest.fixture

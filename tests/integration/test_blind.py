@@ -16,7 +16,7 @@ from comity.v1 import link_pb2
 from tests.integration.conftest import Federation, comity
 
 pytestmark = pytest.mark.integration
-SECRETS = ("7QZX918", "Q-77-SECRET-CASE", "an unmistakable reason text 5187", "j.ortega")
+SECRETS = ("7qzx-918", "Q-77-SECRET-CASE", "an unmistakable reason text 5187", "j.ortega")
 CHUNK = 1 << 20
 
 
@@ -71,6 +71,7 @@ def test_nothing_of_a_held_query_is_in_the_brokers_memory(federation: Federation
         federation.processes.thaw("lapd adapter")
         asking.join()
     assert {name.split(":")[0] for name in at_gateway} == set(SECRETS[:3])  # or the search proves nothing
+    assert {f"{SECRETS[0]}: as typed", f"{SECRETS[0]}: folded"} <= at_gateway
     assert at_broker == set()
 
 

@@ -86,14 +86,24 @@ class Processes:
         self._running[name].process.send_signal(signal.SIGCONT)
         self._running[name].frozen = False
 
-    def stop(self, *names: str) -> None:
-        """End processes with SIGTERM and wait; one that does not end in time is killed."""
-        self._end([self._running.pop(name) for name in names if name in self._running])
+    def stop(self, *names: str) -> dict[str, int]:
+        """End processes with SIGTERM and wait; one that does not end in time is killed.
 
-    def stop_all(self) -> None:
-        """End everything: gateways first, then adapters, the broker last, so that all can say goodbye."""
+        Returns the exit status of each, 0 for a clean end.
+        """
+        ending = [self._running.pop(name) for name in names if name in self._running]
+        self._end(ending)
+        return {running.name: running.process.returncode for running in ending}
+
+    def stop_all(self) -> dict[str, int]:
+        """End everything: gateways first, then adapters, the broker last, so that all can say goodbye.
+
+        Returns the exit status of each.
+        """
+        ended: dict[str, int] = {}
         for role in ("gateway", "adapter", "broker"):
-            self.stop(*[name for name, running in self._running.items() if running.role == role])
+            ended |= self.stop(*[name for name, running in self._running.items() if running.role == role])
+        return ended
 
     def memory(self, name: str) -> Path:
         """Return the folder under /proc of a process."""
