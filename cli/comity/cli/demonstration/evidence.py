@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from comity.audit.entry import LoggedEntry, parse_entry
 from comity.audit.openings import read_openings
 from comity.audit.tiles import TileFolder
 from comity.policy.plates import MAX_PLATE_CHARACTERS, fold
+
+_DIGEST = re.compile(r"\b([0-9a-f]{16})[0-9a-f]{48}\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +44,19 @@ def records_of(home: Path, exchange: bytes) -> list[Record]:
 
 
 def as_lines(record: Record) -> Iterator[str]:
-    """Yield what one record says, a field a line: public ones, then private ones, opened or closed."""
+    """Yield all that one record says, a field a line: public ones, then private ones, opened or closed.
+
+    Digests are shown by their first 16 digits; nothing else is left out.
+    """
     for name, value in record.entry.public.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        yield f"{name}: {text if len(text) <= 60 else text[:24] + '…'}"
+        yield f"{name}: {_shorter(value if isinstance(value, str) else json.dumps(value))}"
     for name in record.entry.commitments:
-        yield f"{name}: {record.opened[name]}" if name in record.opened else f"{name}: (closed commitment)"
+        opened = record.opened.get(name)
+        yield f"{name}: (closed commitment)" if opened is None else f"{name}: {_shorter(opened)}"
+
+
+def _shorter(text: str) -> str:
+    return _DIGEST.sub(r"\1…", text)
 
 
 def spellings(value: str) -> dict[str, bytes]:

@@ -7,18 +7,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from comity.audit.note import LogKey
+from comity.broker.capture import FROM_END, read_capture
 from comity.cli.asking import Answer, ask, load_client
 from comity.cli.demonstration import tamper
 from comity.cli.demonstration.evidence import Record, as_lines, files_below, find_values, records_of
@@ -26,7 +29,7 @@ from comity.cli.demonstration.processes import Processes
 from comity.cli.demonstration.setup import FederationOnDisk
 from comity.cli.query import mint
 from comity.cli.rendering import JsonObject, kind_word, show, to_json
-from comity.v1 import common_pb2, query_service_pb2
+from comity.v1 import common_pb2, link_pb2, query_service_pb2
 
 FROZEN_DEADLINE = timedelta(seconds=2)
 PLATE = "8ABC123"
@@ -34,6 +37,21 @@ SHERIFF_USER = "j.ortega"
 PORT_POLICE_USER = "m.chen"
 ERO_USER = "k.novak"
 DEFAULT_TIMEOUT = timedelta(seconds=10)
+
+
+IN_CLEAR: Mapping[str, str] = {
+    "account": "its own statement: who was asked, and each outcome's class",
+    "announcement": "that an exchange comes, from whom, until when",
+    "checkpoint": "size and root of a log",
+    "order": "who asks whom, until when; digests of the queries, no query",
+    "presence": "who is linked",
+    "receipt": "provider, outcome's class, digests, the agreement's ceiling marking",
+    "session_close": "that two ends stop speaking",
+    "session_credit": "a number of bytes",
+    "session_data": "TLS 1.3 records between the two ends: nothing",
+    "session_open": "who begins to speak with whom",
+    "stamp": "the receipt again, with its digest and the time",
+}
 
 
 class StoryFailed(Exception):
@@ -66,6 +84,7 @@ class Story:
     queries: list[JsonObject] = field(default_factory=list)
     logs: list[JsonObject] = field(default_factory=list)
     tampered: list[JsonObject] = field(default_factory=list)
+    carried_before: int = 0
 
     def tell(self) -> None:
         """Run all steps; raises `StoryFailed` when one does not show what it promises."""
@@ -85,6 +104,7 @@ class Story:
         self._step(
             1, "The sheriff asks about one plate in a criminal investigation: five providers, one answer."
         )
+        self.carried_before = len(self._carried())
         answer = self._ask(
             Question(
                 agency="sheriff",
@@ -111,12 +131,14 @@ class Story:
         assert answer.plan is not None
         exchange = answer.plan.exchange_id
         homes = (
-            ("sheriff gateway (who asked)", self.made.gateway_home("sheriff")),
-            ("broker (the middle)", self.made.broker_home),
-            ("lapd adapter (who answered)", self.made.adapter_home("lapd")),
+            ("sheriff gateway (who asked)", self.made.gateway_home("sheriff"), "concluded"),
+            ("broker (the middle)", self.made.broker_home, "accounted"),
+            ("lapd adapter (who answered)", self.made.adapter_home("lapd"), "released"),
         )
-        for title, home in homes:
-            self.console.print(_panel(title, self._wait_for_records(home, exchange)))
+        for title, home, last in homes:
+            self.console.print(_panel(title, self._wait_for_records(home, exchange, last)))
+        self.console.print("And all that the broker's links carried since the question was asked:")
+        self.console.print(_frames_table(self._carried()[self.carried_before :]))
         private = (PLATE, SHERIFF_USER, "26-0417", "burglary series, vehicle seen leaving two scenes")
         kept = files_below(self.made.broker_home)
         searched, found = find_values([path for path in kept if path.name != "process.log"], private)
@@ -317,14 +339,24 @@ class Story:
             raise StoryFailed(f"step 6: `comity audit verify` says: {done.stderr.strip()}")
         return done.returncode, done.stdout
 
-    def _wait_for_records(self, home: Path, exchange: bytes) -> list[Record]:
-        """Return an end's records once it has published them: a log is published about each second."""
-        deadline = time.monotonic() + 5
+    def _wait_for_records(self, home: Path, exchange: bytes, last: str) -> list[Record]:
+        """Return an end's records, the `last` kind among them: a log is published about each second."""
+        deadline = time.monotonic() + 10
         while True:
             found = records_of(home, exchange)
-            if found or time.monotonic() > deadline:
+            if any(record.entry.kind == last for record in found):
                 return found
+            if time.monotonic() > deadline:
+                raise StoryFailed(f"step 2: `{home}` has logged `{last}` of the first question")
             time.sleep(0.1)
+
+    def _carried(self) -> list[link_pb2.LinkFrame]:
+        """Return every frame that the broker's links have carried, as it saw them."""
+        frames: list[link_pb2.LinkFrame] = []
+        for direction, message in read_capture(self.made.broker_home / "capture"):
+            kind = link_pb2.LinkRequest if direction == FROM_END else link_pb2.LinkResponse
+            frames.extend(kind.FromString(message).frames)
+        return frames
 
     def _step(self, number: int, text: str) -> None:
         self.console.print()
@@ -343,6 +375,20 @@ class Story:
             told = kind_word(outcome.kind) if outcome is not None else "nothing"
             raise StoryFailed(f"{step}: {agency} gives {kind_word(kind)}; it gave {told}")
         return outcome
+
+
+def _frames_table(frames: Sequence[link_pb2.LinkFrame]) -> Table:
+    counts: dict[str, tuple[int, int]] = {}
+    for frame in frames:
+        kind = frame.WhichOneof("frame") or "unknown"
+        count, size = counts.get(kind, (0, 0))
+        counts[kind] = (count + 1, size + frame.ByteSize())
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("frame", "number", "bytes", "what the broker reads in it"):
+        table.add_column(name, justify="right" if name in ("number", "bytes") else "left")
+    for kind, (count, size) in sorted(counts.items()):
+        table.add_row(kind.replace("_", " "), str(count), f"{size:,}", IN_CLEAR.get(kind, "itself"))
+    return table
 
 
 def _panel(title: str, records: Sequence[Record]) -> Panel:
