@@ -286,6 +286,29 @@ async def test_one_failed_step_leaves_nothing_behind(tmp_path: Path, step: int) 
     assert numbers(tmp_path) == kept
 
 
+async def test_fault_while_publishing_is_logged_without_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault's own text could hold a private value: the process log gets its kind, and it is tried again."""
+    log = await opened(tmp_path)
+    publish = log.publish
+    fails = [True]
+
+    async def once() -> bytes:
+        if fails.pop() if fails else False:
+            raise ValueError("8ABC123 of j.ortega")
+        return await publish()
+
+    monkeypatch.setattr(log, "publish", once)
+    await log.append(asked(0))
+    async with asyncio.timeout(20):
+        while log.published_substantive_size < 1:
+            await asyncio.sleep(0.05)
+    await log.close()
+    assert "ValueError" in caplog.text
+    assert "8ABC123" not in caplog.text and "j.ortega" not in caplog.text
+
+
 async def test_tiles_that_cannot_be_written_do_not_stop_appends(tmp_path: Path) -> None:
     """Acknowledgement needs the write-ahead file only; publishing fails, says so, and succeeds later."""
     log = await opened(tmp_path)

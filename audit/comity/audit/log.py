@@ -455,14 +455,14 @@ class SignedLog:
             self._dirty.clear()
             try:
                 await self.publish()
-            except LogDamaged:
-                _logger.critical("log damaged, it takes no more entries", exc_info=True)
+            except LogDamaged as problem:
+                _logger.critical("log damaged, it takes no more entries: %s", problem)
                 return
             except AuditError as problem:
                 _logger.warning("log not published, trying again: %s", problem)
                 self._dirty.set()
-            except Exception:
-                _logger.exception("log not published, trying again")
+            except Exception as fault:  # its text could hold what an opening holds: only its kind is told
+                _logger.error("log not published, trying again: %s", type(fault).__name__)
                 self._dirty.set()
             await asyncio.sleep(PUBLISH_INTERVAL - PUBLISH_DELAY)
 

@@ -54,8 +54,8 @@ class BrokerService:
         peer = LinkPeer(context, handler, self._clock, limits=self._limits)
         try:
             await peer.run()
-        except Exception:
-            logger.exception("a link failed")
+        except Exception as fault:
+            logger.error("a link failed: %s", link_errors.describe_fault(fault))
             await context.abort(grpc.StatusCode.INTERNAL, "internal fault of the broker")
         if peer.hello is not None and not handler.was_greeted:
             handler.refusal = LinkRefusal.IDENTITY
