@@ -59,7 +59,7 @@ class LinkResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[LinkFrame, _Mapping]]] = ...) -> None: ...
 
 class LinkFrame(_message.Message):
-    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint")
+    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "traceparent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,7 @@ class LinkFrame(_message.Message):
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     goodbye: Goodbye
@@ -92,7 +93,8 @@ class LinkFrame(_message.Message):
     cancel: ExchangeCancel
     account: AccountDelivery
     checkpoint: _audit_pb2.Checkpoint
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ...) -> None: ...
+    traceparent: str
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SessionMessage(_message.Message):
-    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "padding")
+    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "traceparent", "padding")
     READY_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class SessionMessage(_message.Message):
     PAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     ask: Ask
@@ -27,8 +28,9 @@ class SessionMessage(_message.Message):
     page: PageDelivery
     checkpoint: _audit_pb2.Checkpoint
     end: SessionEnd
+    traceparent: str
     padding: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., padding: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("version", "agency", "agreement_digest", "page_window")
