@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gateway tests/links \
 	tests/integration/test_main_path.py
+SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
 .PHONY: demo test lint types proto proto-check verifier floors campaign bench lock clean help
@@ -31,8 +32,8 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 demo: $(VENV)/.done  ## Run the demonstration federation, end to end.
 	$(BIN)/comity demo
 
-test: $(VENV)/.done .verifier/.done  ## Run all tests.
-	$(BIN)/pytest
+test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
+	$(BIN)/pytest $(SPREAD)
 
 verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
 
@@ -58,7 +59,7 @@ floors: $(VENV)/.done  ## Run the tests of the rooms and the main path on the lo
 	$(PYTHON) -m venv --clear .venv-floors
 	$(BIN)/uv pip install --quiet --python .venv-floors/bin/python --resolution lowest-direct \
 		-e '.[all]' --group dev
-	.venv-floors/bin/python -m pytest -q $(FLOOR_TESTS)
+	.venv-floors/bin/python -m pytest -q $(SPREAD) $(FLOOR_TESTS)
 
 campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour.
 	COMITY_CAMPAIGN=10000 $(BIN)/pytest tests/test_campaign.py -s

@@ -248,6 +248,7 @@ async def test_query_bytes_that_were_not_ordered_are_rejected(bench: Bench) -> N
 @pytest.mark.parametrize(
     ("field", "value"),
     [("provider", "vendor"), ("requester", "sheriff"), ("exchange_id", secrets.token_bytes(16))],
+    ids=["provider", "requester", "exchange_id"],
 )
 async def test_query_that_names_others_than_the_order_is_rejected(
     bench: Bench, field: str, value: str | bytes

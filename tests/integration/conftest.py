@@ -66,6 +66,14 @@ class Federation:
         return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one running federation on one worker, or each worker would start its own."""
+    for item in items:
+        if "tests/integration/" in item.nodeid:
+            shared = "federation" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("federation" if shared else item.nodeid.split("::")[0]))
+
+
 @pytest.fixture(scope="session")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     root = tmp_path_factory.mktemp("federation")
