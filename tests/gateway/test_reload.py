@@ -28,7 +28,7 @@ from comity.certs.published import PublishedRoster
 from comity.certs.watching import FileWatch, follow
 from comity.cli.ceilings import make_ceiling
 from comity.cli.logkeys import make_log_key
-from comity.gateway import server
+from comity.gateway import end, server
 from comity.gateway.config import load_config
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError, NotAMember, RosterOutOfDate
 from comity.gateway.gateway import Gateway
@@ -419,7 +419,7 @@ async def test_process_follows_and_remembers(
     made: FederationOnDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes a newer roster while it runs, and starts under no older one afterwards."""
-    monkeypatch.setattr(server, "WATCH_SECONDS", 0.02)
+    monkeypatch.setattr(end, "WATCH_SECONDS", 0.02)
     caplog.set_level("INFO", logger="comity.gateway")
     before = keep(made)
     task, stop = await started(made)
@@ -466,7 +466,7 @@ def test_gateway_that_fails_beside_is_not_left_running(made: FederationOnDisk) -
 
     async def run() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(server, "follow", broken)
+            patch.setattr(end, "follow", broken)
             task, _ = await started(made)
             await asyncio.wait_for(task, 10)
 

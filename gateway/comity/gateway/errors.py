@@ -2,6 +2,7 @@
 
     GatewayError
     ├── ConfigInvalid        the configuration cannot be used
+    │   └── HomeInUse        another gateway, of this process or another, has this home open
     ├── RequestInvalid       fields of a request are missing or wrong (Q1-Q3)
     ├── Unauthenticated      no assertion, or one that does not verify
     ├── SubjectRefused       the user may not ask (Q4)
@@ -41,6 +42,12 @@ class ConfigInvalid(GatewayError):
     """The configuration cannot be used; the text names file and key."""
 
     reason = "CONFIG_INVALID"
+
+
+class HomeInUse(ConfigInvalid):
+    """Another gateway, of this process or another, writes the log of this home: one log, one writer."""
+
+    reason = "HOME_IN_USE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

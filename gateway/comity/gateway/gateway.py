@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -135,7 +135,7 @@ class Gateway:
 
     async def search(
         self, question: Question, claims: Claims, assertion: str
-    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
+    ) -> AsyncGenerator[query_service_pb2.SearchResponse, None]:
         """Ask, and yield plan, outcomes with their pages, and summary.
 
         Raises, after the summary where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NoReturn, TypeAlias
 
 import grpc
@@ -15,21 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from comity.certs.clock import Clock
 from comity.certs.errors import CertsError
 from comity.certs.x509 import verify_leaf
-from comity.gateway.errors import (
-    GatewayError,
-    RequestInvalid,
-    SubjectRefused,
-    Unauthenticated,
-    to_grpc_code,
-    to_status,
-)
+from comity.gateway.errors import GatewayError, Unauthenticated, to_grpc_code, to_status
+from comity.gateway.front import answer_to
 from comity.gateway.gateway import Gateway
-from comity.gateway.question import parse_question
-from comity.gateway.subjects import authenticate, require_fit
-from comity.links.errors import describe_fault
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
-LOGGER = logging.getLogger("comity.gateway")
 Context: TypeAlias = (
     "grpc.aio.ServicerContext[query_service_pb2.SearchRequest, query_service_pb2.SearchResponse]"
 )
@@ -61,33 +52,21 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         """Ask providers about one known plate in one period."""
         failed: GatewayError | None = None
         try:
-            async for message in self._search(request, context):
-                yield message
+            answers = answer_to(
+                request,
+                gateway=self._gateway,
+                clock=self._clock,
+                authorization=_authorization(context),
+                certificate_der=partial(self._caller, context),
+                within=_remaining(context),
+            )
+            async with aclosing(answers) as messages:
+                async for message in messages:
+                    yield message
         except GatewayError as error:
             failed = error
-        except Exception as fault:  # a fault's own text could name a person: it crosses no wire and no log
-            LOGGER.error("a search failed by a fault of this gateway: %s", describe_fault(fault))
-            failed = GatewayError("this gateway failed; its operator finds the place in its log")
         if failed is not None:
             await _abort(context, failed)
-
-    async def _search(
-        self, request: query_service_pb2.SearchRequest, context: Context
-    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
-        now = self._clock()
-        member = self._gateway.standing.own(self._gateway.agency)
-        certificate = self._caller(context)
-        claims, assertion = authenticate(
-            _authorization(context), certificate_der=certificate, member=member, now=now
-        )
-        try:
-            require_fit(claims, now=now)
-            question = parse_question(request, now=now).within(_remaining(context))
-        except (SubjectRefused, RequestInvalid) as error:
-            await self._gateway.record_turned_down(claims, error.reason.lower())
-            raise
-        async for message in self._gateway.search(question, claims, assertion):
-            yield message
 
     def _caller(self, context: Context) -> bytes:
         """Return the caller's certificate, DER, once it is one of our own agency's systems."""

@@ -1,0 +1,207 @@
+"""One gateway from its configuration, in whatever process: all of it but a way to call it.
+
+`server.py` puts the gRPC front before it, `requester.py` the Python library. Both open it here, so that keys,
+roster, agreements, log, link and sessions are the same under both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Self
+
+from comity.audit.errors import AuditError, LogInUse
+from comity.audit.log import SignedLog
+from comity.audit.note import LogKey
+from comity.audit.peers import PeerCheckpoints
+from comity.certs.clock import Clock, utc_now
+from comity.certs.credentials import EndCredentials
+from comity.certs.errors import CertsError
+from comity.certs.published import PublishedRoster
+from comity.certs.roster import Federation
+from comity.certs.watching import FileWatch, follow
+from comity.gateway import records
+from comity.gateway.config import GatewayConfig
+from comity.gateway.errors import AuditUnavailable, ConfigInvalid, HomeInUse
+from comity.gateway.gateway import Gateway
+from comity.gateway.standing import load_standing, watched
+from comity.links.client import LinkClient, LinkConfig
+from comity.links.errors import ConfigUnusable
+from comity.links.sessions.hub import GatewaySessions, SessionIdentity
+from comity.v1 import common_pb2
+
+WATCH_SECONDS = 1.0
+"""How often the published folders are looked at."""
+LOGGER = logging.getLogger("comity.gateway")
+
+
+class GatewayEnd:
+    """A gateway with its log open; `running()` dials the broker and follows what is published."""
+
+    def __init__(
+        self,
+        *,
+        config: GatewayConfig,
+        credentials: EndCredentials,
+        gateway: Gateway,
+        link: LinkClient,
+        sessions: GatewaySessions,
+        log: SignedLog,
+        published: PublishedRoster,
+        files: FileWatch,
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.credentials = credentials
+        self.gateway = gateway
+        self.clock = clock
+        self._link = link
+        self._sessions = sessions
+        self._log = log
+        self._published = published
+        self._files = files
+        self._beside: list[asyncio.Task[None]] = []
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, config: GatewayConfig, *, clock: Clock = utc_now) -> AsyncIterator[Self]:
+        """Load keys, roster and agreements, and open the log; leaving the block closes it.
+
+        Raises `ConfigInvalid` when what the configuration names cannot be used, `HomeInUse` when another
+        process, or another part of this one, has the log of this home open.
+        """
+        files = watched(config)  # before it is read: what changes while we load is seen as a change
+        try:
+            published = PublishedRoster(
+                public=config.public, authority=config.authority, home=config.home, clock=clock
+            )
+            standing = await asyncio.to_thread(load_standing, config, published)
+            federation, agreements = standing.federation, standing.agreements
+            member = federation.member(config.agency)
+            credentials = EndCredentials.load(config.home)
+            origin = f"{member.domain}/gateway"
+            key = LogKey.load(credentials.log_key, origin)
+            log = await SignedLog.open(config.home, origin=origin, key=key, clock=clock)
+        except LogInUse as error:
+            raise HomeInUse(str(error)) from error
+        except (CertsError, AuditError) as error:
+            raise ConfigInvalid(str(error)) from error
+        try:
+            if not member.asks:
+                raise ConfigInvalid(
+                    f"agency `{config.agency}` may not ask: the roster does not list it as a requester"
+                )
+            gateway = Gateway(
+                agency=config.agency,
+                federation=federation,
+                agreements=agreements,
+                credentials=credentials,
+                log=log,
+                peers=PeerCheckpoints(log, clock),
+                clock=clock,
+                max_in_flight=config.max_in_flight,
+            )
+            try:
+                link = LinkClient(_link_config(config, federation, credentials), gateway, clock)
+            except ConfigUnusable as error:
+                raise ConfigInvalid(str(error)) from error
+            sessions = GatewaySessions(
+                link=link,
+                federation=federation,
+                agreements=agreements,
+                identity=SessionIdentity(
+                    agency=config.agency,
+                    chain=config.home / "keys" / "leaf.pem",
+                    key=config.home / "keys" / "leaf.key",
+                ),
+                clock=clock,
+                on_message=gateway.on_message,
+                on_closed=gateway.on_session_closed,
+                on_opened=gateway.on_session_opened,
+                on_refused=gateway.on_session_refused,
+            )
+            gateway.link, gateway.sessions = link, sessions
+            yield cls(
+                config=config,
+                credentials=credentials,
+                gateway=gateway,
+                link=link,
+                sessions=sessions,
+                log=log,
+                published=published,
+                files=files,
+                clock=clock,
+            )
+        finally:
+            await log.close()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Log `started`, keep the link up, follow what is published; at the end hang up and log `stopped`.
+
+        Raises `AuditUnavailable` if the log cannot be written at the start, and what ended one of its own
+        tasks, if anything did.
+        """
+        config, gateway, clock = self.config, self.gateway, self.clock
+        agreements = gateway.standing.agreements.agreements
+        try:
+            await self._log.append(
+                records.event("started", config.agency, clock(), role="gateway"),
+                *records.agreements_activated(config.agency, clock(), before=(), now=agreements),
+            )
+        except AuditError as error:
+            raise AuditUnavailable(
+                "this gateway's log cannot be written, so nothing is asked or shown"
+            ) from error
+        reload = partial(gateway.reload, partial(load_standing, config, self._published))
+        faults = (CertsError, AuditUnavailable)
+        self._beside = [
+            asyncio.create_task(self._link.run()),
+            asyncio.create_task(gateway.exchange_checkpoints()),
+            asyncio.create_task(
+                follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+            ),
+        ]
+        failed = None
+        try:
+            yield
+        finally:
+            failed = next((task for task in self._beside if task.done()), None)
+            await self._stop()
+        if failed is not None:
+            failed.result()
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Return once `stop` is set, or one of the tasks of `running()` has ended, which none ever should."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((*self._beside, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+
+    async def _stop(self) -> None:
+        self._sessions.close()
+        await self._link.close()
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await self.gateway.settle_tasks()
+        with contextlib.suppress(AuditError):
+            await self._log.append(records.event("stopped", self.config.agency, self.clock()))
+
+
+def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:
+    operator = federation.operator.key_set
+    return LinkConfig(
+        broker=config.broker,
+        broker_name=config.broker_name,
+        operator_ca_pem=operator.ca_pem,
+        leaf_chain_pem=credentials.chain_pem,
+        leaf_key_pem=credentials.key_pem,
+        spiffe_id=credentials.spiffe_id,
+        role=common_pb2.END_ROLE_GATEWAY,
+        roster_version=federation.version,
+    )

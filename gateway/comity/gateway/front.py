@@ -1,0 +1,63 @@
+"""The one way to this gateway's `search`, whoever calls: over gRPC, or in the same process.
+
+Rules, in order: the caller's certificate is known; the user's assertion verifies for it; the user is fit to
+ask (Q4, Q9); the question passes every check. Who is turned down after the assertion verified is logged so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from datetime import timedelta
+
+from comity.certs.clock import Clock
+from comity.gateway.errors import GatewayError, RequestInvalid, SubjectRefused
+from comity.gateway.gateway import Gateway
+from comity.gateway.question import parse_question
+from comity.gateway.subjects import authenticate, require_fit
+from comity.links.errors import describe_fault
+from comity.v1 import query_service_pb2
+
+LOGGER = logging.getLogger("comity.gateway")
+
+
+async def answer_to(
+    request: query_service_pb2.SearchRequest,
+    *,
+    gateway: Gateway,
+    clock: Clock,
+    authorization: str | None,
+    certificate_der: Callable[[], bytes],
+    within: timedelta | None,
+) -> AsyncGenerator[query_service_pb2.SearchResponse, None]:
+    """Ask for a user, and yield plan, outcomes with their pages, and summary.
+
+    `authorization` is `Bearer <jwt>`; `certificate_der` gives the certificate to which that is bound, or
+    raises; `within` is what is left of the caller's own deadline, if it has one. Close the generator to
+    cancel. Raises `GatewayError` alone: a fault of our own is logged by its kind and place, and its text,
+    which could name a person, goes nowhere.
+    """
+    try:
+        now = clock()
+        member = gateway.standing.own(gateway.agency)
+        claims, assertion = authenticate(
+            authorization, certificate_der=certificate_der(), member=member, now=now
+        )
+        try:
+            require_fit(claims, now=now)
+            question = parse_question(request, now=now).within(within)
+        except (SubjectRefused, RequestInvalid) as error:
+            await gateway.record_turned_down(claims, error.reason.lower())
+            raise
+        async with aclosing(gateway.search(question, claims, assertion)) as messages:
+            async for message in messages:
+                yield message
+    except GatewayError:
+        raise
+    except Exception as fault:
+        LOGGER.error("a search failed by a fault of this gateway: %s", describe_fault(fault))
+        hidden = GatewayError("this gateway failed; its operator finds the place in its log")
+    else:
+        return
+    raise hidden
