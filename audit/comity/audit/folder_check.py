@@ -2,7 +2,8 @@
 
 In this order, each fault a finding, going on as far as it makes sense:
 
-1. `vkey` is a key that the trust names for the origin, and such a key signed the checkpoint;
+1. `vkey` is a key that the trust names for the origin, and such a key signed the checkpoint; if the trust is
+   a policy file, so did a quorum of its witnesses;
 2. the entries are as many as the checkpoint says and lead to its root;
 3. every hash tile, full or partial, holds the hashes of that tree;
 4. every entry is canonical and has the form of entries;
@@ -20,9 +21,11 @@ from pathlib import Path
 
 from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
+from comity.audit.cosignature import cosignatures
 from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, LoggedEntry, parse_entry
 from comity.audit.errors import AuditError, NoteInvalid, TileInvalid
 from comity.audit.note import VerifierKey, note_signers
+from comity.audit.policy_file import TlogPolicy
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName, decode_bundle, edge_names, split_tile
 from comity.audit.trust import Trust
 
@@ -102,6 +105,8 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
     try:
         open_checkpoint(note, origin=claimed.origin, verifier_keys=keys)
         log.is_signed = True
+        if trust.policy is not None:
+            _check_quorum(log, note, trust.policy)
     except NoteInvalid:
         fault = (
             "checkpoint was changed: its signature does not verify"
@@ -110,6 +115,21 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
         )
         log.findings.append(f"origin {claimed.origin}: {fault}")
     return claimed
+
+
+def _check_quorum(log: CheckedLog, note: bytes, policy: TlogPolicy) -> None:
+    """Count who cosigned the checkpoint, as the policy file wants it."""
+    try:
+        found = {one.cosigner for one in cosignatures(note, policy.witnesses.values())}
+    except NoteInvalid as problem:
+        log.findings.append(f"origin {log.origin}: {problem}")
+        return
+    names = [name for name, cosigner in policy.witnesses.items() if cosigner in found]
+    if not policy.is_met(names):
+        by = ", ".join(f"`{name}`" for name in names) or "none of its witnesses"
+        log.findings.append(
+            f"origin {log.origin}: the policy file wants a quorum of `{policy.quorum}`; cosigned by {by}"
+        )
 
 
 def _read_vkey(log: CheckedLog) -> VerifierKey | None:

@@ -155,11 +155,8 @@ def sign_note(text: str, *keys: LogKey) -> bytes:
     if not keys:
         raise NoteInvalid("note: it needs at least one key to sign it")
     data = text.encode()
-    lines = [
-        f"{_DASH}{key.origin} {base64.b64encode(key.verifier.hash + key.sign(data)).decode()}\n"
-        for key in keys
-    ]
-    return data + b"\n" + "".join(lines).encode()
+    lines = [signature_line(key.origin, key.verifier.hash + key.sign(data)) for key in keys]
+    return data + b"\n" + b"".join(lines)
 
 
 def open_note(note: bytes, verifier_keys: Iterable[VerifierKey | str]) -> OpenedNote:
@@ -169,6 +166,27 @@ def open_note(note: bytes, verifier_keys: Iterable[VerifierKey | str]) -> Opened
     note, as C2SP signed-note asks. Raises `NoteInvalid`.
     """
     known = [VerifierKey.parse(key) if isinstance(key, str) else key for key in verifier_keys]
+    text, signatures = split_note(note)
+    signers: list[VerifierKey] = []
+    for name, material in signatures:
+        for key in known:
+            if (key.name, key.hash) != (name, material[:4]):
+                continue
+            if key in signers:
+                raise NoteInvalid(f"note: two signatures of `{name}`")
+            key.verify(material[4:], text.encode())
+            signers.append(key)
+            break
+    if not signers:
+        raise NoteInvalid("note: no known key signed it")
+    return OpenedNote(text=text, signers=tuple(signers))
+
+
+def split_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """Return a note's text, and of each signature line the key's name and its bytes: **unverified**.
+
+    The bytes are the key's hash (4) and the signature. Raises `NoteInvalid`.
+    """
     try:
         whole = note.decode()
     except UnicodeDecodeError as problem:
@@ -181,20 +199,12 @@ def open_note(note: bytes, verifier_keys: Iterable[VerifierKey | str]) -> Opened
     lines = tail[:-1].split("\n")
     if len(lines) > MAX_SIGNATURES:
         raise NoteInvalid(f"note: more than {MAX_SIGNATURES} signatures")
-    signers: list[VerifierKey] = []
-    for line in lines:
-        name, material = _parse_signature(line)
-        for key in known:
-            if (key.name, key.hash) != (name, material[:4]):
-                continue
-            if key in signers:
-                raise NoteInvalid(f"note: two signatures of `{name}`")
-            key.verify(material[4:], text.encode())
-            signers.append(key)
-            break
-    if not signers:
-        raise NoteInvalid("note: no known key signed it")
-    return OpenedNote(text=text, signers=tuple(signers))
+    return text, [_parse_signature(line) for line in lines]
+
+
+def signature_line(name: str, material: bytes) -> bytes:
+    """Return one signature line of a note, with its newline; `material` is key hash and signature."""
+    return f"{_DASH}{name} {base64.b64encode(material).decode()}\n".encode()
 
 
 def note_signers(note: bytes) -> list[tuple[str, bytes]]:

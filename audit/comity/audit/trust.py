@@ -7,6 +7,9 @@
 `authority` pins the governing authority's keys and threshold; `roster` is the signed roster as it was when
 the file was made, and from it come the verifier keys of the logs. Trust never comes from a log itself.
 Evidence outlives its documents, so the roster's expiry doesn't count here: its signatures do.
+
+In its place a C2SP tlog-policy file will do (`policy_file`): log keys without a roster, and how many
+witnesses must have cosigned a checkpoint.
 """
 
 import json
@@ -16,6 +19,7 @@ from pathlib import Path
 
 from comity.audit.errors import TrustInvalid
 from comity.audit.note import VerifierKey
+from comity.audit.policy_file import TlogPolicy, parse_policy
 from comity.certs.errors import CertsError
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 
@@ -36,11 +40,14 @@ class TrustedLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """The logs of a verified roster, by origin."""
+    """The logs of a verified roster, by origin; or those of a policy file."""
 
     federation: str
+    """The federation's name; empty for a policy file, which names none."""
     roster_version: int
     logs: Mapping[str, TrustedLog]
+    policy: TlogPolicy | None = None
+    """The policy file, whose quorum of witnesses each checkpoint needs."""
 
     def keys(self, origin: str) -> tuple[VerifierKey, ...]:
         """Return the keys that may sign checkpoints of a log; none if the roster doesn't name it."""
@@ -59,10 +66,12 @@ class Trust:
 
     @classmethod
     def parse(cls, data: bytes, *, name: str = "trust file") -> "Trust":
-        """Read a trust file's bytes and verify its roster against its pin.
+        """Read a trust file's bytes and verify its roster against its pin; or read a policy file's.
 
         Raises `TrustInvalid`; its text begins with `name`.
         """
+        if not data.lstrip().startswith(b"{"):
+            return cls._of_policy(parse_policy(data, name=name), name=name)
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as problem:
@@ -77,6 +86,19 @@ class Trust:
         except CertsError as problem:
             raise TrustInvalid(f"{name}: {problem}") from problem
         return cls(federation=federation.name, roster_version=federation.version, logs=_logs(federation))
+
+    @classmethod
+    def _of_policy(cls, policy: TlogPolicy, *, name: str) -> "Trust":
+        if not policy.logs:
+            raise TrustInvalid(f"{name}: it names no log, so no log could be verified with it")
+        logs: dict[str, TrustedLog] = {}
+        for key in policy.logs:
+            domain, _, end = key.name.rpartition("/")
+            earlier = logs[key.name].keys if key.name in logs else ()
+            logs[key.name] = TrustedLog(
+                origin=key.name, agency=domain.partition(".")[0], end=end, keys=(*earlier, key)
+            )
+        return cls(federation="", roster_version=0, logs=logs, policy=policy)
 
 
 def make_trust(public: Path) -> bytes:

@@ -39,7 +39,7 @@ def group() -> None:
     "trust_file",
     required=True,
     type=_FILE,
-    help="File that `comity audit trust` made, kept apart.",
+    help="File that `comity audit trust` made, kept apart; or a tlog-policy file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
