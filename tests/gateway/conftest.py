@@ -252,8 +252,15 @@ class Story:
         return stamp
 
     def an_account(
-        self, key: SigningKey | None = None, **told: account_pb2.Stamp | common_pb2.OutcomeKind
+        self,
+        key: SigningKey | None = None,
+        *,
+        closed_at: datetime | None = None,
+        **told: account_pb2.Stamp | common_pb2.OutcomeKind,
     ) -> link_pb2.AccountDelivery:
+        """Return the broker's signed account: at the deadline, if somebody timed out."""
+        if closed_at is None:
+            closed_at = self.order.deadline if common_pb2.OUTCOME_KIND_TIMED_OUT in told.values() else NOW
         entries = []
         for name in self.providers:
             word = told.get(name, RESPONDED)
@@ -269,7 +276,7 @@ class Story:
             order_digest=self.order.digest,
             entries=entries,
             routed_at=from_instant(NOW),
-            closed_at=from_instant(NOW),
+            closed_at=from_instant(closed_at),
         )
         envelope = seal(account, key or self.broker_key)
         return link_pb2.AccountDelivery(exchange_id=self.order.exchange_id, account=envelope)

@@ -30,6 +30,10 @@ def kinds(found: dict[str, Settled]) -> dict[str, str]:
     }
 
 
+def lines(story: Story) -> list[str]:
+    return [finding.text for finding in story.exchange.findings]
+
+
 def test_verified_stamped_results_of_both_providers_are_shown(story: Story) -> None:
     """With receipt, pages and stamp in order, both respond and the account closes the exchange."""
     stamps = {}
@@ -205,7 +209,7 @@ def test_broker_that_gives_no_account_is_a_finding(story: Story) -> None:
     story.exchange.end_waiting()
     assert kinds(settled(story)) == {"lapd": "RESPONDED", "lahd": "TIMED_OUT"}
     assert story.exchange.is_finished
-    assert any("no account" in finding for finding in story.exchange.findings)
+    assert any("no account" in finding for finding in lines(story))
 
 
 def test_broker_that_denies_a_receipt_is_contradicted_by_it(story: Story) -> None:
@@ -216,13 +220,13 @@ def test_broker_that_denies_a_receipt_is_contradicted_by_it(story: Story) -> Non
         now=AT_DEADLINE,
     )
     assert kinds(settled(story)) == {"lapd": "RESPONDED", "lahd": "UNREACHABLE"}
-    assert any("signed receipt is here" in finding for finding in story.exchange.findings)
+    assert any("signed receipt is here" in finding for finding in lines(story))
 
 
 def test_early_account_does_not_make_its_lies_come_true(story: Story) -> None:
     """While a session may bring the provider's own word, the broker's word about it waits, and is refuted."""
     told = dict.fromkeys(("lapd", "lahd"), common_pb2.OUTCOME_KIND_TIMED_OUT)
-    story.exchange.on_account(story.an_account(**told), now=NOW)
+    story.exchange.on_account(story.an_account(closed_at=NOW, **told), now=NOW)
     assert settled(story) == {}
     story.answers("lapd")
     assert kinds(settled(story)) == {"lapd": "RESPONDED"}
@@ -230,7 +234,11 @@ def test_early_account_does_not_make_its_lies_come_true(story: Story) -> None:
     found = settled(story)
     assert kinds(found) == {"lahd": "TIMED_OUT"}
     assert found["lahd"].attested_by == query_service_pb2.ATTESTATION_BROKER
-    assert story.exchange.findings == ["lapd: the broker attests `timed_out`, but its signed receipt is here"]
+    assert lines(story) == [
+        "lapd: the broker attests `timed_out` before the deadline of the order",
+        "lapd: the broker attests `timed_out`, but its signed receipt is here",
+        "lahd: the broker attests `timed_out` before the deadline of the order",
+    ]
 
 
 def test_stamp_in_an_early_account_is_held_against_the_receipt(story: Story) -> None:
@@ -239,7 +247,7 @@ def test_stamp_in_an_early_account_is_held_against_the_receipt(story: Story) -> 
     other = story.a_stamp("lapd")
     story.exchange.on_account(story.an_account(lapd=other, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE), now=NOW)
     story.answers("lapd")
-    assert any("another receipt" in finding for finding in story.exchange.findings)
+    assert any("another receipt" in finding for finding in lines(story))
 
 
 def test_account_of_a_provider_without_a_link_counts_at_once(story: Story) -> None:
@@ -262,7 +270,7 @@ def test_result_that_is_stamped_and_never_comes_is_a_finding(story: Story) -> No
     )
     story.exchange.end_waiting()
     assert kinds(settled(story)) == {"lapd": "TIMED_OUT", "lahd": "TIMED_OUT"}
-    [finding] = story.exchange.findings
+    [finding] = lines(story)
     assert finding.startswith("lapd: its receipt was stamped")
 
 
@@ -276,7 +284,7 @@ def test_two_different_accounts_are_a_finding(story: Story) -> None:
         story.exchange.on_account(account, now=AT_DEADLINE)
     assert not story.exchange.findings
     story.exchange.on_account(second, now=AT_DEADLINE)
-    assert story.exchange.findings == ["broker: signed two different accounts of the exchange"]
+    assert lines(story) == ["broker: signed two different accounts of the exchange"]
     assert kinds(settled(story)) == {"lapd": "TIMED_OUT", "lahd": "TIMED_OUT"}
 
 
@@ -296,7 +304,7 @@ def test_stamp_of_another_receipt_is_a_finding(story: Story) -> None:
     story.exchange.on_account(
         story.an_account(lapd=stamp, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE), now=AT_DEADLINE
     )
-    assert any("another receipt" in finding for finding in story.exchange.findings)
+    assert any("another receipt" in finding for finding in lines(story))
 
 
 def test_account_that_drops_a_stamp_is_a_finding(story: Story) -> None:
@@ -307,14 +315,14 @@ def test_account_that_drops_a_stamp_is_a_finding(story: Story) -> None:
         story.an_account(lapd=common_pb2.OUTCOME_KIND_BAD_RECEIPT, lahd=common_pb2.OUTCOME_KIND_UNREACHABLE),
         now=AT_DEADLINE,
     )
-    assert any("does not bind the stamp" in finding for finding in story.exchange.findings)
+    assert any("does not bind the stamp" in finding for finding in lines(story))
 
 
 def test_account_signed_by_somebody_else_is_not_believed(story: Story) -> None:
     """An account that isn't the operator's settles nothing."""
     story.exchange.on_account(story.an_account(key=SigningKey.generate()), now=AT_DEADLINE)
     assert settled(story) == {} and story.exchange.account is None
-    assert any("not signed by the operator" in finding for finding in story.exchange.findings)
+    assert any("not signed by the operator" in finding for finding in lines(story))
 
 
 def test_account_without_one_of_the_providers_is_not_believed(story: Story) -> None:
@@ -322,7 +330,7 @@ def test_account_without_one_of_the_providers_is_not_believed(story: Story) -> N
     del story.providers["lahd"]
     story.exchange.on_account(story.an_account(lapd=common_pb2.OUTCOME_KIND_TIMED_OUT), now=AT_DEADLINE)
     assert settled(story) == {}
-    assert any("every provider" in finding for finding in story.exchange.findings)
+    assert any("every provider" in finding for finding in lines(story))
 
 
 def test_rejected_order_settles_everyone_with_the_brokers_word(story: Story) -> None:

@@ -21,14 +21,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from comity.certs.roster import MemberView
+from comity.gateway.findings import Finding, contradictions
 from comity.gateway.order import SignedOrder
 from comity.gateway.verification import (
     MAX_PAGES,
+    BadAccount,
     Expectation,
     Unverifiable,
     VerifiedReceipt,
     VerifiedResult,
-    contradictions,
     is_other_receipt,
     verify_account,
     verify_pages,
@@ -45,6 +46,7 @@ from comity.v1 import (
 
 MAX_BYTES_A_PROVIDER = 64 * 1024 * 1024
 LONGEST_WORD = 200
+_WITHHELD = "its receipt was stamped, but no result came through the session in time"
 MOST_FINDINGS = 64
 
 
@@ -103,7 +105,8 @@ class Exchange:
         self._waiting_ended = False
         self.account: account_pb2.Account | None = None
         self.account_envelope: envelope_pb2.Envelope | None = None
-        self._found: list[str] = []
+        self._found: list[Finding] = []
+        self._has_cancelled = False
         self.rejected = ""
 
     # -- what arrives ---------------------------------------------------------------------------
@@ -161,7 +164,12 @@ class Exchange:
             return
         part.stamp, part.stamped = message.stamp, message.receipt
         if message.stamp.ceiling_marking != part.expected.grant.ceiling:
-            self._find(f"{message.stamp.provider}: the broker's stamp has another ceiling than the agreement")
+            self._find(
+                query_service_pb2.FINDING_KIND_STAMP_AGAINST_ACCOUNT,
+                "the broker's stamp has another ceiling than the agreement",
+                self.requester,
+                provider=message.stamp.provider,
+            )
         self._try_release(part)
 
     def on_account(self, message: link_pb2.AccountDelivery, *, now: datetime) -> None:
@@ -175,13 +183,21 @@ class Exchange:
                 requester=self.requester,
                 providers=list(self._parts),
                 ordered_at=self.order.issued_at,
+                now=now,
             )
-        except Unverifiable as error:
-            self._find(f"broker: {error}")
+        except BadAccount as error:
+            not_signed = error.kind == query_service_pb2.FINDING_KIND_NOT_AN_ACCOUNT
+            also = (self.requester,) if not_signed else ()
+            evidence = () if not_signed else (message.account, self.order.envelope)
+            self._find(error.kind, str(error), *also, evidence=evidence)
             return
-        if self.account is not None:
+        if self.account is not None and self.account_envelope is not None:
             if account != self.account:
-                self._find("broker: signed two different accounts of the exchange")
+                self._find(
+                    query_service_pb2.FINDING_KIND_TWO_ACCOUNTS,
+                    "signed two different accounts of the exchange",
+                    evidence=(self.account_envelope, message.account),
+                )
             return
         self.account, self.account_envelope = account, message.account
         for part in self._parts.values():
@@ -195,23 +211,28 @@ class Exchange:
         self.rejected = line or "the broker did not take the order"
         self.end_waiting()
 
-    def end_waiting(self, finding: str = "broker: gave no account of the exchange in time") -> None:
+    def cancelling(self) -> None:
+        """The broker is told that nothing more is awaited: from now on it may attest CANCELLED."""
+        self._has_cancelled = True
+
+    def end_waiting(self, finding: str = "gave no account of the exchange in time") -> None:
         """The deadline with the grace for the broker's account is over, or the link: settle what is left."""
         if self._waiting_ended:
             return
         self._waiting_ended = True
         self._release_all()
         if self.account is None and not self.rejected:
-            self._find(finding)
+            self._find(query_service_pb2.FINDING_KIND_NO_ACCOUNT, finding, self.requester)
         for part in self._parts.values():
             self._settle_attested(part)
             if part.stage is not _Stage.PENDING:
                 continue
             kind = common_pb2.OUTCOME_KIND_UNREACHABLE if part.absent else common_pb2.OUTCOME_KIND_TIMED_OUT
             text = self.rejected or "no verified answer by the deadline, and no account from the broker"
-            if self.account is not None:  # and it binds a stamp of this provider
-                text = "its receipt was stamped, but no result came through the session in time"
-                self._find(f"{part.expected.asking.provider}: {text}")
+            if self.account_envelope is not None:  # and it binds a stamp of this provider
+                text, name = _WITHHELD, part.expected.asking.provider
+                withheld = query_service_pb2.FINDING_KIND_RESULT_WITHHELD
+                self._find(withheld, text, name, provider=name, evidence=(self.account_envelope,))
             self._settle(part, kind, query_service_pb2.ATTESTATION_GATEWAY, text=text)
 
     # -- what is taken out ----------------------------------------------------------------------
@@ -222,17 +243,40 @@ class Exchange:
         return settled
 
     @property
-    def findings(self) -> list[str]:
-        """What is known to be wrong by now, a line each: it names the broker, or the provider it is about."""
-        if self.account is None:
+    def findings(self) -> list[Finding]:
+        """What is known to be wrong by now."""
+        if self.account is None or self.account_envelope is None:
             return list(self._found)
         receipts = {name: part.receipt for name, part in self._parts.items() if part.receipt}
-        two = [name for name, known in receipts.items() if self._has_other_receipt(name, known)]
-        for name in two:  # it is the provider that lied, not the broker that stamped what it was given
+        two = [
+            (name, known, other) for name, known in receipts.items() if (other := self._other(name, known))
+        ]
+        for name, _, _ in two:  # it is the provider that lied, not the broker that stamped what it was given
             del receipts[name]
         stamps = {name: part.stamp for name, part in self._parts.items() if part.stamp}
-        twice = (f"{name}: the provider signed two different receipts of one exchange" for name in two)
-        return [*self._found, *twice, *contradictions(self.account, receipts, stamps)]
+        return [
+            *self._found,
+            *(
+                Finding(
+                    kind=query_service_pb2.FINDING_KIND_TWO_RECEIPTS,
+                    text=f"{name}: the provider signed two different receipts of one exchange",
+                    suspects=(name,),
+                    provider=name,
+                    evidence=(known.envelope, other),
+                )
+                for name, known, other in two
+            ),
+            *contradictions(
+                self.account,
+                receipts,
+                stamps,
+                account_envelope=self.account_envelope,
+                order_envelope=self.order.envelope,
+                deadline=self.order.deadline,
+                operator=self._operator.agency,
+                has_cancelled=self._has_cancelled,
+            ),
+        ]
 
     @property
     def is_finished(self) -> bool:
@@ -258,13 +302,31 @@ class Exchange:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _has_other_receipt(self, provider: str, known: VerifiedReceipt) -> bool:
+    def _other(self, provider: str, known: VerifiedReceipt) -> envelope_pb2.Envelope | None:
+        """Return the receipt that the broker stamped, if the provider signed it and it says another thing."""
         part = self._parts[provider]
-        return part.stamped is not None and is_other_receipt(part.expected, part.stamped, known)
+        if part.stamped is None or not is_other_receipt(part.expected, part.stamped, known):
+            return None
+        return part.stamped
 
-    def _find(self, line: str) -> None:
-        if line not in self._found and len(self._found) < MOST_FINDINGS:
-            self._found.append(line)
+    def _find(
+        self,
+        kind: query_service_pb2.FindingKind,
+        text: str,
+        *also: str,
+        provider: str = "",
+        evidence: Sequence[envelope_pb2.Envelope] = (),
+    ) -> None:
+        """Keep what is wrong: the broker did it, or else one of it and `also`."""
+        finding = Finding(
+            kind=kind,
+            text=f"{provider or 'broker'}: {text}",
+            suspects=(self._operator.agency, *also),
+            provider=provider,
+            evidence=tuple(evidence),
+        )
+        if all(finding.text != known.text for known in self._found) and len(self._found) < MOST_FINDINGS:
+            self._found.append(finding)
 
     def _settle_attested(self, part: _Part) -> None:
         """Settle a provider of which nothing more is awaited by the broker's account, if there is one."""

@@ -333,6 +333,7 @@ class Gateway:
                 return
             if exchange.awaits_only_broker and not cancelled_at_broker:
                 cancelled_at_broker = True
+                exchange.cancelling()
                 self._send_link(
                     link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=running.order.exchange_id))
                 )
@@ -474,7 +475,7 @@ class Gateway:
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
         for running in self._running.values():
-            running.exchange.end_waiting("broker: the link was lost before it gave an account")
+            running.exchange.end_waiting("the link was lost before it gave an account")
             running.changed.set()
         self._record("link_closed", {"peer": self.federation.operator.agency, "reason": reason_name(reason)})
 

@@ -15,9 +15,10 @@ from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
 from comity.certs.instants import to_instant
 from comity.gateway.exchange import Exchange, Settled
+from comity.gateway.findings import Finding
 from comity.gateway.order import SignedOrder
 from comity.gateway.question import Question
-from comity.v1 import common_pb2, query_service_pb2
+from comity.v1 import common_pb2, link_pb2, query_service_pb2
 
 
 def kind_name(kind: common_pb2.OutcomeKind) -> str:
@@ -135,17 +136,42 @@ def concluded(agency: str, exchange: Exchange, settled: Mapping[str, Settled], a
         attachments["account"] = exchange.account_envelope.SerializeToString()
     exchange_id = exchange.order.exchange_id
     entries = [Entry(kind="concluded", at=at, exchange=exchange_id, public=public, attachments=attachments)]
-    if exchange.findings:
-        findings: list[JsonValue] = list(exchange.findings)
-        entries.append(
-            Entry(
-                kind="contradiction",
-                at=at,
-                exchange=exchange_id,
-                public={"agency": agency, "findings": findings},
-            )
-        )
+    if found := exchange.findings:
+        entries.append(contradicted(agency, exchange.order, found, at))
     return entries
+
+
+def contradicted(agency: str, order: SignedOrder, found: Sequence[Finding], at: datetime) -> Entry:
+    """Return the entry of an exchange's findings.
+
+    It names the digests of the statements that show them; beside it are kept their envelopes and, for what
+    contradicts the order, all its leaves.
+    """
+    envelopes = {
+        f"evidence:{name.hex()}": envelope.SerializeToString()
+        for finding in found
+        for name, envelope in zip(finding.digests, finding.evidence, strict=True)
+    }
+    if f"evidence:{order.digest.hex()}" in envelopes:
+        placement = link_pb2.OrderPlacement(order=order.envelope, leaves=order.leaves)
+        envelopes["placement"] = placement.SerializeToString()
+    lines: list[JsonValue] = [finding.text for finding in found]
+    told: list[JsonValue] = [
+        {
+            "kind": query_service_pb2.FindingKind.Name(finding.kind).removeprefix("FINDING_KIND_").lower(),
+            "provider": finding.provider,
+            "suspects": list(finding.suspects),
+            "evidence": [name.hex() for name in finding.digests],
+        }
+        for finding in found
+    ]
+    return Entry(
+        kind="contradiction",
+        at=at,
+        exchange=order.exchange_id,
+        public={"agency": agency, "findings": lines, "found": told},
+        attachments=envelopes,
+    )
 
 
 def cancelled(agency: str, exchange_id: bytes, at: datetime) -> Entry:

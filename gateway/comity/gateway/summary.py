@@ -27,12 +27,14 @@ def summarize(
 ) -> query_service_pb2.Summary:
     """Return the summary that names every provider once: those asked, then those not."""
     lacking = lacks(completeness, settled)
+    found = exchange.findings if exchange else []
     summary = query_service_pb2.Summary(
         exchange_id=exchange_id,
         providers=[_count(item) for item in settled.values()],
         complete=not lacking,
         incomplete_text=lacking,
-        findings=exchange.findings if exchange else [],
+        findings=[finding.text for finding in found],
+        found=[finding.to_message() for finding in found],
         caveats=caveats(settled.values()),
     )
     summary.providers.extend(

@@ -12,7 +12,7 @@ were asked for (Q6). Whatever does not hold makes the whole outcome unverifiable
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,7 +30,7 @@ from comity.gateway.question import Question
 from comity.policy import markings
 from comity.policy.errors import PolicyError
 from comity.policy.plates import PlateInvalid, fold
-from comity.v1 import account_pb2, common_pb2, envelope_pb2, result_pb2
+from comity.v1 import account_pb2, common_pb2, envelope_pb2, query_service_pb2, result_pb2
 
 SIGNED_BY_PROVIDER = frozenset(
     (
@@ -57,6 +57,14 @@ MAX_READS_A_PAGE = 200
 
 class Unverifiable(GatewayError):
     """A provider's result does not verify; the text says which rule broke, without content."""
+
+
+class BadAccount(Unverifiable):
+    """What the broker gave as its account is not to be believed; `kind` says what that shows."""
+
+    def __init__(self, kind: query_service_pb2.FindingKind, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,54 +211,45 @@ def verify_account(
     requester: str,
     providers: Sequence[str],
     ordered_at: datetime,
+    now: datetime,
 ) -> account_pb2.Account:
     """Return the broker's account of an exchange, every provider of the order exactly once.
 
     What a provider has to sign stands in it with a stamp alone, and what the broker attests without
-    one. Raises `Unverifiable` if it is not signed by the operator or tells of something else.
+    one. Raises `BadAccount`: of kind NOT_AN_ACCOUNT if it is not signed by the operator or tells of
+    something else; of another kind if its signature and the order's show that it is wrong.
     """
     try:
         closed_at = to_instant(account_pb2.Account.FromString(envelope.payload), "closed_at")
         opened = open_envelope(envelope, account_pb2.Account, operator.key_set.statement_keys_at(closed_at))
     except (DecodeError, ValueError, CertsError) as error:
-        raise Unverifiable("account: is not signed by the operator") from error
+        raise BadAccount(
+            query_service_pb2.FINDING_KIND_NOT_AN_ACCOUNT, "account: is not signed by the operator"
+        ) from error
     account = opened.message
-    _check(account.exchange_id == exchange_id, "account: names another exchange")
-    _check(account.requester == requester, "account: names another requester")
-    _check(account.order_digest == order_digest, "account: tells of another order")
-    _check(closed_at >= ordered_at - CLOCK_SKEW, "account: signed before the order")
+
+    def check(kind: query_service_pb2.FindingKind, holds: bool, fault: str) -> None:
+        if not holds:
+            raise BadAccount(kind, fault)
+
+    another = query_service_pb2.FINDING_KIND_NOT_AN_ACCOUNT
+    check(another, account.exchange_id == exchange_id, "account: names another exchange")
+    check(another, account.order_digest == order_digest, "account: tells of another order")
+    check(another, closed_at >= ordered_at - CLOCK_SKEW, "account: signed before the order")
+    check(another, closed_at <= now + CLOCK_SKEW, "account: signed in the future")
+    against = query_service_pb2.FINDING_KIND_ACCOUNT_AGAINST_ORDER
+    check(against, account.requester == requester, "account: names another requester")
     for entry in account.entries:
         kinds = SIGNED_BY_PROVIDER if entry.HasField("stamp") else ATTESTED_BY_BROKER
-        _check(entry.kind in kinds, "account: tells an outcome that is not the broker's to tell")
+        check(
+            query_service_pb2.FINDING_KIND_NOT_ITS_WORD,
+            entry.kind in kinds,
+            "account: tells an outcome that is not the broker's to tell",
+        )
     named = [entry.provider for entry in account.entries]
-    _check(named == list(providers), "account: does not name every provider of the order exactly once")
+    complete = named == list(providers)
+    check(against, complete, "account: does not name every provider of the order exactly once")
     return account
-
-
-def contradictions(
-    account: account_pb2.Account,
-    results: Mapping[str, VerifiedReceipt],
-    stamps: Mapping[str, account_pb2.Stamp],
-) -> tuple[str, ...]:
-    """Return one line for each statement of the broker that signed receipts contradict.
-
-    A stamp that the account leaves out or alters, a receipt that differs from the one that came
-    through the session, and an attested outcome of a provider whose receipt the gateway holds.
-    """
-    found = []
-    for entry in account.entries:
-        receipt = results.get(entry.provider)
-        stamp = stamps.get(entry.provider)
-        if entry.HasField("stamp") and receipt and entry.stamp.receipt_digest != receipt.digest:
-            found.append(f"{entry.provider}: the broker stamped another receipt than the session carried")
-        if receipt and not entry.HasField("stamp"):
-            told = common_pb2.OutcomeKind.Name(entry.kind).removeprefix("OUTCOME_KIND_").lower()
-            found.append(f"{entry.provider}: the broker attests `{told}`, but its signed receipt is here")
-        if receipt and entry.HasField("stamp") and entry.kind != receipt.receipt.kind:
-            found.append(f"{entry.provider}: the account's kind is not the receipt's")
-        if stamp is not None and (not entry.HasField("stamp") or entry.stamp != stamp):
-            found.append(f"{entry.provider}: the account does not bind the stamp that was given")
-    return tuple(found)
 
 
 def _check(holds: bool, fault: str) -> None:
@@ -294,11 +293,11 @@ def _check_read(expected: Expectation, read: result_pb2.Read, sound: set[bytes])
 
 
 __all__ = [
+    "BadAccount",
     "Expectation",
     "Unverifiable",
     "VerifiedReceipt",
     "VerifiedResult",
-    "contradictions",
     "is_other_receipt",
     "verify_account",
     "verify_pages",

@@ -31,6 +31,23 @@ class Attestation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTESTATION_PROVIDER: _ClassVar[Attestation]
     ATTESTATION_BROKER: _ClassVar[Attestation]
     ATTESTATION_GATEWAY: _ClassVar[Attestation]
+
+class FindingKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINDING_KIND_UNSPECIFIED: _ClassVar[FindingKind]
+    FINDING_KIND_NO_ACCOUNT: _ClassVar[FindingKind]
+    FINDING_KIND_NOT_AN_ACCOUNT: _ClassVar[FindingKind]
+    FINDING_KIND_ACCOUNT_AGAINST_ORDER: _ClassVar[FindingKind]
+    FINDING_KIND_NOT_ITS_WORD: _ClassVar[FindingKind]
+    FINDING_KIND_TWO_ACCOUNTS: _ClassVar[FindingKind]
+    FINDING_KIND_TOO_EARLY: _ClassVar[FindingKind]
+    FINDING_KIND_NOT_CANCELLED: _ClassVar[FindingKind]
+    FINDING_KIND_RECEIPT_DENIED: _ClassVar[FindingKind]
+    FINDING_KIND_OTHER_RECEIPT: _ClassVar[FindingKind]
+    FINDING_KIND_STAMP_AGAINST_RECEIPT: _ClassVar[FindingKind]
+    FINDING_KIND_STAMP_AGAINST_ACCOUNT: _ClassVar[FindingKind]
+    FINDING_KIND_RESULT_WITHHELD: _ClassVar[FindingKind]
+    FINDING_KIND_TWO_RECEIPTS: _ClassVar[FindingKind]
 NOT_ASKED_REASON_UNSPECIFIED: NotAskedReason
 NOT_ASKED_REASON_NO_AGREEMENT: NotAskedReason
 NOT_ASKED_REASON_SUSPENDED: NotAskedReason
@@ -41,6 +58,20 @@ ATTESTATION_UNSPECIFIED: Attestation
 ATTESTATION_PROVIDER: Attestation
 ATTESTATION_BROKER: Attestation
 ATTESTATION_GATEWAY: Attestation
+FINDING_KIND_UNSPECIFIED: FindingKind
+FINDING_KIND_NO_ACCOUNT: FindingKind
+FINDING_KIND_NOT_AN_ACCOUNT: FindingKind
+FINDING_KIND_ACCOUNT_AGAINST_ORDER: FindingKind
+FINDING_KIND_NOT_ITS_WORD: FindingKind
+FINDING_KIND_TWO_ACCOUNTS: FindingKind
+FINDING_KIND_TOO_EARLY: FindingKind
+FINDING_KIND_NOT_CANCELLED: FindingKind
+FINDING_KIND_RECEIPT_DENIED: FindingKind
+FINDING_KIND_OTHER_RECEIPT: FindingKind
+FINDING_KIND_STAMP_AGAINST_RECEIPT: FindingKind
+FINDING_KIND_STAMP_AGAINST_ACCOUNT: FindingKind
+FINDING_KIND_RESULT_WITHHELD: FindingKind
+FINDING_KIND_TWO_RECEIPTS: FindingKind
 
 class SearchRequest(_message.Message):
     __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years")
@@ -141,7 +172,7 @@ class ProviderPage(_message.Message):
     def __init__(self, agency: _Optional[str] = ..., page: _Optional[_Union[_result_pb2.Page, _Mapping]] = ...) -> None: ...
 
 class Summary(_message.Message):
-    __slots__ = ("exchange_id", "providers", "marking", "complete", "incomplete_text", "account", "findings", "caveats")
+    __slots__ = ("exchange_id", "providers", "marking", "complete", "incomplete_text", "account", "findings", "caveats", "found")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDERS_FIELD_NUMBER: _ClassVar[int]
     MARKING_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +181,7 @@ class Summary(_message.Message):
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     CAVEATS_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
     providers: _containers.RepeatedCompositeFieldContainer[ProviderCount]
     marking: _result_pb2.Marking
@@ -158,7 +190,22 @@ class Summary(_message.Message):
     account: _envelope_pb2.Envelope
     findings: _containers.RepeatedScalarFieldContainer[str]
     caveats: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, exchange_id: _Optional[bytes] = ..., providers: _Optional[_Iterable[_Union[ProviderCount, _Mapping]]] = ..., marking: _Optional[_Union[_result_pb2.Marking, _Mapping]] = ..., complete: bool = ..., incomplete_text: _Optional[str] = ..., account: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., findings: _Optional[_Iterable[str]] = ..., caveats: _Optional[_Iterable[str]] = ...) -> None: ...
+    found: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, exchange_id: _Optional[bytes] = ..., providers: _Optional[_Iterable[_Union[ProviderCount, _Mapping]]] = ..., marking: _Optional[_Union[_result_pb2.Marking, _Mapping]] = ..., complete: bool = ..., incomplete_text: _Optional[str] = ..., account: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., findings: _Optional[_Iterable[str]] = ..., caveats: _Optional[_Iterable[str]] = ..., found: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("kind", "provider", "suspects", "text", "evidence")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    SUSPECTS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    kind: FindingKind
+    provider: str
+    suspects: _containers.RepeatedScalarFieldContainer[str]
+    text: str
+    evidence: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, kind: _Optional[_Union[FindingKind, str]] = ..., provider: _Optional[str] = ..., suspects: _Optional[_Iterable[str]] = ..., text: _Optional[str] = ..., evidence: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ProviderCount(_message.Message):
     __slots__ = ("agency", "kind", "read_count", "attested_by")
