@@ -12,6 +12,8 @@
     max_in_flight = 64                        # exchanges of one requester at the same time; optional
     max_searches = 16                         # threads that search stores; optional
 
+    [telemetry]                               # optional: see `comity.links.telemetry.settings`
+
     [[store]]                                 # one table a store: see `comity.adapters.sources.mapping`
 
 The adapter listens nowhere: it dials out to the broker, and an agency opens no inbound port.
@@ -29,13 +31,15 @@ from typing import Final
 from comity.adapters.errors import ConfigInvalid, MappingInvalid
 from comity.adapters.sources.mapping import StoreMapping, parse_stores
 from comity.certs import words
+from comity.links.errors import ConfigUnusable
+from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
 _TEXTS: Final = ("agency", "broker", "broker_name")
 _FILES: Final = ("authority",)
 _FOLDERS: Final = ("public", "agreements", "policy")
 _NUMBERS: Final = {"max_in_flight": 64, "max_searches": 16}
 _STORES: Final = "store"
-_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *_NUMBERS, _STORES)
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *_NUMBERS, TABLE, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class AdapterConfig:
     """Exchanges of one requester at the same time; beyond it, `RATE_LIMITED`."""
     max_searches: int = _NUMBERS["max_searches"]
     """Threads that search stores."""
+    telemetry: TelemetrySettings = OFF
+    """What is emitted, and where to: by default nothing."""
 
 
 def load_config(path: Path) -> AdapterConfig:
@@ -73,7 +79,7 @@ def load_config(path: Path) -> AdapterConfig:
         raise ConfigInvalid(f"configuration `{path}`: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    except (ConfigInvalid, MappingInvalid, ValueError) as error:
+    except (ConfigInvalid, ConfigUnusable, MappingInvalid, ValueError) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
 
 
@@ -95,6 +101,7 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
         public=_folder(home, "public", texts),
         agreements=_folder(home, "agreements", texts),
         policy=_folder(home, "policy", texts),
+        telemetry=parse_telemetry(table.get(TABLE), home=home),
         stores=parse_stores(table.get(_STORES), home=home),
         **numbers,
     )

@@ -46,6 +46,7 @@ from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.sessions.hub import AdapterSessions, SessionIdentity
+from comity.links.telemetry.process import emitting
 from comity.v1 import common_pb2
 
 LOGGER = logging.getLogger("comity.adapters")
@@ -65,6 +66,16 @@ async def serve(
     Raises `ConfigInvalid` with one line when what the configuration names can't be used. A broker that is
     away is no error: the adapter stays up and dials again.
     """
+    try:
+        async with emitting(config.telemetry, role=ROLE, agency=config.agency):
+            await _serve(config, ready=ready, stop=stop, clock=clock)
+    except ConfigUnusable as error:
+        raise ConfigInvalid(str(error)) from error
+
+
+async def _serve(
+    config: AdapterConfig, *, ready: Callable[[str], None], stop: asyncio.Event, clock: Clock
+) -> None:
     published = open_published(config, clock=clock)
     files = watched(config)  # before it is read: what changes while we load is seen as a change
     standing = await asyncio.to_thread(load_standing, config, published)

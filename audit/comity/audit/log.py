@@ -270,6 +270,11 @@ class SignedLog:
         return self._size
 
     @property
+    def published_size(self) -> int:
+        """Number of entries that the newest checkpoint covers."""
+        return self._published.edge.size
+
+    @property
     def substantive_size(self) -> int:
         """Number of acknowledged entries other than `checkpoint_seen`."""
         return self._summary.substantive

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from comity.broker.errors import ConfigInvalid
+from comity.links.errors import ConfigUnusable
+from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
 MAX_MESSAGE_BYTES: Final = 4 << 20
 """The largest gRPC message that a link takes: four full batches of 1 MiB (link.proto)."""
@@ -30,6 +32,7 @@ class BrokerConfig:
     max_exchanges_per_agency: exchanges in flight of one requester.
     session_window: bytes of one session that may wait in one direction.
     max_sessions_per_link: sessions that one link may hold open.
+    telemetry: the table `[telemetry]`; off by default.
     """
 
     home: Path
@@ -42,6 +45,7 @@ class BrokerConfig:
     max_exchanges_per_agency: int = 512
     session_window: int = 1 << 20
     max_sessions_per_link: int = 256
+    telemetry: TelemetrySettings = OFF
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -81,7 +85,7 @@ def load_config(path: Path) -> BrokerConfig:
 
 
 def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
-    known = (*_PATHS, *_TEXTS, *_NUMBERS)
+    known = (*_PATHS, *_TEXTS, *_NUMBERS, TABLE)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -102,6 +106,10 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
             "`authority` lies in the published folder and pins nothing there, expected a copy of your own, "
             "got out of band"
         )
+    try:
+        telemetry = parse_telemetry(table.get(TABLE), home=home)
+    except ConfigUnusable as error:
+        raise ConfigInvalid(str(error)) from error
     return BrokerConfig(
         home=home,
         listen=_text(table, "listen"),
@@ -109,6 +117,7 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         public=paths["public"],
         lodgements=paths["lodgements"],
         capture=paths.get("capture"),
+        telemetry=telemetry,
         **numbers,
     )
 

@@ -35,9 +35,11 @@ from comity.certs.errors import CertsError
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
+from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
 from comity.links.relay import SessionRelay
 from comity.links.server import LinkPeer, server_options
+from comity.links.telemetry.process import emitting
 
 logger = logging.getLogger("comity.broker")
 
@@ -270,6 +272,16 @@ async def serve(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        async with emitting(config.telemetry, role="broker"):
+            await _serve(config, ready=ready, stop=stop, clock=clock)
+    except ConfigUnusable as error:
+        raise ConfigInvalid(str(error)) from error
+
+
+async def _serve(
+    config: BrokerConfig, *, ready: Callable[[str], None] | None, stop: asyncio.Event, clock: Clock
+) -> None:
     broker = await Broker.start(config, clock=clock)
     running = asyncio.create_task(broker.run(), name="broker")
     waiting = asyncio.create_task(stop.wait(), name="stop")

@@ -10,6 +10,8 @@
     public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
     max_in_flight = 256                       # exchanges at the same time; optional
+
+    [telemetry]                               # optional: see `comity.links.telemetry.settings`
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from comity.gateway.errors import ConfigInvalid
+from comity.links.errors import ConfigUnusable
+from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,7 @@ class GatewayConfig:
     public: Path
     agreements: Path
     max_in_flight: int = 256
+    telemetry: TelemetrySettings = OFF
 
 
 def load_config(path: Path) -> GatewayConfig:
@@ -60,7 +65,7 @@ def load_config(path: Path) -> GatewayConfig:
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
             raise ConfigInvalid(f"configuration `{path}`: unknown key `{key}`; {hint}")
     for key in known:
-        if key == "max_in_flight":
+        if key in ("max_in_flight", TABLE):
             continue
         if key not in table:
             raise ConfigInvalid(f"configuration `{path}`: key `{key}` is missing")
@@ -72,6 +77,10 @@ def load_config(path: Path) -> GatewayConfig:
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
         raise ConfigInvalid(f"configuration `{path}`: key `max_in_flight` must be a number from 1 to 100000")
     home = path.resolve().parent
+    try:
+        telemetry = parse_telemetry(table.get(TABLE), home=home)
+    except ConfigUnusable as error:
+        raise ConfigInvalid(f"configuration `{path}`: {error}") from error
     return GatewayConfig(
         home=home,
         agency=table["agency"],
@@ -82,6 +91,7 @@ def load_config(path: Path) -> GatewayConfig:
         public=_folder(path, "public", home / table["public"]),
         agreements=_folder(path, "agreements", home / table["agreements"]),
         max_in_flight=limit,
+        telemetry=telemetry,
     )
 
 

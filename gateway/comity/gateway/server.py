@@ -15,6 +15,8 @@ from comity.gateway.config import GatewayConfig
 from comity.gateway.end import GatewayEnd
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.service import QueryService
+from comity.links.errors import ConfigUnusable
+from comity.links.telemetry.process import emitting
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 STOP_GRACE_SECONDS = 2.0
@@ -30,6 +32,16 @@ async def serve(
     Raises `ConfigInvalid` when what the configuration names cannot be used, `AuditUnavailable` if its log
     cannot be written at the start.
     """
+    try:
+        async with emitting(config.telemetry, role="gateway", agency=config.agency):
+            await _serve(config, ready=ready, stop=stop, clock=clock)
+    except ConfigUnusable as error:
+        raise ConfigInvalid(str(error)) from error
+
+
+async def _serve(
+    config: GatewayConfig, *, ready: Callable[[str], None], stop: asyncio.Event, clock: Clock
+) -> None:
     async with GatewayEnd.open(config, clock=clock) as end:
         server = _grpc_server(end)
         async with end.running():

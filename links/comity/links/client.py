@@ -135,6 +135,18 @@ class LinkClient:
         """Whether frames can be sent now."""
         return self._machine is not None and self._machine.state is LinkState.UP
 
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be written to the broker."""
+        machine = self._machine
+        return 0 if machine is None else machine.waiting
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait to be written to the broker."""
+        machine = self._machine
+        return 0 if machine is None else machine.waiting_bytes
+
     async def run(self) -> None:
         """Dial, and dial again with backoff and jitter whenever the link is lost, until `close()`.
 

@@ -89,6 +89,11 @@ class LinkPeer:
         return self._machine.state is LinkState.UP
 
     @property
+    def waiting(self) -> int:
+        """Frames that wait to be written to this end."""
+        return self._machine.waiting
+
+    @property
     def waiting_bytes(self) -> int:
         """Bytes that wait to be written to this end."""
         return self._machine.waiting_bytes

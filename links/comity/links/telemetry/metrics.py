@@ -1,0 +1,154 @@
+"""Metrics: outcomes by agency, durations, what waits, and how far the log is behind.
+
+Names and units follow OpenTelemetry's semantic conventions. Each end measures through one `Metering` of its
+room; gauges are read by the SDK's thread from functions that `watch` was given, which must therefore be
+quick, read plain values alone, and never raise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from enum import Enum
+from typing import Final, Protocol
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from comity.certs.clock import Clock
+from comity.links.telemetry.facts import Facts
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_APPEND_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
+
+
+class Gauge(Enum):
+    """What is read each interval: name, unit, description."""
+
+    ACTIVE = ("comity.exchanges.active", "{exchange}", "Exchanges in flight")
+    LINKS = ("comity.links.up", "{link}", "Links that are up: of an end, 0 or 1")
+    QUEUE_FRAMES = ("comity.link.queue.frames", "{frame}", "Frames that wait to be written to a link")
+    QUEUE_BYTES = ("comity.link.queue.size", "By", "Bytes that wait to be written to a link")
+    SESSIONS = ("comity.sessions.open", "{session}", "Sessions that are open")
+    LOG_ENTRIES = ("comity.log.lag.entries", "{entry}", "Acknowledged entries that no checkpoint covers yet")
+    LOG_AGE = ("comity.log.checkpoint.age", "s", "Time since the newest checkpoint was published")
+    REPLAY = ("comity.replay.entries", "{exchange}", "Exchanges that are remembered against replay")
+
+
+Reading = tuple[Gauge, float, Facts]
+"""A value of a gauge now, with whose it is."""
+Readings = Callable[[], Iterable[Reading]]
+
+
+class Metering:
+    """The metrics of one room; without configuration they go nowhere."""
+
+    def __init__(self, room: str) -> None:
+        self._meter = metrics.get_meter(f"comity.{room}")
+        self._watched: list[Readings] = []
+        self._observed = False
+        self._exchanges = self._meter.create_counter(
+            "comity.exchanges", unit="{exchange}", description="Outcomes, one a provider and exchange"
+        )
+        self._duration = self._meter.create_histogram(
+            "comity.exchange.duration",
+            unit="s",
+            description="From the order to a provider's outcome",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._append = self._meter.create_histogram(
+            "comity.log.append.duration",
+            unit="s",
+            description="From an entry to its acknowledgement: durable on disk",
+            explicit_bucket_boundaries_advisory=_APPEND_SECONDS,
+        )
+
+    def settled(self, facts: Facts, seconds: float | None = None) -> None:
+        """Count one outcome, with how long it took, if that is known."""
+        self._exchanges.add(1, facts)
+        if seconds is not None:
+            self._duration.record(max(seconds, 0.0), facts)
+
+    def appended(self, seconds: float) -> None:
+        """Record how long an append to the log took."""
+        self._append.record(seconds)
+
+    def watch(self, readings: Readings) -> Callable[[], None]:
+        """Have `readings` asked each interval; returns what ends that."""
+        self._watched.append(readings)
+        if not self._observed:
+            self._observed = True
+            for gauge in Gauge:
+                name, unit, description = gauge.value
+                self._meter.create_observable_gauge(
+                    name, callbacks=[self._reader(gauge)], unit=unit, description=description
+                )
+
+        def forget() -> None:
+            if readings in self._watched:
+                self._watched.remove(readings)
+
+        return forget
+
+    def _reader(self, gauge: Gauge) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def read(_: CallbackOptions) -> Iterable[Observation]:
+            return [
+                Observation(value, facts)
+                for readings in list(self._watched)
+                for one, value, facts in readings()
+                if one is gauge
+            ]
+
+        return read
+
+
+class Stopwatch:
+    """Seconds since it was made, by the monotonic clock: for durations, never for decisions."""
+
+    __slots__ = ("_start",)
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has run."""
+        return time.perf_counter() - self._start
+
+
+class WatchedLog(Protocol):
+    """What is read of a `SignedLog`."""
+
+    @property
+    def size(self) -> int:
+        """Number of acknowledged entries."""
+
+    @property
+    def published_size(self) -> int:
+        """Number of entries that the newest checkpoint covers."""
+
+    def on_published(self, callback: Callable[[bytes], None]) -> None:
+        """Have `callback(note)` called after each new checkpoint."""
+
+
+class LogLag:
+    """How far a log's newest checkpoint is behind its entries."""
+
+    def __init__(self, log: WatchedLog, clock: Clock) -> None:
+        """Begin to watch; the age of a checkpoint from before counts from now on."""
+        self._log = log
+        self._clock = clock
+        self._published_at: datetime = clock()
+        log.on_published(self._published)
+
+    def readings(self) -> list[Reading]:
+        """Return entries without a checkpoint, and the newest checkpoint's age."""
+        age = (self._clock() - self._published_at).total_seconds()
+        return [
+            (Gauge.LOG_ENTRIES, max(0, self._log.size - self._log.published_size), {}),
+            (Gauge.LOG_AGE, max(0.0, age), {}),
+        ]
+
+    def _published(self, note: bytes) -> None:
+        self._published_at = self._clock()
