@@ -18,6 +18,7 @@ from comity.audit.log import Promise, SignedLog
 from comity.audit.note import LogKey
 from comity.audit.tiles import TileFolder
 from comity.broker.desk import ExchangeDesk
+from comity.broker.errors import OrderRefusal
 from comity.broker.orders import Ceiling, verify_order
 from comity.broker.replay import SeenExchanges, read_routed
 from comity.broker.scribe import Scribe
@@ -138,7 +139,9 @@ class Office:
 
 
 @asynccontextmanager
-async def open_office(home: Path, statements: Any, *adapters: str, limit: int = 8) -> AsyncIterator[Office]:
+async def open_office(
+    home: Path, statements: Any, *adapters: str, limit: int = 8, room: int = 100
+) -> AsyncIterator[Office]:
     log = await BreakableLog.open(home, origin=ORIGIN, key=LOG_KEY, clock=real_now)
     assert isinstance(log, BreakableLog)
     scribe = Scribe(log)
@@ -152,6 +155,7 @@ async def open_office(home: Path, statements: Any, *adapters: str, limit: int = 
         key=key,
         clock=real_now,
         max_per_agency=limit,
+        max_exchanges=room,
     )
     task = asyncio.create_task(scribe.run())
     try:
@@ -342,9 +346,31 @@ async def test_agency_over_its_limit_is_refused_and_another_is_not(tmp_path: Pat
         await office.desk.place("sheriff", [office.placement("lapd") for _ in range(3)])
         assert len(office.post.all("announcement")) == 2
         (rejected,) = office.post.all("order_rejection")
-        assert rejected.order_rejection.text.startswith("limit")
+        assert rejected.order_rejection.reason == link_pb2.ORDER_REJECTION_REASON_LIMIT
+        assert "agency" in rejected.order_rejection.text
         await office.desk.place("cbp", [office.placement("lapd", requester="cbp", signed_by="cbp")])
         assert len(office.post.all("announcement")) == 3
+
+
+async def test_full_broker_refuses_everybody_until_an_exchange_ends(tmp_path: Path, statements: Any) -> None:
+    """All agencies together have a limit, which is the broker's own memory; what ends makes room again."""
+    async with open_office(tmp_path, statements, "lapd", room=2) as office:
+        first = office.placement("lapd")
+        await office.desk.place("sheriff", [first, office.placement("lapd")])
+        await office.desk.place("cbp", [office.placement("lapd", requester="cbp", signed_by="cbp")])
+        (rejected,) = office.post.all("order_rejection")
+        assert rejected.order_rejection.reason == link_pb2.ORDER_REJECTION_REASON_LIMIT
+        assert "at this broker" in rejected.order_rejection.text
+        office.desk.cancel("sheriff", query_pb2.Order.FromString(first.order.payload).exchange_id)
+        await office.desk.place("cbp", [office.placement("lapd", requester="cbp", signed_by="cbp")])
+        assert len(office.post.all("announcement")) == 3
+        assert len(office.desk) == 2
+
+
+@pytest.mark.parametrize("refusal", list(OrderRefusal), ids=lambda refusal: str(refusal.name))
+def test_every_refusal_of_an_order_has_a_reason_for_machines(refusal: OrderRefusal) -> None:
+    """A gateway acts on the reason, never on the line for people."""
+    assert refusal.reason != link_pb2.ORDER_REJECTION_REASON_UNSPECIFIED
 
 
 async def test_order_under_an_expired_roster_is_refused(office: Office) -> None:

@@ -22,6 +22,7 @@ from comity.gateway.errors import (
     RequestInvalid,
 )
 from comity.gateway.gateway import Gateway
+from comity.gateway.limits import GatewayLimits, Places
 from comity.links.errors import SessionFailed
 from comity.v1 import audit_pb2, common_pb2, link_pb2, query_pb2, query_service_pb2, session_pb2
 from tests.gateway.conftest import NOW, Provider, make_member, make_question
@@ -55,6 +56,7 @@ class World:
         self.absent: set[str] = set()
         self.silent: set[str] = set()
         self.is_up = True
+        self.rejects: link_pb2.OrderRejectionReason | None = None
         operator_key = SigningKey.generate()
         world = self
 
@@ -92,7 +94,7 @@ class World:
             log=self,  # type: ignore[arg-type]
             peers=Peers(),  # type: ignore[arg-type]
             clock=self.clock,
-            max_in_flight=8,
+            limits=GatewayLimits(max_in_flight=8),
         )
         self.gateway.link = self  # type: ignore[assignment]
         self.gateway.sessions = self  # type: ignore[assignment]
@@ -116,6 +118,11 @@ class World:
         for frame in frames:
             assert isinstance(frame, link_pb2.LinkFrame)
             self.happened.append(f"link {frame.WhichOneof('frame')}")
+            if frame.WhichOneof("frame") == "order" and self.rejects is not None:
+                exchange_id = query_pb2.Order.FromString(frame.order.order.payload).exchange_id
+                rejection = link_pb2.OrderRejection(exchange_id=exchange_id, text="no", reason=self.rejects)
+                rejected = link_pb2.LinkFrame(order_rejection=rejection)
+                asyncio.get_running_loop().call_later(0.05, self.gateway._on_frame, rejected)
 
     def frames(self, frames: object) -> None: ...
 
@@ -127,11 +134,26 @@ class World:
             raise SessionFailed(provider, link_pb2.CLOSE_REASON_PEER_ABSENT, "absent")
         return Line(self, provider)
 
-    async def ask(self, **changes: Any) -> list[query_service_pb2.SearchResponse]:
+    def limit(self, **limits: int) -> None:
+        """Have the gateway run with other limits from here on."""
+        self.gateway._limits = GatewayLimits(**limits)
+        self.gateway._places = Places(self.gateway._limits)
+
+    def brings_page(self, provider: str, exchange_id: bytes, page: bytes) -> None:
+        """A page comes through a provider's session."""
+        delivery = session_pb2.PageDelivery(exchange_id=exchange_id, page=page)
+        line: Any = Line(self, provider)
+        self.gateway.on_message(line, session_pb2.SessionMessage(page=delivery))
+
+    async def ask(
+        self, *, claims: Claims = CLAIMS, seen: list[str] | None = None, **changes: Any
+    ) -> list[query_service_pb2.SearchResponse]:
         """Ask and collect; every message that the caller sees is written down too."""
         answer = []
-        async for message in self.gateway.search(make_question(**changes), CLAIMS, "jwt"):
+        async for message in self.gateway.search(make_question(**changes), claims, "jwt"):
             self.happened.append(f"caller {message.WhichOneof('part')}")
+            if seen is not None:
+                seen.append(str(message.WhichOneof("part")))
             answer.append(message)
         return answer
 

@@ -32,6 +32,7 @@ from comity.gateway import end, server
 from comity.gateway.config import load_config
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError, NotAMember, RosterOutOfDate
 from comity.gateway.gateway import Gateway
+from comity.gateway.limits import GatewayLimits
 from comity.gateway.standing import load_standing, watched
 from comity.links.errors import SessionFailed
 from comity.links.sessions.hub import GatewaySessions, SessionIdentity
@@ -103,7 +104,7 @@ class Running:
             log=self.log,  # type: ignore[arg-type]
             peers=Peers(),  # type: ignore[arg-type]
             clock=self.clock,
-            max_in_flight=8,
+            limits=GatewayLimits(max_in_flight=8),
         )
         keys = self.config.home / "keys"
         self.gateway.link = self.link  # type: ignore[assignment]

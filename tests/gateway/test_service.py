@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from comity.certs.keys import SigningKey
 from comity.certs.roster import MemberView
 from comity.certs.x509 import certificate_der, certificate_pem, issue_leaf, make_ca
 from comity.gateway.errors import AuditUnavailable, GatewayError, Unauthenticated
+from comity.gateway.limits import GatewayLimits
 from comity.gateway.service import QueryService
 from comity.v1 import query_service_pb2
 from tests.gateway.conftest import NOW, make_member
@@ -30,6 +30,12 @@ class Aborted(Exception):
 class Context:
     """What gRPC gives a method, as far as an abort goes."""
 
+    def time_remaining(self) -> None:
+        return None
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
     async def abort(self, code: grpc.StatusCode, text: str, trailing_metadata: object) -> None:
         self.code, self.text, self.metadata = code, text, dict(trailing_metadata)  # type: ignore[call-overload]
         raise Aborted
@@ -39,25 +45,24 @@ class Context:
         return status_pb2.Status.FromString(self.metadata["grpc-status-details-bin"])
 
 
-class Failing(QueryService):
-    """The service with a search that fails."""
+class FailingGateway:
+    """A gateway at which every question fails at once."""
+
+    agency = "sheriff"
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(None, lambda: NOW)  # type: ignore[arg-type]
         self.error = error
 
-    async def _search(
-        self, request: object, context: object
-    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
+    @property
+    def standing(self) -> None:
         raise self.error
-        yield
 
 
 async def fail(error: Exception) -> Context:
     context = Context()
+    service = QueryService(FailingGateway(error), lambda: NOW, GatewayLimits())  # type: ignore[arg-type]
     with pytest.raises(Aborted):
-        async for _ in Failing(error).Search(query_service_pb2.SearchRequest(), context):  # type: ignore[arg-type]
-            pass
+        await service.Search(query_service_pb2.SearchRequest(), context)  # type: ignore[arg-type]
     return context
 
 
@@ -97,7 +102,7 @@ def a_service(at: list[datetime]) -> tuple[QueryService, bytes, Standing]:
     keys = replace(plain.key_set, ca_certificates=(certificate_der(ca),))
     standing = Standing(replace(plain, key_set=keys))
     gateway = SimpleNamespace(agency="sheriff", standing=standing)
-    service = QueryService(gateway, lambda: at[0])  # type: ignore[arg-type]
+    service = QueryService(gateway, lambda: at[0], GatewayLimits())  # type: ignore[arg-type]
     return service, certificate_pem(leaf.certificate), standing
 
 

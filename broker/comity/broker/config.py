@@ -10,10 +10,20 @@ from typing import Final
 
 from comity.broker.errors import ConfigInvalid
 from comity.links.errors import ConfigUnusable
+from comity.links.frames import FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, LinkLimits
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
-MAX_MESSAGE_BYTES: Final = 4 << 20
-"""The largest gRPC message that a link takes: four full batches of 1 MiB (link.proto)."""
+_RANGES: Final = {
+    "max_links": (1, 100_000),
+    "max_exchanges": (1, 1_000_000),
+    "max_exchanges_per_agency": (1, 1_000_000),
+    "session_window": (64 << 10, 64 << 20),
+    "max_sessions_per_link": (1, 100_000),
+    "max_frame_bytes": (64 << 10, MAX_MESSAGE_BYTES - FRAME_OVERHEAD_BYTES),
+    "queue_bytes": (64 << 10, 1 << 30),
+    "queue_frames": (64, 10_000_000),
+}
+"""The least and the most that each number may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +39,12 @@ class BrokerConfig:
     capture: folder into which every link message is copied as it travels, or None. A transparency
         aid: the operator can show what it sees. It keeps what the broker otherwise forgets.
     max_links: links held at a time.
+    max_exchanges: exchanges in flight of all requesters.
     max_exchanges_per_agency: exchanges in flight of one requester.
     session_window: bytes of one session that may wait in one direction.
     max_sessions_per_link: sessions that one link may hold open.
+    max_frame_bytes: the largest frame that a link carries.
+    queue_bytes, queue_frames: what may wait to be written on one link; more closes that link.
     telemetry: the table `[telemetry]`; off by default.
     """
 
@@ -42,9 +55,13 @@ class BrokerConfig:
     lodgements: Path
     capture: Path | None = None
     max_links: int = 1024
+    max_exchanges: int = 10_000
     max_exchanges_per_agency: int = 512
     session_window: int = 1 << 20
     max_sessions_per_link: int = 256
+    max_frame_bytes: int = 512 << 10
+    queue_bytes: int = 16 << 20
+    queue_frames: int = 65_536
     telemetry: TelemetrySettings = OFF
 
     def __post_init__(self) -> None:
@@ -54,16 +71,30 @@ class BrokerConfig:
             raise ConfigInvalid(
                 f"`listen` is `{self.listen}`, expected `host:port`, for example `0.0.0.0:7400`"
             )
-        for name in ("max_links", "max_exchanges_per_agency", "session_window", "max_sessions_per_link"):
-            if getattr(self, name) < 1:
-                raise ConfigInvalid(f"`{name}` is {getattr(self, name)}, expected 1 or more")
-        if self.session_window < 64 << 10:
-            raise ConfigInvalid(f"`session_window` is {self.session_window}, expected 65536 bytes or more")
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigInvalid(f"`{name}` is {value}, expected a number from {least} to {most}")
+        if self.queue_bytes < self.max_frame_bytes:
+            raise ConfigInvalid(
+                f"`queue_bytes` is {self.queue_bytes}, expected `max_frame_bytes`, "
+                f"{self.max_frame_bytes}, or more"
+            )
+
+    @property
+    def link_limits(self) -> LinkLimits:
+        """The limits of each link."""
+        return LinkLimits(
+            queue_bytes=self.queue_bytes,
+            queue_frames=self.queue_frames,
+            max_frame_bytes=self.max_frame_bytes,
+            session_window=self.session_window,
+            sessions_per_link=self.max_sessions_per_link,
+        )
 
 
 _PATHS: Final = ("authority", "public", "lodgements", "capture")
 _TEXTS: Final = ("listen",)
-_NUMBERS: Final = ("max_links", "max_exchanges_per_agency", "session_window", "max_sessions_per_link")
 _REQUIRED: Final = ("listen", "authority", "public", "lodgements")
 
 
@@ -85,7 +116,7 @@ def load_config(path: Path) -> BrokerConfig:
 
 
 def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
-    known = (*_PATHS, *_TEXTS, *_NUMBERS, TABLE)
+    known = (*_PATHS, *_TEXTS, *_RANGES, TABLE)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -95,7 +126,7 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         if key not in table:
             raise ConfigInvalid(f"`{key}` is missing")
     paths: dict[str, Path] = {key: home / _text(table, key) for key in _PATHS if key in table}
-    numbers: dict[str, int] = {key: _number(table, key) for key in _NUMBERS if key in table}
+    numbers: dict[str, int] = {key: _number(table, key) for key in _RANGES if key in table}
     for key in ("public", "lodgements"):
         if not paths[key].is_dir():
             raise ConfigInvalid(f"`{key}` is `{paths[key]}`, which is not a folder")

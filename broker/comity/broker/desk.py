@@ -62,6 +62,7 @@ class ExchangeDesk:
         key: SigningKey,
         clock: Clock,
         max_per_agency: int,
+        max_exchanges: int,
     ) -> None:
         self._post = post
         self._trust = trust
@@ -71,6 +72,7 @@ class ExchangeDesk:
         self._key = key
         self._clock = clock
         self._max_per_agency = max_per_agency
+        self._max_exchanges = max_exchanges
         self._exchanges: dict[bytes, Exchange] = {}
         self._in_flight: dict[str, int] = {}
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
@@ -99,7 +101,8 @@ class ExchangeDesk:
             logger.error("orders refused, log cannot be written: %s", error)
             for exchange in accepted:
                 self._drop(exchange)
-                self._reject(agency, exchange.order.exchange_id, OrderRefusal.LOG.value)
+                unlogged = OrderRefused(OrderRefusal.LOG)
+                self._reject(agency, exchange.order.exchange_id, unlogged)
             return
         for exchange in accepted:
             self._announce(exchange)
@@ -158,6 +161,7 @@ class ExchangeDesk:
             raise OrderRefused(OrderRefusal.STOPPING)
         if not self._trust.is_current(now):
             raise OrderRefused(OrderRefusal.ROSTER_EXPIRED)
+        self._require_room(agency)  # before any signature is verified: a flood must cost less than an order
         order = verify_order(
             placement,
             agency=agency,
@@ -166,9 +170,13 @@ class ExchangeDesk:
             ceiling_of=lambda provider: self._trust.ceiling(provider=provider, requester=agency, now=now),
             now=now,
         )
-        if self._in_flight.get(agency, 0) >= self._max_per_agency:
-            raise OrderRefused(OrderRefusal.LIMIT, exchange_id=order.exchange_id)
         return self._open(order, now)
+
+    def _require_room(self, agency: str) -> None:
+        if self._in_flight.get(agency, 0) >= self._max_per_agency:
+            raise OrderRefused(OrderRefusal.LIMIT)
+        if len(self._exchanges) >= self._max_exchanges:
+            raise OrderRefused(OrderRefusal.FULL)
 
     def _open(self, order: AcceptedOrder, now: datetime) -> Exchange:
         """Enter an exchange before its log entry is awaited: a second one must find it already."""
@@ -273,8 +281,10 @@ class ExchangeDesk:
             provider=refused.provider,
         )
         self._scribe.write(entry)
-        self._reject(agency, exchange_id, refused.text)
+        self._reject(agency, exchange_id, refused)
 
-    def _reject(self, agency: str, exchange_id: bytes, text: str) -> None:
-        rejection = link_pb2.OrderRejection(exchange_id=exchange_id, text=text)
+    def _reject(self, agency: str, exchange_id: bytes, refused: OrderRefused) -> None:
+        rejection = link_pb2.OrderRejection(
+            exchange_id=exchange_id, text=refused.text, reason=refused.refusal.reason
+        )
         self._post.to_gateway(agency, LinkFrame(order_rejection=rejection))

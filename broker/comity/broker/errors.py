@@ -123,9 +123,29 @@ class OrderRefusal(Enum):
     PROVIDERS = "1 to 64 providers, each once"
     NO_CEILING = "no ceiling is lodged for a provider"
     LIMIT = "limit: too many exchanges of this agency are in flight"
+    FULL = "limit: too many exchanges are in flight at this broker"
     ROSTER_EXPIRED = "the roster at the broker is past its date"
     LOG = "the broker's log cannot be written, so nothing is routed"
     STOPPING = "the broker is stopping"
+
+    @property
+    def reason(self) -> link_pb2.OrderRejectionReason:
+        """What a machine at the gateway is told."""
+        match self:
+            case OrderRefusal.MALFORMED | OrderRefusal.LEAVES | OrderRefusal.PROVIDERS:
+                return link_pb2.ORDER_REJECTION_REASON_MALFORMED
+            case OrderRefusal.SIGNATURE | OrderRefusal.REQUESTER | OrderRefusal.NOT_A_GATEWAY:
+                return link_pb2.ORDER_REJECTION_REASON_NOT_THE_REQUESTER
+            case OrderRefusal.STALE | OrderRefusal.DEADLINE:
+                return link_pb2.ORDER_REJECTION_REASON_TIME
+            case OrderRefusal.REPLAYED:
+                return link_pb2.ORDER_REJECTION_REASON_REPLAYED
+            case OrderRefusal.NO_CEILING:
+                return link_pb2.ORDER_REJECTION_REASON_NO_CEILING
+            case OrderRefusal.LIMIT | OrderRefusal.FULL:
+                return link_pb2.ORDER_REJECTION_REASON_LIMIT
+            case OrderRefusal.ROSTER_EXPIRED | OrderRefusal.LOG | OrderRefusal.STOPPING:
+                return link_pb2.ORDER_REJECTION_REASON_UNAVAILABLE
 
 
 class LinkRefused(BrokerError):

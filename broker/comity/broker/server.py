@@ -36,7 +36,6 @@ from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
 from comity.links.errors import ConfigUnusable
-from comity.links.frames import LinkLimits
 from comity.links.relay import SessionRelay
 from comity.links.server import LinkPeer, server_options
 from comity.links.telemetry.process import emitting
@@ -74,9 +73,7 @@ class Broker:
         self._files = files
         self._log = log
         self._clock = clock
-        limits = LinkLimits(
-            session_window=config.session_window, sessions_per_link=config.max_sessions_per_link
-        )
+        limits = config.link_limits
         self._scribe = Scribe(log)
         self._table = LinkTable()
         self._witness = Witness(checkpoints=PeerCheckpoints(log, clock), table=self._table, trust=trust)
@@ -89,6 +86,7 @@ class Broker:
             key=credentials.statement,
             clock=clock,
             max_per_agency=config.max_exchanges_per_agency,
+            max_exchanges=config.max_exchanges,
         )
         self._router = Router(
             table=self._table,

@@ -9,19 +9,22 @@
     authority = "../authority.json"           # the governing authority's keys, pinned out of band
     public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
-    max_in_flight = 256                       # exchanges at the same time; optional
+    max_in_flight = 256                       # exchanges at the same time; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
+
+The limits are those of `comity.gateway.limits.GatewayLimits`, by name; docs/limits.md explains them.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from comity.gateway.errors import ConfigInvalid
+from comity.gateway.limits import RANGES, GatewayLimits
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
@@ -41,7 +44,7 @@ class GatewayConfig:
     authority: Path
     public: Path
     agreements: Path
-    max_in_flight: int = 256
+    limits: GatewayLimits = field(default_factory=GatewayLimits)
     telemetry: TelemetrySettings = OFF
 
 
@@ -58,24 +61,21 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    known = [field.name for field in fields(GatewayConfig) if field.name != "home"]
+    required = [one.name for one in fields(GatewayConfig) if one.name not in ("home", "limits", TABLE)]
+    known = [*required, *RANGES, TABLE]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
             raise ConfigInvalid(f"configuration `{path}`: unknown key `{key}`; {hint}")
-    for key in known:
-        if key in ("max_in_flight", TABLE):
-            continue
+    for key in required:
         if key not in table:
             raise ConfigInvalid(f"configuration `{path}`: key `{key}` is missing")
         if not isinstance(table[key], str) or not table[key]:
             raise ConfigInvalid(f"configuration `{path}`: key `{key}` must be a text that is not empty")
     for key in ("listen", "broker"):
         check_address(path, key, table[key])
-    limit = table.get("max_in_flight", 256)
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100_000:
-        raise ConfigInvalid(f"configuration `{path}`: key `max_in_flight` must be a number from 1 to 100000")
+    limits = {key: _number(path, key, table[key]) for key in RANGES if key in table}
     home = path.resolve().parent
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
@@ -90,7 +90,7 @@ def load_config(path: Path) -> GatewayConfig:
         authority=_pin(path, home / table["authority"], home / table["public"]),
         public=_folder(path, "public", home / table["public"]),
         agreements=_folder(path, "agreements", home / table["agreements"]),
-        max_in_flight=limit,
+        limits=_limits(path, limits),
         telemetry=telemetry,
     )
 
@@ -102,6 +102,20 @@ def check_address(path: Path, key: str, value: str) -> None:
         raise ConfigInvalid(
             f"configuration `{path}`: key `{key}`: `{value}` is not HOST:PORT, for example `127.0.0.1:7400`"
         )
+
+
+def _number(path: Path, key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        least, most = RANGES[key]
+        raise ConfigInvalid(f"configuration `{path}`: key `{key}` must be a number from {least} to {most}")
+    return value
+
+
+def _limits(path: Path, limits: dict[str, int]) -> GatewayLimits:
+    try:
+        return GatewayLimits(**limits)
+    except ValueError as error:
+        raise ConfigInvalid(f"configuration `{path}`: key {error}") from error
 
 
 def _folder(path: Path, key: str, folder: Path) -> Path:

@@ -30,7 +30,8 @@ from comity.gateway.gateway import Gateway
 from comity.gateway.standing import load_standing, watched
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
-from comity.links.sessions.hub import GatewaySessions, SessionIdentity
+from comity.links.frames import LinkLimits
+from comity.links.sessions.hub import GatewaySessions, SessionIdentity, SessionLimits
 from comity.v1 import common_pb2
 
 WATCH_SECONDS = 1.0
@@ -73,6 +74,7 @@ class GatewayEnd:
         Raises `ConfigInvalid` when what the configuration names cannot be used, `HomeInUse` when another
         process, or another part of this one, has the log of this home open.
         """
+        limits = config.limits
         files = watched(config)  # before it is read: what changes while we load is seen as a change
         try:
             published = PublishedRoster(
@@ -102,10 +104,15 @@ class GatewayEnd:
                 log=log,
                 peers=PeerCheckpoints(log, clock),
                 clock=clock,
-                max_in_flight=config.max_in_flight,
+                limits=limits,
             )
             try:
-                link = LinkClient(_link_config(config, federation, credentials), gateway, clock)
+                link = LinkClient(
+                    _link_config(config, federation, credentials),
+                    gateway,
+                    clock,
+                    limits=LinkLimits(queue_bytes=limits.queue_bytes),
+                )
             except ConfigUnusable as error:
                 raise ConfigInvalid(str(error)) from error
             sessions = GatewaySessions(
@@ -122,6 +129,7 @@ class GatewayEnd:
                 on_closed=gateway.on_session_closed,
                 on_opened=gateway.on_session_opened,
                 on_refused=gateway.on_session_refused,
+                limits=SessionLimits(pending_bytes=limits.session_queue_bytes),
             )
             gateway.link, gateway.sessions = link, sessions
             yield cls(

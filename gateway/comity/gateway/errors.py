@@ -10,7 +10,11 @@
     ├── BrokerUnavailable    there is no link to the broker
     ├── RosterOutOfDate      the roster has expired, so nobody is trusted
     ├── NotAMember           the roster does not let this agency ask
-    ├── Busy                 too many exchanges are in flight; try again later
+    ├── Busy                 a limit is reached; try again later
+    │   ├── UserBusy         the user has too many exchanges in flight
+    │   ├── AgencyBusy       the broker takes no more exchanges of this agency now
+    │   ├── CallerTooSlow    the caller did not read its answer in time
+    │   └── HoldsTooMuch     this gateway holds too much, and this exchange most of it
     ├── NobodyToAsk          no provider could be asked
     ├── NobodyAnswered       no provider gave an outcome that it signed itself
     └── Incomplete           the completeness that was asked for was not met
@@ -113,10 +117,39 @@ class NotAMember(GatewayError):
 
 
 class Busy(GatewayError):
-    """Too many exchanges are in flight; the caller may try again after a second."""
+    """A limit is reached; the caller may try again after `retry_seconds`.
+
+    The texts name the limit and never the user.
+    """
 
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = "BUSY"
+    retry_seconds = 1
+
+
+class UserBusy(Busy):
+    """The user on whose behalf the caller asks has too many exchanges in flight."""
+
+    reason = "USER_BUSY"
+
+
+class AgencyBusy(Busy):
+    """The broker does not take more exchanges of this agency, or of anybody, at present."""
+
+    reason = "AGENCY_BUSY"
+
+
+class CallerTooSlow(Busy):
+    """The caller did not read its answer in the time after the deadline; the rest of it is let go."""
+
+    reason = "CALLER_TOO_SLOW"
+
+
+class HoldsTooMuch(Busy):
+    """The gateway holds more of answers than it may, and this exchange held most of it."""
+
+    reason = "HOLDS_TOO_MUCH"
+    retry_seconds = 5
 
 
 class NobodyToAsk(GatewayError):
@@ -152,7 +185,9 @@ def to_status(error: GatewayError) -> status_pb2.Status:
         )
         packed.append(_pack(bad))
     if isinstance(error, Busy):
-        packed.append(_pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=1))))
+        packed.append(
+            _pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=error.retry_seconds)))
+        )
     packed.append(_pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)))
     return status_pb2.Status(code=error.code, message=str(error), details=packed)
 

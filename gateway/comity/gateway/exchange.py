@@ -22,9 +22,9 @@ from datetime import datetime
 
 from comity.certs.roster import MemberView
 from comity.gateway.findings import Finding, contradictions
+from comity.gateway.limits import GatewayLimits, Tally
 from comity.gateway.order import SignedOrder
 from comity.gateway.verification import (
-    MAX_PAGES,
     BadAccount,
     Expectation,
     Unverifiable,
@@ -44,10 +44,10 @@ from comity.v1 import (
     session_pb2,
 )
 
-MAX_BYTES_A_PROVIDER = 64 * 1024 * 1024
 LONGEST_WORD = 200
 _WITHHELD = "its receipt was stamped, but no result came through the session in time"
 MOST_FINDINGS = 64
+DEFAULT_LIMITS = GatewayLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,10 @@ class _Part:
 
 
 class Exchange:
-    """One exchange; every provider of its order ends in exactly one `Settled`."""
+    """One exchange; every provider of its order ends in exactly one `Settled`.
+
+    `held` is how many bytes of pages, as they came, it holds for its caller.
+    """
 
     def __init__(
         self,
@@ -96,8 +99,13 @@ class Exchange:
         *,
         requester: str,
         operator: MemberView,
+        limits: GatewayLimits = DEFAULT_LIMITS,
+        tally: Tally | None = None,
     ) -> None:
         self.order = order
+        self.held = 0
+        self._limits = limits
+        self._tally = tally or Tally()
         self.requester = requester
         self._operator = operator
         self._parts = {name: _Part(expected=expected) for name, expected in expectations.items()}
@@ -108,6 +116,7 @@ class Exchange:
         self._found: list[Finding] = []
         self._has_cancelled = False
         self.rejected = ""
+        self.rejection = link_pb2.ORDER_REJECTION_REASON_UNSPECIFIED
 
     # -- what arrives ---------------------------------------------------------------------------
 
@@ -120,23 +129,29 @@ class Exchange:
             if part.receipt is not None:
                 raise Unverifiable("receipt: a second one")
             part.receipt = verify_receipt(part.expected, message.receipt, message.detail, now=now)
+            if part.receipt.detail.page_count > self._limits.max_pages:
+                raise Unverifiable("pages: more than this gateway takes")
             self._try_verify(part)
         except Unverifiable as error:
             self._unverifiable(part, error)
 
-    def on_page(self, provider: str, message: session_pb2.PageDelivery) -> None:
-        """Take one page from a provider's session."""
-        part = self._open(provider)
+    def on_page(self, provider: str, message: session_pb2.PageDelivery) -> bool:
+        """Take one page from a provider's session; return whether another one may follow."""
+        part, size, limits = self._open(provider), len(message.page), self._limits
         if part is None:
-            return
-        part.pages.append(message.page)
-        part.size += len(message.page)
+            return False
         try:
-            if len(part.pages) > MAX_PAGES or part.size > MAX_BYTES_A_PROVIDER:
-                raise Unverifiable("pages: more than a provider may send")
+            if size > limits.max_page_bytes:
+                raise Unverifiable("page: larger than this gateway takes")
+            if len(part.pages) >= limits.max_pages or part.size + size > limits.max_answer_bytes:
+                raise Unverifiable("pages: more than this gateway takes")
+            part.pages.append(message.page)
+            part.size += size
+            self._hold(size)
             self._try_verify(part)
         except Unverifiable as error:
             self._unverifiable(part, error)
+        return part.stage is _Stage.PENDING
 
     def on_session_failed(self, provider: str, text: str, *, absent: bool) -> None:
         """Take the end of a session; `absent` if the broker says that the provider has no link.
@@ -205,8 +220,13 @@ class Exchange:
                 self._settle_attested(part)
         self._release_all()
 
-    def on_rejected(self, text: str) -> None:
+    def on_rejected(
+        self,
+        text: str,
+        reason: link_pb2.OrderRejectionReason = link_pb2.ORDER_REJECTION_REASON_UNSPECIFIED,
+    ) -> None:
         """Take the broker's word that it did not take the order; nothing will come."""
+        self.rejection = reason
         line = "".join(character for character in text[:LONGEST_WORD] if character.isprintable())
         self.rejected = line or "the broker did not take the order"
         self.end_waiting()
@@ -300,7 +320,26 @@ class Exchange:
         """Whether something of `provider` is still awaited."""
         return self._open(provider) is not None
 
+    def shown(self, provider: str) -> None:
+        """Take it that the caller has read a provider's pages: they are held no longer."""
+        self._drop(self._parts[provider])
+
+    def give_up(self) -> None:
+        """Let go of every page: nothing of this exchange will be shown any more."""
+        for part in self._parts.values():
+            self._drop(part)
+
     # -- inside ---------------------------------------------------------------------------------
+
+    def _hold(self, size: int) -> None:
+        self.held += size
+        self._tally.bytes += size
+
+    def _drop(self, part: _Part) -> None:
+        self._hold(-part.size)
+        part.size, part.pages = 0, []
+        if part.result is not None:
+            part.result.pages.clear()
 
     def _other(self, provider: str, known: VerifiedReceipt) -> envelope_pb2.Envelope | None:
         """Return the receipt that the broker stamped, if the provider signed it and it says another thing."""
@@ -378,7 +417,6 @@ class Exchange:
             self._try_release(part)
 
     def _unverifiable(self, part: _Part, error: Unverifiable) -> None:
-        part.pages = []
         self._settle(
             part,
             common_pb2.OUTCOME_KIND_UNVERIFIABLE,
@@ -397,6 +435,8 @@ class Exchange:
         text: str = "",
     ) -> None:
         part.stage = _Stage.SETTLED
+        if result is None:
+            self._drop(part)
         self._settled.append(
             Settled(
                 provider=part.expected.asking.provider,

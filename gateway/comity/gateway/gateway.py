@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,10 +29,13 @@ from comity.certs.instants import from_instant
 from comity.certs.roster import Federation, MemberView
 from comity.gateway import records
 from comity.gateway.errors import (
+    AgencyBusy,
     AuditUnavailable,
     BrokerUnavailable,
     Busy,
+    CallerTooSlow,
     FieldViolation,
+    HoldsTooMuch,
     Incomplete,
     NobodyAnswered,
     NobodyToAsk,
@@ -40,6 +44,7 @@ from comity.gateway.errors import (
     RosterOutOfDate,
 )
 from comity.gateway.exchange import Exchange, Settled
+from comity.gateway.limits import GatewayLimits, Place, Places, Tally
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.question import Question
 from comity.gateway.standing import Standing
@@ -49,7 +54,7 @@ from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
 from comity.links.sessions.hub import GatewaySessions, Session
-from comity.v1 import audit_pb2, link_pb2, query_service_pb2, session_pb2
+from comity.v1 import audit_pb2, link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
 LOGGER = logging.getLogger("comity.gateway")
@@ -65,10 +70,13 @@ class _Askable:
 class _Running:
     """One exchange in flight with the event that wakes its caller."""
 
-    def __init__(self, exchange: Exchange, order: SignedOrder, asked_at: datetime) -> None:
+    def __init__(self, exchange: Exchange, order: SignedOrder, asked_at: datetime, place: Place) -> None:
         self.exchange = exchange
         self.order = order
         self.asked_at = asked_at
+        self.place = place
+        self.overdue: asyncio.TimerHandle | None = None
+        self.let_go: Busy | None = None
         self.changed = asyncio.Event()
         self.opening: list[asyncio.Task[None]] = []
         self.sessions: dict[str, Session] = {}
@@ -87,7 +95,7 @@ class Gateway:
         log: SignedLog,
         peers: PeerCheckpoints,
         clock: Clock,
-        max_in_flight: int,
+        limits: GatewayLimits,
     ) -> None:
         self.agency = agency
         self.standing = Standing(federation=federation, agreements=agreements)
@@ -95,12 +103,13 @@ class Gateway:
         self._log = log
         self._peers = peers
         self._clock = clock
-        self._max_in_flight = max_in_flight
+        self._limits = limits
+        self._places = Places(limits)
+        self._held = Tally()
         self._running: dict[bytes, _Running] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
         self._checkpoints: dict[str, bytes] = {}
-        self._beginning = 0
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
@@ -138,8 +147,9 @@ class Gateway:
     ) -> AsyncGenerator[query_service_pb2.SearchResponse, None]:
         """Ask, and yield plan, outcomes with their pages, and summary.
 
-        Raises, after the summary where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`,
-        `Busy`, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
+        A caller has `GatewayLimits.read_seconds` after the deadline to take the last of them. Raises, after
+        the summary where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `Busy` and its
+        kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
         """
         now, standing = self._clock(), self.standing
         try:
@@ -161,24 +171,26 @@ class Gateway:
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
         require_reachable(question.completeness, {item.provider for item in askable})
-        if len(self._running) + self._beginning >= self._max_in_flight:
-            raise Busy("too many exchanges are in flight at this gateway; try again in a second")
         if self.link is None or self.sessions is None or not self.link.is_up:
             raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
-        self._beginning += 1  # its place is taken before `asked` is written, which lets others in
+        place = self._places.take(claims.user)  # before `asked` is written, which lets others in
         try:
-            running = await self._ask(standing, question, claims, assertion, askable, not_asked, now)
-        finally:
-            self._beginning -= 1
+            running = await self._ask(standing, question, claims, assertion, askable, not_asked, now, place)
+        except BaseException:
+            place.leave()
+            raise
         finished = False
         try:
             providers = [item.provider for item in askable]
             yield _plan_message(question, running.order, providers, not_asked, now)
             settled: dict[str, Settled] = {}
             async for item in self._settle(running):
+                _require_kept(running)
                 settled[item.provider] = item
                 for message in self._outcome_messages(running, item):
                     yield message
+                    _require_kept(running)
+                running.exchange.shown(item.provider)
             summary = summarize(
                 running.order.exchange_id, settled, not_asked, question.completeness, running.exchange
             )
@@ -187,6 +199,8 @@ class Gateway:
             yield query_service_pb2.SearchResponse(summary=summary)
         finally:
             self._end(running, cancelled=not finished)
+        if running.exchange.rejection == link_pb2.ORDER_REJECTION_REASON_LIMIT:
+            raise AgencyBusy("the broker takes no more exchanges of this agency now; try again in a second")
         if not has_answer(settled):
             raise NobodyAnswered("nobody answered; the summary says what happened at each provider")
         if not summary.complete:
@@ -242,6 +256,7 @@ class Gateway:
         askable: Sequence[_Askable],
         not_asked: Sequence[query_service_pb2.NotAsked],
         now: datetime,
+        place: Place,
     ) -> _Running:
         federation = standing.federation
         order = sign_order(
@@ -273,8 +288,10 @@ class Gateway:
             },
             requester=self.agency,
             operator=federation.operator,
+            limits=self._limits,
+            tally=self._held,
         )
-        running = _Running(exchange, order, now)
+        running = _Running(exchange, order, now, place)
         self._running[order.exchange_id] = running
         assert self.link is not None
         try:
@@ -286,6 +303,9 @@ class Gateway:
         except LinkError as error:
             del self._running[order.exchange_id]
             raise BrokerUnavailable("the link to the broker was lost before anything was asked") from error
+        seconds = (order.deadline - self._clock()).total_seconds() + self._limits.read_seconds
+        late = CallerTooSlow("the answer was not read in the time after its deadline; ask again")
+        running.overdue = asyncio.get_running_loop().call_later(seconds, self._let_go, running, late)
         for provider in order.asking:
             running.opening.append(asyncio.create_task(self._ask_one(running, provider)))
         return running
@@ -321,6 +341,7 @@ class Gateway:
         exchange = running.exchange
         cancelled_at_broker = False
         while True:
+            _require_kept(running)
             batch = exchange.take_settled()
             if batch:
                 entries = records.delivered(self.agency, running.order.exchange_id, batch, self._clock())
@@ -346,7 +367,10 @@ class Gateway:
             except TimeoutError:
                 exchange.end_waiting()
 
-    def _outcome_messages(self, running: _Running, item: Settled) -> list[query_service_pb2.SearchResponse]:
+    def _outcome_messages(
+        self, running: _Running, item: Settled
+    ) -> Iterator[query_service_pb2.SearchResponse]:
+        """Yield an outcome and then its pages, each taken out of what is held."""
         elapsed = self._clock() - running.asked_at
         outcome = query_service_pb2.ProviderOutcome(
             agency=item.provider,
@@ -356,34 +380,44 @@ class Gateway:
             text=item.text,
             elapsed_ms=max(0, int(elapsed / timedelta(milliseconds=1))),
         )
-        messages = [query_service_pb2.SearchResponse(outcome=outcome)]
+        pages = deque[result_pb2.Page]() if item.result is None else item.result.pages
         if item.result is not None:
             outcome.detail.CopyFrom(item.result.receipt.detail)
             outcome.receipt.CopyFrom(item.result.receipt.envelope)
-            outcome.page_count = len(item.result.pages)
-            messages = [query_service_pb2.SearchResponse(outcome=outcome)]
-            messages.extend(
-                query_service_pb2.SearchResponse(
-                    page=query_service_pb2.ProviderPage(agency=item.provider, page=page)
-                )
-                for page in item.result.pages
-            )
-        return messages
+            outcome.page_count = len(pages)
+        yield query_service_pb2.SearchResponse(outcome=outcome)
+        while pages:
+            page = query_service_pb2.ProviderPage(agency=item.provider, page=pages.popleft())
+            yield query_service_pb2.SearchResponse(page=page)
 
     def _end(self, running: _Running, *, cancelled: bool) -> None:
-        """Let go of an exchange; where it is not over, tell everyone that works on it to stop."""
+        """Let go of an exchange, once; where it is not over, tell everyone that works on it to stop."""
         exchange_id = running.order.exchange_id
-        self._running.pop(exchange_id, None)
+        if self._running.pop(exchange_id, None) is None:
+            return
+        running.exchange.give_up()
+        running.place.leave()
+        if running.overdue is not None:
+            running.overdue.cancel()
         for task in running.opening:
             task.cancel()
         stop = session_pb2.SessionMessage(cancel=session_pb2.CancelAsk(exchange_id=exchange_id))
         for provider, session in running.sessions.items():
-            if (cancelled or running.exchange.is_open(provider)) and session.is_open:
+            unwanted = cancelled or running.exchange.rejected or running.exchange.is_open(provider)
+            if unwanted and session.is_open:
                 with contextlib.suppress(LinkError):
                     session.send(stop)
         if cancelled:
             self._send_link(link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=exchange_id)))
             self.start(self._record_cancelled(exchange_id))
+
+    def _let_go(self, running: _Running, why: Busy) -> None:
+        """End an exchange whether its caller reads or not; the caller learns `why` when it reads on."""
+        if running.order.exchange_id in self._running:
+            LOGGER.warning("an exchange is let go: %s", why.reason.lower())
+            running.let_go = why
+            self._end(running, cancelled=True)
+            running.changed.set()
 
     # -- the log --------------------------------------------------------------------------------
 
@@ -415,7 +449,7 @@ class Gateway:
                 self._with(account.exchange_id, lambda e: e.on_account(account, now=now))
             case "order_rejection":
                 rejection = frame.order_rejection
-                self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text))
+                self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text, rejection.reason))
             case "checkpoint":
                 self._on_checkpoint(self.federation.operator.agency, frame.checkpoint.note)
             case _:
@@ -430,14 +464,26 @@ class Gateway:
                     lambda e: e.on_result(session.peer, message.result, now=self._clock()),
                 )
             case "page":
-                self._with(message.page.exchange_id, lambda e: e.on_page(session.peer, message.page))
-                credit = session_pb2.PageCredit(exchange_id=message.page.exchange_id, pages=1)
-                with contextlib.suppress(LinkError):
-                    session.send(session_pb2.SessionMessage(credit=credit))
+                self._on_page(session, message.page)
             case "checkpoint":
                 self._on_checkpoint(session.peer, message.checkpoint.note)
             case _:
                 pass
+
+    def _on_page(self, session: Session, delivery: session_pb2.PageDelivery) -> None:
+        """Take a page, and give credit for another one if one may follow."""
+        running = self._running.get(delivery.exchange_id)
+        if running is None:
+            return
+        may_follow = running.exchange.on_page(session.peer, delivery)
+        running.changed.set()
+        while self._held.bytes > self._limits.max_held_bytes:
+            greatest = max(self._running.values(), key=lambda one: one.exchange.held)
+            self._let_go(greatest, HoldsTooMuch("this gateway holds too much of answers; ask for less"))
+        if may_follow and running.let_go is None:
+            credit = session_pb2.PageCredit(exchange_id=delivery.exchange_id, pages=1)
+            with contextlib.suppress(LinkError):
+                session.send(session_pb2.SessionMessage(credit=credit))
 
     def on_session_opened(self, session: Session) -> None:
         """A session became ready; from now on both ends show each other their newest checkpoints."""
@@ -564,6 +610,12 @@ class Gateway:
         if self.link is not None:
             with contextlib.suppress(LinkError):
                 self.link.send(frame)
+
+
+def _require_kept(running: _Running) -> None:
+    """Raise why an exchange was let go, if it was."""
+    if running.let_go is not None:
+        raise running.let_go
 
 
 def _plan_message(

@@ -20,7 +20,6 @@ from comity.links.telemetry.process import emitting
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 STOP_GRACE_SECONDS = 2.0
-MAX_REQUEST_BYTES = 64 * 1024
 LOGGER = logging.getLogger("comity.gateway")
 
 
@@ -54,15 +53,20 @@ async def _serve(
 
 
 def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
-    config, gateway, credentials = end.config, end.gateway, end.credentials
+    config, gateway, credentials, limits = end.config, end.gateway, end.credentials, end.config.limits
     own = gateway.standing.own(config.agency).key_set
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+            ("grpc.max_receive_message_length", limits.max_request_bytes),
+            ("grpc.max_metadata_size", limits.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", limits.max_metadata_bytes),
             ("grpc.so_reuseport", 0),
-        ]
+        ],
+        maximum_concurrent_rpcs=limits.max_calls,
     )
-    query_service_pb2_grpc.add_QueryServiceServicer_to_server(QueryService(gateway, end.clock), server)
+    query_service_pb2_grpc.add_QueryServiceServicer_to_server(
+        QueryService(gateway, end.clock, limits), server
+    )
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     name = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name

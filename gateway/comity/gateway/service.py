@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NoReturn, TypeAlias
 
@@ -16,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from comity.certs.clock import Clock
 from comity.certs.errors import CertsError
 from comity.certs.x509 import verify_leaf
-from comity.gateway.errors import GatewayError, Unauthenticated, to_grpc_code, to_status
+from comity.gateway.errors import CallerTooSlow, GatewayError, Unauthenticated, to_grpc_code, to_status
 from comity.gateway.front import answer_to
 from comity.gateway.gateway import Gateway
+from comity.gateway.limits import GatewayLimits
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 Context: TypeAlias = (
@@ -27,6 +29,8 @@ Context: TypeAlias = (
 
 
 MOST_CALLERS = 256
+ABORT_SECONDS = 1.0
+"""How long the last status waits for a caller that does not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,32 +45,55 @@ class _Caller:
 class QueryService(query_service_pb2_grpc.QueryServiceServicer):
     """The gateway's API for its own agency's systems."""
 
-    def __init__(self, gateway: Gateway, clock: Clock) -> None:
+    def __init__(self, gateway: Gateway, clock: Clock, limits: GatewayLimits) -> None:
         self._gateway = gateway
         self._clock = clock
+        self._limits = limits
         self._callers: dict[bytes, _Caller] = {}
 
-    async def Search(
-        self, request: query_service_pb2.SearchRequest, context: Context
-    ) -> AsyncIterator[query_service_pb2.SearchResponse]:
-        """Ask providers about one known plate in one period."""
+    async def Search(self, request: query_service_pb2.SearchRequest, context: Context) -> None:
+        """Ask providers about one known plate in one period.
+
+        A caller that has not read its answer `read_seconds` after the deadline gets no more of it.
+        """
         failed: GatewayError | None = None
         try:
-            answers = answer_to(
-                request,
-                gateway=self._gateway,
-                clock=self._clock,
-                authorization=_authorization(context),
-                certificate_der=partial(self._caller, context),
-                within=_remaining(context),
-            )
-            async with aclosing(answers) as messages:
-                async for message in messages:
-                    yield message
+            await self._answer(request, context)
         except GatewayError as error:
             failed = error
         if failed is not None:
-            await _abort(context, failed)
+            with contextlib.suppress(TimeoutError):  # who does not read, does not read this either
+                async with asyncio.timeout(ABORT_SECONDS if isinstance(failed, CallerTooSlow) else None):
+                    await _abort(context, failed)
+
+    async def _answer(self, request: query_service_pb2.SearchRequest, context: Context) -> None:
+        """Write the answer as fast as the caller reads it; raise `CallerTooSlow` and a search's own."""
+        answers = answer_to(
+            request,
+            gateway=self._gateway,
+            clock=self._clock,
+            authorization=_authorization(context),
+            certificate_der=partial(self._caller, context),
+            within=_remaining(context),
+        )
+        patience = asyncio.timeout(None)
+        try:
+            async with patience, aclosing(answers) as messages:
+                async for message in messages:
+                    if message.HasField("plan"):
+                        patience.reschedule(self._patience(message.plan))
+                    await context.write(message)
+        except TimeoutError as error:
+            if not patience.expired():
+                raise
+            raise CallerTooSlow(
+                "the answer was not read in the time after its deadline; ask again"
+            ) from error
+
+    def _patience(self, plan: query_service_pb2.Plan) -> float:
+        """Return the time of the loop at which the caller must have read the whole answer."""
+        left = (plan.deadline.ToDatetime(tzinfo=UTC) - self._clock()).total_seconds()
+        return asyncio.get_running_loop().time() + left + self._limits.read_seconds
 
     def _caller(self, context: Context) -> bytes:
         """Return the caller's certificate, DER, once it is one of our own agency's systems."""

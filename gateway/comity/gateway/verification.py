@@ -12,6 +12,7 @@ were asked for (Q6). Whatever does not hold makes the whole outcome unverifiable
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,12 +99,13 @@ class VerifiedResult:
     """A provider's whole result; every rule of this module holds for it."""
 
     receipt: VerifiedReceipt
-    pages: tuple[result_pb2.Page, ...]
+    pages: deque[result_pb2.Page]
+    """Those that were not shown yet: who shows a page takes it out, so that it is held no longer."""
 
     @property
     def read_count(self) -> int:
-        """Reads in all pages."""
-        return sum(len(page.reads) for page in self.pages)
+        """Reads of all pages, whether shown yet or not."""
+        return self.receipt.detail.read_count
 
 
 def verify_receipt(
@@ -183,7 +185,7 @@ def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequenc
     hashes = [merkle.leaf_hash(receipt.detail_bytes), *map(merkle.leaf_hash, pages)]
     _check(len(pages) == receipt.detail.page_count, "pages: their number is not the detail's")
     _check(merkle.root(hashes) == receipt.receipt.content_root, "pages: are not those that were signed")
-    parsed = []
+    parsed: deque[result_pb2.Page] = deque()
     sound: set[bytes] = set()  # markings of reads that were checked already: most are alike
     for index, data in enumerate(pages):
         try:
@@ -197,9 +199,9 @@ def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequenc
         for read in page.reads:
             _check_read(expected, read, sound)
         parsed.append(page)
-    result = VerifiedResult(receipt=receipt, pages=tuple(parsed))
-    _check(result.read_count == receipt.detail.read_count, "pages: their reads are not as many as signed")
-    return result
+    reads = sum(len(page.reads) for page in parsed)
+    _check(reads == receipt.detail.read_count, "pages: their reads are not as many as signed")
+    return VerifiedResult(receipt=receipt, pages=parsed)
 
 
 def verify_account(

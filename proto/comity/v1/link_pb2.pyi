@@ -32,6 +32,17 @@ class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LANE_UNSPECIFIED: _ClassVar[Lane]
     LANE_INTERACTIVE: _ClassVar[Lane]
     LANE_BULK: _ClassVar[Lane]
+
+class OrderRejectionReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORDER_REJECTION_REASON_UNSPECIFIED: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_MALFORMED: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_NOT_THE_REQUESTER: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_TIME: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_REPLAYED: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_NO_CEILING: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_LIMIT: _ClassVar[OrderRejectionReason]
+    ORDER_REJECTION_REASON_UNAVAILABLE: _ClassVar[OrderRejectionReason]
 CLOSE_REASON_UNSPECIFIED: CloseReason
 CLOSE_REASON_SHUTDOWN: CloseReason
 CLOSE_REASON_PEER_ABSENT: CloseReason
@@ -45,6 +56,14 @@ CLOSE_REASON_IDLE: CloseReason
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BULK: Lane
+ORDER_REJECTION_REASON_UNSPECIFIED: OrderRejectionReason
+ORDER_REJECTION_REASON_MALFORMED: OrderRejectionReason
+ORDER_REJECTION_REASON_NOT_THE_REQUESTER: OrderRejectionReason
+ORDER_REJECTION_REASON_TIME: OrderRejectionReason
+ORDER_REJECTION_REASON_REPLAYED: OrderRejectionReason
+ORDER_REJECTION_REASON_NO_CEILING: OrderRejectionReason
+ORDER_REJECTION_REASON_LIMIT: OrderRejectionReason
+ORDER_REJECTION_REASON_UNAVAILABLE: OrderRejectionReason
 
 class LinkRequest(_message.Message):
     __slots__ = ("frames",)
@@ -187,12 +206,14 @@ class OrderPlacement(_message.Message):
     def __init__(self, order: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., leaves: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class OrderRejection(_message.Message):
-    __slots__ = ("exchange_id", "text")
+    __slots__ = ("exchange_id", "text", "reason")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
     text: str
-    def __init__(self, exchange_id: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+    reason: OrderRejectionReason
+    def __init__(self, exchange_id: _Optional[bytes] = ..., text: _Optional[str] = ..., reason: _Optional[_Union[OrderRejectionReason, str]] = ...) -> None: ...
 
 class Announcement(_message.Message):
     __slots__ = ("exchange_id", "requester", "deadline")
