@@ -12,8 +12,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Protocol
+
+from opentelemetry.trace import Span, SpanKind
 
 from comity.audit.errors import AuditError
 from comity.audit.log import Promise, SignedLog
@@ -24,11 +27,16 @@ from comity.broker.orders import claimed_exchange_id, verify_order
 from comity.broker.receipts import verify_receipt
 from comity.broker.replay import SeenExchanges
 from comity.broker.scribe import Scribe
+from comity.broker.telemetry import METERING, TRACING, count_outcomes
 from comity.broker.trust import Trust
 from comity.certs.clock import Clock
 from comity.certs.envelope import digest, seal
 from comity.certs.keys import SigningKey
-from comity.v1 import audit_pb2, link_pb2
+from comity.links.telemetry.context import parse_traceparent, traceparent
+from comity.links.telemetry.facts import facts, outcome_name
+from comity.links.telemetry.metrics import Stopwatch
+from comity.links.telemetry.spans import NO_SPAN, failed
+from comity.v1 import audit_pb2, common_pb2, link_pb2
 
 logger = logging.getLogger("comity.broker")
 
@@ -76,46 +84,51 @@ class ExchangeDesk:
         self._exchanges: dict[bytes, Exchange] = {}
         self._in_flight: dict[str, int] = {}
         self._timers: dict[bytes, asyncio.TimerHandle] = {}
+        self._spans: dict[bytes, Span] = {}
         self._stopping = False
 
     def __len__(self) -> int:
         """Return how many exchanges are in flight."""
         return len(self._exchanges)
 
-    async def place(self, agency: str, placements: Sequence[link_pb2.OrderPlacement]) -> None:
+    async def place(
+        self, agency: str, placements: Sequence[link_pb2.OrderPlacement], traceparents: Sequence[str] = ()
+    ) -> None:
         """Take the orders of one message from an agency's gateway, with one append for all of them.
 
-        When this returns, every provider of an accepted order that has a link has been told.
+        When this returns, every provider of an accepted order that has a link has been told. `traceparents`
+        are those of their frames, in the same order, or none.
         """
         accepted: list[Exchange] = []
-        for placement in placements:
+        for placement, parent in zip(placements, traceparents or [""] * len(placements), strict=True):
             try:
-                accepted.append(self._take(agency, placement))
+                accepted.append(self._admit(agency, placement, parent))
             except OrderRefused as refused:
                 self._refuse(agency, placement, refused)
         if not accepted:
             return
         try:
-            await self._log.append(*(journal.routed(exchange) for exchange in accepted))
+            await self._log_routed(accepted)
         except AuditError as error:
             logger.error("orders refused, log cannot be written: %s", error)
             for exchange in accepted:
                 self._drop(exchange)
+                self._end_span(exchange, "log_unwritable")
                 unlogged = OrderRefused(OrderRefusal.LOG)
                 self._reject(agency, exchange.order.exchange_id, unlogged)
             return
         for exchange in accepted:
             self._announce(exchange)
 
-    def receipt(self, provider: str, delivery: link_pb2.ReceiptDelivery) -> None:
-        """Take a receipt that came on the link of `provider`'s adapter."""
+    def receipt(self, provider: str, delivery: link_pb2.ReceiptDelivery, parent: str = "") -> None:
+        """Take a receipt that came on the link of `provider`'s adapter; `parent` is the frame's context."""
         exchange = self._exchanges.get(delivery.exchange_id)
         if exchange is None:
             return
         statement = digest(delivery.receipt.payload)
         match exchange.arrival(provider, statement):
             case Arrival.FIRST:
-                self._judge(exchange, provider, delivery)
+                self._judge(exchange, provider, delivery, parent)
             case Arrival.CONTRADICTION:
                 logger.warning("`%s` made two statements about one exchange", provider)
                 entry = journal.contradiction(
@@ -155,6 +168,35 @@ class ExchangeDesk:
             self._tell_cancelled(exchange, waiting, deadline_passed=False)
             self._close(exchange, "shutdown")
 
+    def _admit(self, agency: str, placement: link_pb2.OrderPlacement, parent: str) -> Exchange:
+        """Take one order, with the span that lasts until its account; raise OrderRefused."""
+        span = TRACING.begin(
+            "exchange",
+            parent=parse_traceparent(parent),
+            kind=SpanKind.SERVER,
+            facts=facts(requester=agency),
+        )
+        try:
+            with TRACING.step(span, "verify order"):
+                exchange = self._take(agency, placement)
+        except OrderRefused as refused:
+            failed(span, refused.refusal.name.lower())
+            span.end()
+            raise
+        order = exchange.order
+        span.set_attributes(facts(exchange=order.exchange_id, asked=len(order.asked)))
+        self._spans[order.exchange_id] = span
+        return exchange
+
+    async def _log_routed(self, exchanges: Sequence[Exchange]) -> None:
+        """Make it durable that these exchanges were routed."""
+        watch = Stopwatch()
+        with ExitStack() as steps:
+            for exchange in exchanges:
+                steps.enter_context(TRACING.step(self._span(exchange), "log routed"))
+            await self._log.append(*(journal.routed(exchange) for exchange in exchanges))
+        METERING.appended(watch.seconds)
+
     def _take(self, agency: str, placement: link_pb2.OrderPlacement) -> Exchange:
         now = self._clock()
         if self._stopping:
@@ -192,16 +234,25 @@ class ExchangeDesk:
             return
         announcement = link_pb2.Announcement(exchange_id=order.exchange_id, requester=order.requester)
         announcement.deadline.FromDatetime(order.deadline)
-        frame = LinkFrame(announcement=announcement)
-        for provider in exchange.announce():
-            self._post.to_adapter(provider, frame)
+        with TRACING.step(self._span(exchange), "announce") as step:
+            frame = LinkFrame(announcement=announcement, traceparent=traceparent(step))
+            for provider in exchange.announce():
+                self._post.to_adapter(provider, frame)
         seconds = (order.deadline - self._clock()).total_seconds()
         timer = asyncio.get_running_loop().call_later(max(seconds, 0), self._deadline, order.exchange_id)
         self._timers[order.exchange_id] = timer
         self._close_if_settled(exchange)
 
-    def _judge(self, exchange: Exchange, provider: str, delivery: link_pb2.ReceiptDelivery) -> None:
+    def _judge(
+        self, exchange: Exchange, provider: str, delivery: link_pb2.ReceiptDelivery, parent: str
+    ) -> None:
         now = self._clock()
+        step = TRACING.child(
+            self._span(exchange),
+            "stamp",
+            links=(parse_traceparent(parent),),
+            facts=facts(exchange=exchange.order.exchange_id, provider=provider),
+        )
         try:
             opened = verify_receipt(
                 delivery,
@@ -212,11 +263,19 @@ class ExchangeDesk:
             )
         except ReceiptRejected as rejected:
             logger.warning("receipt of `%s` is not stamped: %s", provider, rejected)
+            failed(step, rejected)
             exchange.bad_receipt(provider)
+            outcome = outcome_name(common_pb2.OUTCOME_KIND_BAD_RECEIPT)
         else:
             stamp = exchange.stamp(provider, kind=opened.message.kind, receipt_digest=opened.digest, now=now)
             delivered = link_pb2.StampDelivery(stamp=stamp, receipt=delivery.receipt)
-            self._post.to_gateway(exchange.order.requester, LinkFrame(stamp=delivered))
+            frame = LinkFrame(stamp=delivered, traceparent=traceparent(step))
+            self._post.to_gateway(exchange.order.requester, frame)
+            outcome = outcome_name(opened.message.kind)
+        step.set_attributes(facts(outcome=outcome))
+        step.end()
+        seconds = (now - exchange.routed_at).total_seconds()
+        METERING.took(facts(provider=provider, outcome=outcome), seconds)
         self._close_if_settled(exchange)
 
     def _deadline(self, exchange_id: bytes) -> None:
@@ -233,13 +292,17 @@ class ExchangeDesk:
         """Log the account of a settled exchange; sign and deliver it once the entry is durable."""
         self._drop(exchange)
         now = self._clock()
+        count_outcomes(exchange)
+        step = TRACING.child(self._span(exchange), "account")
 
         def written(promise: Promise) -> None:
-            self._deliver(exchange, now, promise)
+            self._deliver(exchange, now, promise, traceparent(step))
+            step.end()
+            self._end_span(exchange, reason)
 
         self._scribe.write(journal.accounted(now, exchange, reason=reason), written)
 
-    def _deliver(self, exchange: Exchange, closed_at: datetime, promise: Promise) -> None:
+    def _deliver(self, exchange: Exchange, closed_at: datetime, promise: Promise, parent: str) -> None:
         account = exchange.account(
             nonce=secrets.token_bytes(16),
             closed_at=closed_at,
@@ -250,7 +313,7 @@ class ExchangeDesk:
         delivery = link_pb2.AccountDelivery(
             exchange_id=exchange.order.exchange_id, account=seal(account, self._key)
         )
-        self._post.to_gateway(exchange.order.requester, LinkFrame(account=delivery))
+        self._post.to_gateway(exchange.order.requester, LinkFrame(account=delivery, traceparent=parent))
 
     def _tell_cancelled(self, exchange: Exchange, providers: Sequence[str], *, deadline_passed: bool) -> None:
         cancel = link_pb2.ExchangeCancel(
@@ -269,6 +332,14 @@ class ExchangeDesk:
         self._in_flight[requester] -= 1
         if not self._in_flight[requester]:
             del self._in_flight[requester]
+
+    def _span(self, exchange: Exchange) -> Span:
+        return self._spans.get(exchange.order.exchange_id, NO_SPAN)
+
+    def _end_span(self, exchange: Exchange, outcome: str) -> None:
+        span = self._spans.pop(exchange.order.exchange_id, NO_SPAN)
+        span.set_attributes(facts(outcome=outcome))
+        span.end()
 
     def _refuse(self, agency: str, placement: link_pb2.OrderPlacement, refused: OrderRefused) -> None:
         exchange_id = refused.exchange_id or claimed_exchange_id(placement)

@@ -208,6 +208,10 @@ class Exchange:
             for name, standing in self._standing.items()
         )
 
+    def outcomes(self) -> tuple[tuple[str, OutcomeKind], ...]:
+        """Return every provider with what became of it, in leaf order."""
+        return tuple((name, standing.kind) for name, standing in self._standing.items())
+
     def account(
         self, *, nonce: bytes, closed_at: datetime, promise: audit_pb2.LogPromise
     ) -> account_pb2.Account:

@@ -124,7 +124,7 @@ class Router:
         """
         if self._table.of(link.peer) is not link:
             return None
-        placements = [frame.order for frame in frames if kind(frame) == "order"]
+        placements = [frame for frame in frames if kind(frame) == "order"]
         if placements:
             return self._place(link, placements, frames)
         self._dispatch(link, frames)
@@ -168,13 +168,15 @@ class Router:
             raise LinkRefused(LinkRefusal.LIMIT)
         return admitted
 
-    async def _place(
-        self, link: Link, placements: Sequence[link_pb2.OrderPlacement], frames: Sequence[LinkFrame]
-    ) -> None:
+    async def _place(self, link: Link, placements: Sequence[LinkFrame], frames: Sequence[LinkFrame]) -> None:
         """Place all orders of a message first, so that nothing after them can overtake an announcement."""
         if link.end.role != GATEWAY:
             raise ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, "an adapter places no orders")
-        await self._desk.place(link.end.agency, placements)
+        await self._desk.place(
+            link.end.agency,
+            [frame.order for frame in placements],
+            [frame.traceparent for frame in placements],
+        )
         if self._table.of(link.peer) is link:
             self._dispatch(link, frames)
 
@@ -187,7 +189,7 @@ class Router:
                 case "session_open", common_pb2.END_ROLE_GATEWAY:
                     self._open_session(link, frame.session_open)
                 case "receipt", common_pb2.END_ROLE_ADAPTER:
-                    self._desk.receipt(agency, frame.receipt)
+                    self._desk.receipt(agency, frame.receipt, frame.traceparent)
                 case "order", common_pb2.END_ROLE_GATEWAY:
                     pass
                 case "cancel", common_pb2.END_ROLE_GATEWAY:

@@ -16,6 +16,8 @@ from typing import Final
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.audit.log import Promise, SignedLog
+from comity.broker.telemetry import METERING
+from comity.links.telemetry.metrics import Stopwatch
 
 logger = logging.getLogger("comity.broker")
 
@@ -70,10 +72,11 @@ class Scribe:
         await self._idle.wait()
 
     async def _append(self, batch: list[tuple[Entry, Written | None]]) -> None:
-        failing = False
+        failing, watch = False, Stopwatch()
         while True:
             try:
                 promises = await self._log.append(*(entry for entry, _ in batch))
+                METERING.appended(watch.seconds)
                 break
             except LogUnwritable as error:
                 if not failing:

@@ -27,6 +27,7 @@ from comity.broker.router import Router
 from comity.broker.scribe import Scribe
 from comity.broker.service import SERVICE_NAME, BrokerService, link_handler
 from comity.broker.table import LinkTable
+from comity.broker.telemetry import METERING, Readings
 from comity.broker.trust import Trust, TrustState, load_trust
 from comity.broker.witness import Witness
 from comity.certs.clock import Clock, utc_now
@@ -38,6 +39,7 @@ from comity.certs.watching import FileWatch, follow
 from comity.links.errors import ConfigUnusable
 from comity.links.relay import SessionRelay
 from comity.links.server import LinkPeer, server_options
+from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
 
 logger = logging.getLogger("comity.broker")
@@ -77,12 +79,14 @@ class Broker:
         self._scribe = Scribe(log)
         self._table = LinkTable()
         self._witness = Witness(checkpoints=PeerCheckpoints(log, clock), table=self._table, trust=trust)
+        seen = SeenExchanges(read_routed(config.home / "log", size=log.size, now=clock()))
+        relay = SessionRelay[LinkPeer](limits)
         self._desk = ExchangeDesk(
             post=self._table,
             trust=trust,
             log=log,
             scribe=self._scribe,
-            seen=SeenExchanges(read_routed(config.home / "log", size=log.size, now=clock())),
+            seen=seen,
             key=credentials.statement,
             clock=clock,
             max_per_agency=config.max_exchanges_per_agency,
@@ -91,7 +95,7 @@ class Broker:
         self._router = Router(
             table=self._table,
             desk=self._desk,
-            relay=SessionRelay[LinkPeer](limits),
+            relay=relay,
             witness=self._witness,
             trust=trust,
             log=log,
@@ -107,6 +111,9 @@ class Broker:
             maximum_concurrent_rpcs=2 * config.max_links,
         )
         log.on_published(lambda note: self._witness.offer())
+        self._readings = Readings(
+            table=self._table, exchanges=self._desk, sessions=relay, seen=seen, lag=LogLag(log, clock)
+        )
         self._service = BrokerService(router=self._router, clock=clock, limits=limits)
         self._tasks: list[asyncio.Task[None]] = []
         self.address = ""
@@ -146,7 +153,8 @@ class Broker:
 
     async def run(self) -> None:
         """Work until cancelled, or until a part of the broker fails: then raise what it raised."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        with METERING.watching(self._readings):
+            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 

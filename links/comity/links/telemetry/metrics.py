@@ -1,14 +1,15 @@
 """Metrics: outcomes by agency, durations, what waits, and how far the log is behind.
 
 Names and units follow OpenTelemetry's semantic conventions. Each end measures through one `Metering` of its
-room; gauges are read by the SDK's thread from functions that `watch` was given, which must therefore be
+room; gauges are read by the SDK's thread from functions that `watching` was given, which must therefore be
 quick, read plain values alone, and never raise.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
 from typing import Final, Protocol
@@ -64,18 +65,21 @@ class Metering:
             explicit_bucket_boundaries_advisory=_APPEND_SECONDS,
         )
 
-    def settled(self, facts: Facts, seconds: float | None = None) -> None:
-        """Count one outcome, with how long it took, if that is known."""
+    def settled(self, facts: Facts) -> None:
+        """Count one outcome."""
         self._exchanges.add(1, facts)
-        if seconds is not None:
-            self._duration.record(max(seconds, 0.0), facts)
+
+    def took(self, facts: Facts, seconds: float) -> None:
+        """Record how long one outcome took."""
+        self._duration.record(max(seconds, 0.0), facts)
 
     def appended(self, seconds: float) -> None:
         """Record how long an append to the log took."""
         self._append.record(seconds)
 
-    def watch(self, readings: Readings) -> Callable[[], None]:
-        """Have `readings` asked each interval; returns what ends that."""
+    @contextmanager
+    def watching(self, readings: Readings) -> Iterator[None]:
+        """Have `readings` asked each interval while the block runs."""
         self._watched.append(readings)
         if not self._observed:
             self._observed = True
@@ -85,11 +89,10 @@ class Metering:
                     name, callbacks=[self._reader(gauge)], unit=unit, description=description
                 )
 
-        def forget() -> None:
-            if readings in self._watched:
-                self._watched.remove(readings)
-
-        return forget
+        try:
+            yield
+        finally:
+            self._watched.remove(readings)
 
     def _reader(self, gauge: Gauge) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(_: CallbackOptions) -> Iterable[Observation]:

@@ -62,20 +62,27 @@ class Tracing:
     def child(
         self, within: Span, name: str, *, links: Iterable[SpanContext | None] = (), facts: Facts | None = None
     ) -> Span:
-        """Return a new span below another of this process, to be ended with `end`; none below none."""
-        if not within.is_recording():
-            return NO_SPAN
+        """Return a new span below another of this process, to be ended with `end`.
+
+        Where that one records nothing, it is returned itself: its context, if it has one, travels on.
+        """
+        if within is NO_SPAN or not within.is_recording():
+            return within
         others = [Link(context) for context in links if context is not None]
         context = trace.set_span_in_context(within, _EMPTY)
         return self._tracer.start_span(
             name, context, SpanKind.INTERNAL, facts, others, record_exception=False
         )
 
-    def step(self, within: Span, name: str, facts: Facts | None = None) -> AbstractContextManager[Span]:
-        """Return a `with` block that is a span below another; below none, it is nothing."""
-        if not within.is_recording():
+    def step(
+        self, within: Span, name: str, *, links: Iterable[SpanContext | None] = (), facts: Facts | None = None
+    ) -> AbstractContextManager[Span]:
+        """Return a `with` block that is a span below another, as `child` has it."""
+        if within is NO_SPAN:
             return _NOTHING
-        return _Step(self.child(within, name, facts=facts))
+        if not within.is_recording():
+            return nullcontext(within)
+        return _Step(self.child(within, name, links=links, facts=facts))
 
 
 class _Step:
@@ -102,6 +109,8 @@ def failed(span: Span, error: BaseException | str) -> None:
 
     What was cancelled, or a generator that its caller left, is marked as `cancelled` and is no error.
     """
+    if not span.is_recording():
+        return
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         span.set_attribute(ERROR, "cancelled")
         return
