@@ -14,6 +14,7 @@
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
     ├── LogInUse               another process has this log open
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
+    ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
     └── TrustInvalid           a trust file cannot be read or does not verify
 
 No message holds the value of a private field, a salt or a key.
@@ -69,6 +70,10 @@ class LogInUse(AuditError):
 
 class PeerContradiction(AuditError):
     """A peer's checkpoint shrank or has another root than one of the same size seen before."""
+
+
+class EvidenceInvalid(AuditError):
+    """Evidence of an exchange cannot be made from what is at hand, or a folder holds none that is whole."""
 
 
 class TrustInvalid(AuditError):

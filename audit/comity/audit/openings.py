@@ -7,10 +7,11 @@ parts them. The tables are written with SQLAlchemy core and take part in no tran
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -145,19 +146,41 @@ def read_openings(path: Path) -> Mapping[int, Mapping[str, Opening]]:
 
     Raises `LogUnwritable` if it can't be read; empty if there is no such file or no such table.
     """
-    if not path.exists():
-        return {}
     found: dict[int, dict[str, Opening]] = {}
+    for index, name, salt, value in _read(path, "openings", '"index", name, salt, value'):
+        found.setdefault(index, {})[name] = Opening(name=name, salt=salt, value=value)
+    return found
+
+
+def read_openings_of(path: Path, index: int) -> dict[str, Opening]:
+    """Return the openings of one entry by name, without writing; else as `read_openings`."""
+    rows = _read(path, "openings", "name, salt, value", index)
+    return {name: Opening(name=name, salt=salt, value=value) for name, salt, value in rows}
+
+
+def read_envelopes(path: Path, index: int) -> list[KeptEnvelope]:
+    """Return what was kept beside one entry, by name, without writing; else as `read_openings`."""
+    return [
+        KeptEnvelope(index=index, name=name, exchange=exchange, payload=payload, at=from_milliseconds(at))
+        for name, exchange, payload, at in _read(path, "envelopes", "name, exchange, payload, at", index)
+    ]
+
+
+def _read(path: Path, table: str, columns: str, index: int | None = None) -> list[tuple[Any, ...]]:
+    """Return rows of one of the tables above, in their order; none if there is no such file or table."""
+    if not path.exists():
+        return []
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
-            exists = "select 1 from sqlite_master where type = 'table' and name = 'openings'"
-            if connection.execute(exists).fetchone():
-                rows = connection.execute('select "index", name, salt, value from openings')
-                for index, name, salt, value in rows:
-                    found.setdefault(index, {})[name] = Opening(name=name, salt=salt, value=value)
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            exists = "select 1 from sqlite_master where type = 'table' and name = ?"
+            if not connection.execute(exists, (table,)).fetchone():
+                return []
+            query = f"select {columns} from {table}"  # noqa: S608  names of this module alone
+            if index is None:
+                return connection.execute(query).fetchall()
+            return connection.execute(f'{query} where "index" = ? order by name', (index,)).fetchall()
     except sqlite3.Error as problem:
         raise LogUnwritable(f"openings: `{path.name}` can't be read ({problem})") from problem
-    return found
 
 
 def _private_engine(path: Path) -> Engine:

@@ -56,7 +56,7 @@ def parse_policy(data: bytes, *, name: str = "policy file") -> TlogPolicy:
     """Read a policy file. Raises `TrustInvalid`, whose text begins with `name` and tells the line."""
     reading = _Reading()
     if any((byte < 0x20 and byte not in (0x09, 0x0A)) or byte == 0x7F for byte in data):
-        raise TrustInvalid(f"{name}: only tab and newline are right among control characters")
+        raise TrustInvalid(f"{name}: it holds control characters other than tab and newline")
     lines = data.split(b"\n")
     if len(lines) > MAX_LINES:
         raise TrustInvalid(f"{name}: more than {MAX_LINES} lines")
@@ -70,7 +70,7 @@ def parse_policy(data: bytes, *, name: str = "policy file") -> TlogPolicy:
         except (_Fault, NoteInvalid) as problem:
             raise TrustInvalid(f"{name}, line {number}: {problem}") from problem
     if reading.quorum is None:
-        raise TrustInvalid(f"{name}: a line `quorum <name>` is missing; `quorum none` asks for no witness")
+        raise TrustInvalid(f"{name}: the line `quorum <name>` is missing; `quorum none` asks for no witness")
     return TlogPolicy(
         logs=tuple(reading.logs),
         witnesses=reading.witnesses,

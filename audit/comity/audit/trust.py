@@ -48,6 +48,8 @@ class Trust:
     logs: Mapping[str, TrustedLog]
     policy: TlogPolicy | None = None
     """The policy file, whose quorum of witnesses each checkpoint needs."""
+    roster: Federation | None = None
+    """The roster itself, whose statement keys verify envelopes; a policy file has none."""
 
     def keys(self, origin: str) -> tuple[VerifierKey, ...]:
         """Return the keys that may sign checkpoints of a log; none if the roster doesn't name it."""
@@ -71,7 +73,8 @@ class Trust:
         Raises `TrustInvalid`; its text begins with `name`.
         """
         if not data.lstrip().startswith(b"{"):
-            return cls._of_policy(parse_policy(data, name=name), name=name)
+            words = f"{name}: it is not JSON, and as a policy file"
+            return cls._of_policy(parse_policy(data, name=words), name=name)
         try:
             document = json.loads(data)
         except (ValueError, RecursionError) as problem:
@@ -85,7 +88,12 @@ class Trust:
             federation = Federation.for_evidence(roster=json.dumps(document["roster"]).encode(), pin=pin)
         except CertsError as problem:
             raise TrustInvalid(f"{name}: {problem}") from problem
-        return cls(federation=federation.name, roster_version=federation.version, logs=_logs(federation))
+        return cls(
+            federation=federation.name,
+            roster_version=federation.version,
+            logs=_logs(federation),
+            roster=federation,
+        )
 
     @classmethod
     def _of_policy(cls, policy: TlogPolicy, *, name: str) -> "Trust":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,10 +12,12 @@ from rich.console import Console
 from rich.text import Text
 
 from comity.audit.errors import AuditError, TrustInvalid
+from comity.audit.evidence import EvidenceReport, is_evidence, verify_evidence
 from comity.audit.trust import Trust, make_trust
 from comity.audit.verify import LogReport, Verification, find_logs, verify_folders
 from comity.certs.errors import CertsError
 from comity.certs.files import write_public
+from comity.cli.audit_prove import evidence_json, print_evidence, prove
 from comity.cli.audit_show import read_page, render, to_json
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -46,12 +49,15 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
     """Verify logs from copies of their folders and a trust file, with nothing else of an end's.
 
     DIR is a `log/` folder, an end's folder, or a folder that holds several. Give the logs of all ends that
-    are at hand: a tail that was cut and signed again shows only in a counterparty's log.
+    are at hand: a tail that was cut and signed again shows only in a counterparty's log. A folder that
+    `comity audit prove` wrote is verified too.
     """
     try:
         trust = Trust.load(trust_file)
     except TrustInvalid as problem:
         raise click.UsageError(str(problem)) from problem
+    evidence = [verify_evidence(folder, trust) for folder in folders if is_evidence(folder)]
+    folders = tuple(folder for folder in folders if not is_evidence(folder))
     logs = find_logs(folders)
     for folder in folders:
         if not find_logs([folder]):
@@ -60,11 +66,18 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
             )
     result = verify_folders(logs, trust)
     if as_json:
-        click.echo(json.dumps(verification_json(result), indent=2))
+        click.echo(json.dumps(verification_json(result, evidence), indent=2))
     else:
-        print_verification(result, _console())
-    if not result.verified:
+        console = _console()
+        for report in evidence:
+            print_evidence(report, console)
+        if logs:
+            print_verification(result, console)
+    if (logs and not result.verified) or not all(report.verified for report in evidence):
         raise SystemExit(1)
+
+
+group.add_command(prove)
 
 
 @group.command(epilog="Example: comity audit trust --public federation/public --out trust.json")
@@ -122,13 +135,17 @@ def show(
         raise SystemExit(1)
 
 
-def verification_json(result: Verification) -> dict[str, object]:
-    """Return a verification for scripts: `logs`, `findings` about logs that weren't given, `verified`."""
-    return {
-        "verified": result.verified,
+def verification_json(result: Verification, evidence: Sequence[EvidenceReport] = ()) -> dict[str, object]:
+    """Return a verification for scripts: `logs`, `findings` about logs that weren't given, `verified`.
+
+    `evidence` stands there only if there is some.
+    """
+    whole: dict[str, object] = {
+        "verified": (result.verified or not result.logs) and all(report.verified for report in evidence),
         "logs": [_log_json(log) for log in result.logs],
         "findings": list(result.findings),
     }
+    return {**whole, "evidence": [evidence_json(report) for report in evidence]} if evidence else whole
 
 
 def print_verification(result: Verification, console: Console) -> None:

@@ -1,0 +1,137 @@
+"""`comity audit prove`: evidence of one exchange, for somebody who trusts nobody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from comity.audit.checkpoint import peek_checkpoint
+from comity.audit.entry import parse_entry
+from comity.audit.errors import AuditError, EvidenceInvalid
+from comity.audit.evidence import EvidenceReport, prove_exchange, write_evidence
+from comity.audit.tiles import TileFolder
+from comity.audit.verify import find_logs
+from comity.certs.errors import CertsError
+from comity.cli.audit_show import clean
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command(
+    epilog="Example: comity audit prove agencies/lapd/adapter --exchange 9f3a --open case --open reason "
+    "--out evidence/  Then: comity audit verify evidence/ --trust trust.json"
+)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--exchange", required=True, help="The exchange's id in hex, or as much of it as is unique.")
+@click.option(
+    "--open",
+    "opened",
+    multiple=True,
+    metavar="NAME",
+    help="A private field to open, for example `case`; `all` opens every one. Default: none.",
+)
+@click.option(
+    "--content", is_flag=True, help="Also the query and the result's detail, whole: they tell the plate."
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A new folder for the evidence; its files are readable by you alone.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def prove(
+    folder: Path, exchange: str, opened: tuple[str, ...], content: bool, out: Path, as_json: bool
+) -> None:
+    """Export one exchange from an end's log: entries with proofs, envelopes, and the openings you choose.
+
+    DIR is an end's folder, whose `state.db` holds the openings, or a `log/` folder, which has none. What you
+    do not open stays a commitment: whoever gets the evidence learns nothing of it.
+    """
+    logs = find_logs([folder])
+    if len(logs) != 1:
+        raise click.UsageError(f"`{folder}` must hold one log, found {len(logs)}")
+    state = logs[0].absolute().parent / "state.db"
+    try:
+        whole = _exchange(logs[0], exchange)
+        names = None if "all" in opened else opened
+        proven = prove_exchange(
+            logs[0], state if state.is_file() else None, whole, opened=names, content=content
+        )
+        unknown = sorted(set(names or ()) - {n for one in proven for n in one.entry.commitments})
+        if unknown:
+            known = ", ".join(sorted({n for one in proven for n in one.entry.commitments})) or "none"
+            raise EvidenceInvalid(f"open `{unknown[0]}`: the exchange's private fields are {known}")
+        written = write_evidence(out, whole, proven)
+    except (AuditError, CertsError) as problem:
+        raise click.UsageError(str(problem)) from problem
+    except OSError as problem:
+        raise click.UsageError(f"`{out}`: {(problem.strerror or 'unwritable').lower()}") from problem
+    fields = sorted({opening.name for one in proven for opening in one.openings})
+    if as_json:
+        told = {
+            "exchange": whole.hex(),
+            "out": str(out),
+            "entries": [{"index": one.index, "kind": one.entry.kind} for one in proven],
+            "opened": fields,
+            "files": [path.name for path in written],
+        }
+        click.echo(json.dumps(told, indent=2))
+        return
+    kinds = ", ".join(f"{one.index} {one.entry.kind}" for one in proven)
+    click.echo(f"{out}: {len(written)} files; entries {kinds}; opened: {', '.join(fields) or 'nothing'}")
+    click.echo(f"verify it with: comity audit verify {out} --trust trust.json")
+
+
+def evidence_json(report: EvidenceReport) -> dict[str, object]:
+    """Return a report about evidence for scripts."""
+    return {
+        "path": str(report.path),
+        "origin": report.origin,
+        "exchange": report.exchange,
+        "verified": report.verified,
+        "entries": list(report.entries),
+        "opened": dict(report.opened),
+        "statements": list(report.statements),
+        "findings": list(report.findings),
+    }
+
+
+def print_evidence(report: EvidenceReport, console: Console) -> None:
+    """Print what a folder of evidence proves, and what is wrong with it."""
+    mark = Text("ok  ", style="green") if report.verified else Text("FAIL", style="bold red")
+    head = f"{clean(report.origin) or 'unknown log'}: exchange {report.exchange or 'unknown'}  {report.path}"
+    console.print(mark, Text(head), soft_wrap=True)
+    for entry in report.entries:
+        console.print(Text(f"     entry {clean(entry)}"), soft_wrap=True)
+    for name, value in report.opened.items():
+        console.print(Text(f"     opened {clean(name)}: {clean(value) or 'none'}"), soft_wrap=True)
+    for statement in report.statements:
+        console.print(Text(f"     {clean(statement)}"), soft_wrap=True)
+    for finding in report.findings:
+        console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
+
+
+def _exchange(log: Path, prefix: str) -> bytes:
+    """Return the one exchange of a log whose id begins so. Raises `EvidenceInvalid`."""
+    prefix = prefix.lower()
+    if not prefix or set(prefix) - set("0123456789abcdef"):
+        raise EvidenceInvalid(f"exchange `{prefix}` is not hex")
+    try:
+        size = peek_checkpoint((log / "checkpoint").read_bytes()).size
+    except OSError as problem:
+        raise EvidenceInvalid(f"`{log / 'checkpoint'}` can't be read") from problem
+    wanted = f'"exchange":"{prefix}'.encode()
+    found: set[bytes] = set()
+    for _, leaf in TileFolder(log).all_entries(size):
+        if wanted in leaf:
+            entry = parse_entry(leaf)
+            if entry.exchange is not None and entry.exchange.hex().startswith(prefix):
+                found.add(entry.exchange)
+    if len(found) == 1:
+        return found.pop()
+    raise EvidenceInvalid(f"exchange `{prefix}`: {len(found) or 'no'} exchanges of this log begin so")
