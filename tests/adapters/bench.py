@@ -25,6 +25,7 @@ from comity.adapters.sources.source import (
     Survey,
 )
 from comity.adapters.state import open_state
+from comity.adapters.subjects import Subjects
 from comity.adapters.threads import DaemonExecutor
 from comity.audit import merkle
 from comity.audit.entry import Entry
@@ -164,6 +165,7 @@ class Bench:
         self.source = MemorySource(stored_read())
         self.announcements = Announcements(self.clock)
         self.executor = DaemonExecutor(4)
+        self.subjects = Subjects(max_in_flight=1_000)
         self.federation = Federation.load(made.public, now=NOON)
         self.bundle = PolicyBundle.load(bundle or shipped(provider))
         self.store_classes = {"fixed": "fixed"}
@@ -190,6 +192,7 @@ class Bench:
             announcements=self.announcements,
             signer=ReceiptSigner(self.provider, key, clock=self.clock),
             executor=self.executor,
+            subjects=self.subjects,
             clock=self.clock,
             announcement_seconds=0.05,
         )

@@ -15,6 +15,7 @@ from comity.adapters.errors import Late
 from comity.adapters.exchanges import FLOOD, Exchanges
 from comity.adapters.path import Reply
 from comity.adapters.state import RECEIPTS, open_state
+from comity.adapters.subjects import Subjects
 from comity.certs.envelope import digest
 from comity.links.errors import SessionFailed
 from comity.v1 import common_pb2, link_pb2, session_pb2
@@ -97,6 +98,7 @@ class Desk:
         self.session = PeerDouble(self.diary)
         self.beside = Beside(self.log)
         self.archive = archive
+        self.subjects = Subjects(max_in_flight=2)
         self.exchanges = Exchanges(
             agency="lapd",
             path=self.path,
@@ -104,7 +106,9 @@ class Desk:
             archive=archive,
             beside=self.beside,
             clock=clock,
+            subjects=self.subjects,
             max_in_flight=2,
+            max_exchanges=100,
         )
 
     def ask(self, exchange_id: bytes = EXCHANGE, session: PeerDouble | None = None) -> None:
@@ -300,8 +304,10 @@ async def test_cancel_during_the_search_releases_nothing(bench: Bench, tmp_path)
         link=LinkDouble(diary),
         archive=ReceiptArchive(open_state(tmp_path / "state.db"), clock=bench.clock),
         beside=beside,
+        subjects=bench.subjects,
         clock=bench.clock,
         max_in_flight=2,
+        max_exchanges=2,
     )
     ask = bench.ask()
     exchanges.ask(session, ask)

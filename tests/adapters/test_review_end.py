@@ -16,6 +16,7 @@ from comity.adapters.end import AdapterEnd
 from comity.adapters.exchanges import Exchanges
 from comity.adapters.path import Reply
 from comity.adapters.state import RECEIPTS, open_state
+from comity.adapters.subjects import Subjects
 from comity.audit.log import SignedLog
 from comity.audit.peers import PeerCheckpoints
 from comity.links.sessions.hub import AdapterSessions, Session
@@ -107,7 +108,9 @@ async def test_nothing_is_sent_when_the_release_was_written_too_late(tmp_path: P
         archive=archive,
         beside=beside,
         clock=clock,
+        subjects=Subjects(max_in_flight=4),
         max_in_flight=4,
+        max_exchanges=4,
     )
     exchanges.ask(heard, session_pb2.Ask(exchange_id=EXCHANGE))
     await exchanges.stop(seconds=1)

@@ -10,11 +10,13 @@
     agreements = "../agreements"              # agreements signed by both sides
     policy = "policy"                         # the Cedar bundle
     max_in_flight = 64                        # exchanges of one requester at the same time; optional
-    max_searches = 16                         # threads that search stores; optional
+    max_searches = 16                         # threads that search stores; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
 
     [[store]]                                 # one table a store: see `comity.adapters.sources.mapping`
+
+docs/limits.md explains the limits.
 
 The adapter listens nowhere: it dials out to the broker, and an agency opens no inbound port.
 """
@@ -37,9 +39,19 @@ from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse
 _TEXTS: Final = ("agency", "broker", "broker_name")
 _FILES: Final = ("authority",)
 _FOLDERS: Final = ("public", "agreements", "policy")
-_NUMBERS: Final = {"max_in_flight": 64, "max_searches": 16}
+RANGES: Final = {
+    "max_in_flight": (1, 10_000),
+    "max_in_flight_per_subject": (1, 10_000),
+    "max_exchanges": (1, 100_000),
+    "max_searches": (1, 10_000),
+    "max_sessions_per_requester": (1, 1_000),
+    "page_window": (1, 64),
+    "queue_bytes": (1 << 20, 1 << 30),
+    "session_queue_bytes": (1 << 20, 1 << 30),
+}
+"""The least and the most that each number may be."""
 _STORES: Final = "store"
-_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *_NUMBERS, TABLE, _STORES)
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *RANGES, TABLE, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +71,22 @@ class AdapterConfig:
     policy: Path
     stores: tuple[StoreMapping, ...]
     """At least one."""
-    max_in_flight: int = _NUMBERS["max_in_flight"]
+    max_in_flight: int = 64
     """Exchanges of one requester at the same time; beyond it, `RATE_LIMITED`."""
-    max_searches: int = _NUMBERS["max_searches"]
+    max_in_flight_per_subject: int = 16
+    """Exchanges of one subject of a requester at the same time; beyond it, `RATE_LIMITED`."""
+    max_exchanges: int = 1_024
+    """Exchanges of all requesters at the same time; beyond it, `RATE_LIMITED`."""
+    max_searches: int = 16
     """Threads that search stores."""
+    max_sessions_per_requester: int = 8
+    """Sessions of one requester at the same time; beyond it, none is accepted."""
+    page_window: int = 4
+    """Pages of an exchange that travel before the gateway gives credit."""
+    queue_bytes: int = 16 << 20
+    """Frames that may wait to be written on the link; more closes it."""
+    session_queue_bytes: int = 32 << 20
+    """Messages that may wait for credit in one session; more closes it."""
     telemetry: TelemetrySettings = OFF
     """What is emitted, and where to: by default nothing."""
 
@@ -91,7 +115,7 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(_KEYS)}"
             raise ConfigInvalid(f"unknown key `{key}`; {hint}")
     texts = {key: _text(table, key) for key in (*_TEXTS, *_FILES, *_FOLDERS)}
-    numbers = {key: _number(table, key, default) for key, default in _NUMBERS.items()}
+    numbers = {key: _number(table, key) for key in RANGES if key in table}
     return AdapterConfig(
         home=home,
         agency=words.agency_id(texts["agency"], "key `agency`:"),
@@ -117,11 +141,11 @@ def _text(table: Mapping[str, object], key: str) -> str:
     return value
 
 
-def _number(table: Mapping[str, object], key: str, default: int) -> int:
-    """Return an optional number."""
-    value = table.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
-        raise ConfigInvalid(f"key `{key}` must be a number from 1 to 10000")
+def _number(table: Mapping[str, object], key: str) -> int:
+    """Return a number within its range."""
+    value, (least, most) = table[key], RANGES[key]
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ConfigInvalid(f"key `{key}` must be a number from {least} to {most}")
     return value
 
 

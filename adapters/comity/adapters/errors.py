@@ -10,7 +10,7 @@
     ├── Late                   the deadline passed while the provider worked
     └── Rejected               an order or query is turned away before any decision
         ├── Replayed           its exchange was served before
-        └── Crowded            too many exchanges of the same requester are in flight
+        └── Crowded            too many exchanges of the same requester, or subject of it, are in flight
 
 The texts are for the agency's own log and its own operators. None of them holds a plate, a row, a
 user, a case or a password, and none of them is meant for a peer. The one exception are the
@@ -78,6 +78,8 @@ class RejectReason(Enum):
     """The agency's assertion of the subject does not verify."""
     CROWDED = "crowded"
     """Over the requester's limit."""
+    CROWDED_SUBJECT = "crowded_subject"
+    """Over the limit of one subject of the requester."""
 
 
 class Rejected(AdapterError):
@@ -101,7 +103,8 @@ class Replayed(Rejected):
 
 
 class Crowded(Rejected):
-    """The requester has too many exchanges in flight; the order was good."""
+    """The requester, or one subject of it, has too many exchanges in flight; the order was good."""
 
-    def __init__(self) -> None:
-        super().__init__(RejectReason.CROWDED, "too many exchanges are in flight; ask again later")
+    def __init__(self, reason: RejectReason = RejectReason.CROWDED) -> None:
+        whose = "this subject" if reason is RejectReason.CROWDED_SUBJECT else "this agency"
+        super().__init__(reason, f"too many exchanges of {whose} are in flight; ask again later")

@@ -18,6 +18,7 @@ from comity.adapters.archive import ReceiptArchive
 from comity.adapters.beside import Beside
 from comity.adapters.errors import Late
 from comity.adapters.path import Reply
+from comity.adapters.subjects import Subjects
 from comity.audit.errors import AuditError
 from comity.certs.clock import Clock
 from comity.links.errors import LinkError
@@ -65,9 +66,10 @@ class Peer(Protocol):
 class _Running:
     """One exchange with what may still be sent of it."""
 
-    def __init__(self, session: Peer, exchange_id: bytes) -> None:
+    def __init__(self, session: Peer, ask: Ask) -> None:
         self.session = session
-        self.exchange_id = exchange_id
+        self.ask = ask
+        self.exchange_id = ask.exchange_id
         self.credit = session.page_window
         self.credited = asyncio.Event()
         self.why = "stopped"
@@ -85,16 +87,21 @@ class Exchanges:
         link: Sender,
         archive: ReceiptArchive,
         beside: Beside,
+        subjects: Subjects,
         clock: Clock,
         max_in_flight: int,
+        max_exchanges: int,
     ) -> None:
+        """`max_in_flight` is of one requester, `max_exchanges` of all: beyond either it is too crowded."""
         self._agency = agency
         self._path = path
         self._link = link
         self._archive = archive
         self._beside = beside
+        self._subjects = subjects
         self._clock = clock
         self._max_in_flight = max_in_flight
+        self._max_exchanges = max_exchanges
         self._running: set[_Running] = set()
         self._by_peer: Counter[str] = Counter()
         self._stopping = False
@@ -112,10 +119,10 @@ class Exchanges:
             LOGGER.warning("`%s` has %d exchanges in flight: its session is closed", session.peer, in_flight)
             session.close(CloseReason.CLOSE_REASON_LIMIT, "too many exchanges in flight")
             return
-        running = _Running(session, ask.exchange_id)
+        running = _Running(session, ask)
         self._running.add(running)
         self._by_peer[session.peer] += 1
-        crowded = in_flight >= self._max_in_flight
+        crowded = in_flight >= self._max_in_flight or len(self._running) > self._max_exchanges
         running.task = asyncio.get_running_loop().create_task(self._run(running, ask, crowded))
         running.task.add_done_callback(lambda task: self._finished(running, task))
 
@@ -205,6 +212,7 @@ class Exchanges:
     def _finished(self, running: _Running, task: asyncio.Task[None]) -> None:
         """Forget an exchange; a fault of our own is told by its kind alone."""
         self._running.discard(running)
+        self._subjects.leave(running.ask)
         self._by_peer[running.session.peer] -= 1
         if not self._by_peer[running.session.peer]:
             del self._by_peer[running.session.peer]

@@ -46,6 +46,7 @@ from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.ruling import Ruling, Store, Terms, rule
 from comity.adapters.searching import Found
+from comity.adapters.subjects import Subjects
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.audit.log import Promise
@@ -167,6 +168,7 @@ class ExchangePath:
         announcements: Announcements,
         signer: ReceiptSigner,
         executor: Executor,
+        subjects: Subjects,
         clock: Clock,
         announcement_seconds: float = ANNOUNCEMENT_SECONDS,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -177,6 +179,7 @@ class ExchangePath:
         self._announcements = announcements
         self._signer = signer
         self._executor = executor
+        self._subjects = subjects
         self._clock = clock
         self._announcement_seconds = announcement_seconds
         self._random = random
@@ -229,9 +232,10 @@ class ExchangePath:
         # 5. What is asked: one plate, one period, a reason (Q1, Q2, Q3).
         question = parse_question(query)
 
-        # 6. For whom: the agency vouches for the person (Q4).
+        # 6. For whom: the agency vouches for the person (Q4), who is within the limit of one subject.
         now = self._clock()
         claims = _subject(question, member, now)
+        self._subjects.enter(ask, requester=peer, user=claims.user)
 
         # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
         work.terms = standing.terms(peer, now)
@@ -389,7 +393,7 @@ def _referred(ruling: Ruling) -> Ruling:
 
 def _rejection_kind(rejected: Rejected) -> OutcomeKind:
     """Return the outcome of a rejection that is answered."""
-    crowded = rejected.reason is RejectReason.CROWDED
+    crowded = isinstance(rejected, Crowded)
     return common_pb2.OUTCOME_KIND_RATE_LIMITED if crowded else common_pb2.OUTCOME_KIND_MALFORMED
 
 

@@ -33,6 +33,7 @@ from comity.adapters.path import ExchangePath, Standing
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.state import open_state
+from comity.adapters.subjects import Subjects
 from comity.adapters.threads import DaemonExecutor
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
@@ -45,7 +46,8 @@ from comity.certs.published import PublishedRoster
 from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
-from comity.links.sessions.hub import AdapterSessions, SessionIdentity
+from comity.links.frames import LinkLimits
+from comity.links.sessions.hub import AdapterSessions, SessionIdentity, SessionLimits
 from comity.links.telemetry.process import emitting
 from comity.v1 import common_pb2
 
@@ -120,6 +122,7 @@ class _Adapter:
         self._executor = DaemonExecutor(config.max_searches)
         self._published = published
         self._files = files
+        subjects = Subjects(max_in_flight=config.max_in_flight_per_subject)
         announcements = Announcements(clock)
         self._path = ExchangePath(
             standing=standing,
@@ -128,6 +131,7 @@ class _Adapter:
             announcements=announcements,
             signer=ReceiptSigner(config.agency, credentials.statement, clock=clock),
             executor=self._executor,
+            subjects=subjects,
             clock=clock,
         )
         self._end = AdapterEnd(
@@ -139,7 +143,10 @@ class _Adapter:
             clock=clock,
         )
         self._link = self._end.link = LinkClient(
-            _link_config(config, standing, credentials), self._end, clock
+            _link_config(config, standing, credentials),
+            self._end,
+            clock,
+            limits=LinkLimits(queue_bytes=config.queue_bytes),
         )
         self._exchanges = self._end.exchanges = Exchanges(
             agency=config.agency,
@@ -147,8 +154,10 @@ class _Adapter:
             link=self._link,
             archive=ReceiptArchive(engine, clock=clock),
             beside=self._beside,
+            subjects=subjects,
             clock=clock,
             max_in_flight=config.max_in_flight,
+            max_exchanges=config.max_exchanges,
         )
         self._sessions = self._end.sessions = AdapterSessions(
             link=self._link,
@@ -164,6 +173,11 @@ class _Adapter:
             on_closed=self._end.on_closed,
             on_opened=self._end.on_opened,
             on_refused=self._end.on_refused,
+            limits=SessionLimits(
+                pending_bytes=config.session_queue_bytes,
+                page_window=config.page_window,
+                sessions_per_requester=config.max_sessions_per_requester,
+            ),
         )
         log.on_published(lambda note: self._end.offer())
 
