@@ -39,6 +39,14 @@ _WORDS: Mapping[str, str] = {
     "delivered": "result delivered",
     "concluded": "answer concluded",
     "contradiction": "CONTRADICTION",
+    "answered": "receipt signed",
+    "acknowledged": "requester acknowledged",
+    "unacknowledged": "NOT ACKNOWLEDGED",
+    "key_rotated": "log key replaced",
+    "reviewed": "review signed off",
+    "exported": "records exported",
+    "deleted": "records deleted",
+    "held": "legal hold",
 }
 
 

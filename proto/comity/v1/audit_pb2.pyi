@@ -38,6 +38,14 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_AGREEMENT_ACTIVATED: _ClassVar[EntryKind]
     ENTRY_KIND_CONTRADICTION: _ClassVar[EntryKind]
     ENTRY_KIND_ROSTER_ACTIVATED: _ClassVar[EntryKind]
+    ENTRY_KIND_ANSWERED: _ClassVar[EntryKind]
+    ENTRY_KIND_ACKNOWLEDGED: _ClassVar[EntryKind]
+    ENTRY_KIND_UNACKNOWLEDGED: _ClassVar[EntryKind]
+    ENTRY_KIND_KEY_ROTATED: _ClassVar[EntryKind]
+    ENTRY_KIND_REVIEWED: _ClassVar[EntryKind]
+    ENTRY_KIND_EXPORTED: _ClassVar[EntryKind]
+    ENTRY_KIND_DELETED: _ClassVar[EntryKind]
+    ENTRY_KIND_HELD: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -64,6 +72,14 @@ ENTRY_KIND_POLICY_ACTIVATED: EntryKind
 ENTRY_KIND_AGREEMENT_ACTIVATED: EntryKind
 ENTRY_KIND_CONTRADICTION: EntryKind
 ENTRY_KIND_ROSTER_ACTIVATED: EntryKind
+ENTRY_KIND_ANSWERED: EntryKind
+ENTRY_KIND_ACKNOWLEDGED: EntryKind
+ENTRY_KIND_UNACKNOWLEDGED: EntryKind
+ENTRY_KIND_KEY_ROTATED: EntryKind
+ENTRY_KIND_REVIEWED: EntryKind
+ENTRY_KIND_EXPORTED: EntryKind
+ENTRY_KIND_DELETED: EntryKind
+ENTRY_KIND_HELD: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")

@@ -220,3 +220,21 @@ class Receipt(_message.Message):
     promise: _audit_pb2.LogPromise
     last_checkpoint: bytes
     def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., query_digest: _Optional[bytes] = ..., provider: _Optional[str] = ..., requester: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.OutcomeKind, str]] = ..., policy_digest: _Optional[bytes] = ..., policy_version: _Optional[str] = ..., agreement_digest: _Optional[bytes] = ..., ceiling_marking: _Optional[bytes] = ..., content_root: _Optional[bytes] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., promise: _Optional[_Union[_audit_pb2.LogPromise, _Mapping]] = ..., last_checkpoint: _Optional[bytes] = ...) -> None: ...
+
+class Acknowledgement(_message.Message):
+    __slots__ = ("nonce", "exchange_id", "requester", "provider", "receipt_digest", "delivered_at", "promise")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_AT_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    exchange_id: bytes
+    requester: str
+    provider: str
+    receipt_digest: bytes
+    delivered_at: _timestamp_pb2.Timestamp
+    promise: _audit_pb2.LogPromise
+    def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., requester: _Optional[str] = ..., provider: _Optional[str] = ..., receipt_digest: _Optional[bytes] = ..., delivered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., promise: _Optional[_Union[_audit_pb2.LogPromise, _Mapping]] = ...) -> None: ...

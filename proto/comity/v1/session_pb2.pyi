@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SessionMessage(_message.Message):
-    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "traceparent", "padding")
+    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "acknowledgement", "traceparent", "padding")
     READY_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class SessionMessage(_message.Message):
     PAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
@@ -28,9 +29,10 @@ class SessionMessage(_message.Message):
     page: PageDelivery
     checkpoint: _audit_pb2.Checkpoint
     end: SessionEnd
+    acknowledgement: AcknowledgementDelivery
     traceparent: str
     padding: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("version", "agency", "agreement_digest", "page_window")
@@ -87,6 +89,14 @@ class PageDelivery(_message.Message):
     exchange_id: bytes
     page: bytes
     def __init__(self, exchange_id: _Optional[bytes] = ..., page: _Optional[bytes] = ...) -> None: ...
+
+class AcknowledgementDelivery(_message.Message):
+    __slots__ = ("exchange_id", "acknowledgement")
+    EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGEMENT_FIELD_NUMBER: _ClassVar[int]
+    exchange_id: bytes
+    acknowledgement: _envelope_pb2.Envelope
+    def __init__(self, exchange_id: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ...) -> None: ...
 
 class SessionEnd(_message.Message):
     __slots__ = ("text",)
