@@ -182,6 +182,11 @@ class GatewayEnd:
         if failed is not None:
             failed.result()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a task of `running()` has ended: then this gateway answers no more questions."""
+        return any(task.done() for task in self._beside)
+
     async def until(self, stop: asyncio.Event) -> None:
         """Return once `stop` is set, or one of the tasks of `running()` has ended, which none ever should."""
         stopping = asyncio.create_task(stop.wait())

@@ -15,9 +15,11 @@
     │   ├── AgencyBusy       the broker takes no more exchanges of this agency now
     │   ├── CallerTooSlow    the caller did not read its answer in time
     │   └── HoldsTooMuch     this gateway holds too much, and this exchange most of it
-    ├── NobodyToAsk          no provider could be asked
-    ├── NobodyAnswered       no provider gave an outcome that it signed itself
-    └── Incomplete           the completeness that was asked for was not met
+    ├── RequesterClosed      asked through the library after it was closed
+    └── Shortfall            there is an answer that accounts for everyone, and it is not what was asked for
+        ├── NobodyToAsk      no provider could be asked
+        ├── NobodyAnswered   no provider gave an outcome that it signed itself
+        └── Incomplete       the completeness that was asked for was not met
 
 Messages of these exceptions are public: they name fields and concepts and never hold a value
 that the user entered.
@@ -26,11 +28,15 @@ that the user entered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+if TYPE_CHECKING:
+    from comity.gateway.library.answers import Answer
 
 ERROR_DOMAIN = "comity"
 
@@ -152,21 +158,35 @@ class HoldsTooMuch(Busy):
     retry_seconds = 5
 
 
-class NobodyToAsk(GatewayError):
+class RequesterClosed(GatewayError):
+    """A library's requester was used after it was closed; nothing was asked, or nothing more is shown."""
+
+    code = code_pb2.CANCELLED
+    reason = "REQUESTER_CLOSED"
+
+
+class Shortfall(GatewayError):
+    """There is an answer that accounts for everyone, and it is not what was asked for."""
+
+    answer: Answer | None = None
+    """The answer, with every verified outcome; set by the Python library."""
+
+
+class NobodyToAsk(Shortfall):
     """No provider could be asked."""
 
     code = code_pb2.FAILED_PRECONDITION
     reason = "NOBODY_TO_ASK"
 
 
-class NobodyAnswered(GatewayError):
+class NobodyAnswered(Shortfall):
     """No provider gave an outcome that it signed itself."""
 
     code = code_pb2.UNAVAILABLE
     reason = "NOBODY_ANSWERED"
 
 
-class Incomplete(GatewayError):
+class Incomplete(Shortfall):
     """The completeness that was asked for was not met."""
 
     code = code_pb2.FAILED_PRECONDITION

@@ -57,6 +57,7 @@ from comity.links.sessions.hub import GatewaySessions, Session
 from comity.v1 import audit_pb2, link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
+SETTLE_SECONDS = 2.0
 LOGGER = logging.getLogger("comity.gateway")
 
 
@@ -107,9 +108,13 @@ class Gateway:
         self._places = Places(limits)
         self._held = Tally()
         self._running: dict[bytes, _Running] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
         self._checkpoints: dict[str, bytes] = {}
+        self.link_up = asyncio.Event()
+        """Set while there is a link to the broker."""
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
@@ -293,6 +298,7 @@ class Gateway:
         )
         running = _Running(exchange, order, now, place)
         self._running[order.exchange_id] = running
+        self._idle.clear()
         assert self.link is not None
         try:
             self.link.send(
@@ -301,7 +307,7 @@ class Gateway:
                 )
             )
         except LinkError as error:
-            del self._running[order.exchange_id]
+            self._forget(order.exchange_id)
             raise BrokerUnavailable("the link to the broker was lost before anything was asked") from error
         seconds = (order.deadline - self._clock()).total_seconds() + self._limits.read_seconds
         late = CallerTooSlow("the answer was not read in the time after its deadline; ask again")
@@ -393,7 +399,7 @@ class Gateway:
     def _end(self, running: _Running, *, cancelled: bool) -> None:
         """Let go of an exchange, once; where it is not over, tell everyone that works on it to stop."""
         exchange_id = running.order.exchange_id
-        if self._running.pop(exchange_id, None) is None:
+        if not self._forget(exchange_id):
             return
         running.exchange.give_up()
         running.place.leave()
@@ -418,6 +424,13 @@ class Gateway:
             running.let_go = why
             self._end(running, cancelled=True)
             running.changed.set()
+
+    def _forget(self, exchange_id: bytes) -> bool:
+        """Take an exchange out of those in flight; return whether it was one."""
+        known = self._running.pop(exchange_id, None) is not None
+        if not self._running:
+            self._idle.set()
+        return known
 
     # -- the log --------------------------------------------------------------------------------
 
@@ -510,6 +523,7 @@ class Gateway:
     def linked(self, welcome: link_pb2.Welcome) -> None:
         """The link is up."""
         LOGGER.info("linked to the broker")
+        self.link_up.set()
         self._peers.forget(self._origin_of(self.federation.operator.agency))
         self._record("link_opened", {"peer": self.federation.operator.agency})
         if self.sessions is not None:
@@ -518,6 +532,7 @@ class Gateway:
     def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
         """The link is gone; the client dials again by itself."""
         LOGGER.warning("the link to the broker ended: %s", reason_name(reason))
+        self.link_up.clear()
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
         for running in self._running.values():
@@ -584,9 +599,15 @@ class Gateway:
         task.add_done_callback(self._finished)
 
     async def settle_tasks(self) -> None:
-        """Wait for what runs beside, at most two seconds, before the log closes."""
+        """Wait for exchanges that end without their link, and for what runs beside, before the log closes.
+
+        At most two seconds each: a caller who takes no more of an answer holds nobody up.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._idle.wait()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2.0)
+            await asyncio.wait(self._tasks, timeout=SETTLE_SECONDS)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -1,0 +1,1 @@
+"""The gateway as a Python library: typed questions and answers; `comity.gateway` exports what is public."""
