@@ -256,6 +256,7 @@ class Story:
         key: SigningKey | None = None,
         *,
         closed_at: datetime | None = None,
+        announced: bool = True,
         **told: account_pb2.Stamp | common_pb2.OutcomeKind,
     ) -> link_pb2.AccountDelivery:
         """Return the broker's signed account: at the deadline, if somebody timed out."""
@@ -268,7 +269,7 @@ class Story:
                 kind = self.providers[name].kind
                 entries.append(account_pb2.AccountEntry(provider=name, kind=kind, stamp=word, announced=True))
             else:
-                entries.append(account_pb2.AccountEntry(provider=name, kind=word, announced=True))
+                entries.append(account_pb2.AccountEntry(provider=name, kind=word, announced=announced))
         account = account_pb2.Account(
             nonce=secrets.token_bytes(16),
             exchange_id=self.order.exchange_id,

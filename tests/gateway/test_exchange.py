@@ -261,6 +261,64 @@ def test_account_of_a_provider_without_a_link_counts_at_once(story: Story) -> No
     assert story.exchange.is_finished and not story.exchange.findings
 
 
+ABSENT = dict.fromkeys(("lapd", "lahd"), common_pb2.OUTCOME_KIND_UNREACHABLE)
+
+
+@pytest.mark.parametrize("first", ["the account", "the session"])
+def test_provider_that_comes_back_behind_the_order_is_unreachable_at_once(story: Story, first: str) -> None:
+    """After a restart a provider's link may come up between an order and its session: nobody lied."""
+    if first == "the session":
+        story.exchange.on_late_session("lapd")
+    story.exchange.on_account(story.an_account(announced=False, **ABSENT), now=NOW)
+    if first == "the account":
+        assert settled(story) == {}
+        story.exchange.on_late_session("lapd")
+    found = settled(story)
+    assert kinds(found) == {"lapd": "UNREACHABLE"} and not story.exchange.is_open("lapd")
+    assert found["lapd"].attested_by == query_service_pb2.ATTESTATION_BROKER
+    assert not story.exchange.findings
+
+
+def test_late_provider_that_was_told_nothing_makes_no_liar_of_the_broker(story: Story) -> None:
+    """What it signs about a question that nobody announced to it agrees with "it had no link then"."""
+    story.exchange.on_late_session("lapd")
+    provider = story.providers["lapd"]
+    provider.kind = common_pb2.OUTCOME_KIND_MALFORMED
+    story.answers("lapd")
+    story.exchange.on_account(story.an_account(announced=False, **ABSENT), now=NOW)
+    assert kinds(settled(story)) == {"lapd": "MALFORMED"} and not story.exchange.findings
+
+
+@pytest.mark.parametrize("lie", ["it answered", "it was announced", "its session is older"])
+def test_absence_that_a_receipt_refutes_is_a_finding(story: Story, lie: str) -> None:
+    """A late session excuses no lie: an answer, an announcement or an older session refutes "no link"."""
+    if lie != "its session is older":
+        story.exchange.on_late_session("lapd")
+    if lie == "it was announced":
+        provider = story.providers["lapd"]
+        provider.kind = common_pb2.OUTCOME_KIND_MALFORMED
+    story.answers("lapd")
+    announced = lie == "it was announced"
+    story.exchange.on_account(story.an_account(announced=announced, **ABSENT), now=NOW)
+    assert "lapd" in settled(story)
+    assert [finding.text for finding in story.exchange.findings] == [
+        "lapd: the broker attests `unreachable`, but its signed receipt is here"
+    ]
+
+
+def test_lost_link_is_no_providers_silence(story: Story) -> None:
+    """When the own link goes, who has not answered did not time out; whose receipt is here is shown."""
+    story.answers("lapd")
+    story.exchange.on_link_lost()
+    found = settled(story)
+    assert kinds(found) == {"lapd": "RESPONDED", "lahd": "SESSION_FAILED"}
+    assert found["lahd"].attested_by == query_service_pb2.ATTESTATION_GATEWAY
+    assert story.exchange.is_finished
+    assert [finding.text for finding in story.exchange.findings] == [
+        "broker: the link was lost before it gave an account"
+    ]
+
+
 def test_result_that_is_stamped_and_never_comes_is_a_finding(story: Story) -> None:
     """Broker or provider withheld it: its name stands in the answer, and so does that it was stamped."""
     story.receipts["lapd"] = story.providers["lapd"].answer(story.order)[0]

@@ -165,6 +165,7 @@ class Line:
     """A session whose provider answers at once, with the broker's stamp."""
 
     is_open = True
+    opened_at = NOW - timedelta(minutes=1)
 
     def __init__(self, world: World, peer: str) -> None:
         self.world, self.peer = world, peer

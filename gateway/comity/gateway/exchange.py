@@ -10,7 +10,8 @@ takes out what is settled.
 
 The broker's word about a provider counts at once where no session can say otherwise: it has none, or the
 deadline has passed. While a session may still bring the provider's own signed word, that is waited for, or an
-early account would make its own lies come true.
+early account would make its own lies come true. A session that was opened after the order left proves nothing
+against "it had no link": after a restart ends come back one by one, each a moment before or after an order.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ LONGEST_WORD = 200
 _WITHHELD = "its receipt was stamped, but no result came through the session in time"
 MOST_FINDINGS = 64
 DEFAULT_LIMITS = GatewayLimits()
+_UNANNOUNCED = common_pb2.OUTCOME_KIND_MALFORMED
+"""What a provider signs about a question of which the broker told it nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,8 @@ class _Part:
     expected: Expectation
     stage: _Stage = _Stage.PENDING
     absent: bool = False
+    is_late: bool = False
+    """Whether its session was opened after the order left."""
     receipt: VerifiedReceipt | None = None
     result: VerifiedResult | None = None
     stamp: account_pb2.Stamp | None = None
@@ -153,6 +158,18 @@ class Exchange:
             self._unverifiable(part, error)
         return part.stage is _Stage.PENDING
 
+    def on_late_session(self, provider: str) -> None:
+        """Take it that a session was opened after the order left: its provider may have come since.
+
+        Where the broker's account says that it had no link then, that counts, and it needn't be asked:
+        nobody announced the exchange to it.
+        """
+        part = self._open(provider)
+        if part is not None:
+            part.is_late = True
+            if self._came_late(part):
+                self._settle_attested(part)
+
     def on_session_failed(self, provider: str, text: str, *, absent: bool) -> None:
         """Take the end of a session; `absent` if the broker says that the provider has no link.
 
@@ -216,7 +233,7 @@ class Exchange:
             return
         self.account, self.account_envelope = account, message.account
         for part in self._parts.values():
-            if part.absent or now >= self.order.deadline:
+            if part.absent or self._came_late(part) or now >= self.order.deadline:
                 self._settle_attested(part)
         self._release_all()
 
@@ -235,8 +252,18 @@ class Exchange:
         """The broker is told that nothing more is awaited: from now on it may attest CANCELLED."""
         self._has_cancelled = True
 
-    def end_waiting(self, finding: str = "gave no account of the exchange in time") -> None:
-        """The deadline with the grace for the broker's account is over, or the link: settle what is left."""
+    def on_link_lost(self) -> None:
+        """Take it that the own link is gone, and with it every session: nothing more can come."""
+        lost = "the link to the broker was lost before it answered"
+        self.end_waiting("the link was lost before it gave an account", lost=lost)
+
+    def end_waiting(
+        self, finding: str = "gave no account of the exchange in time", *, lost: str = ""
+    ) -> None:
+        """The deadline with the grace for the broker's account is over: settle what is left.
+
+        `lost` says why it is over before: then it is no provider's silence that ends it.
+        """
         if self._waiting_ended:
             return
         self._waiting_ended = True
@@ -249,7 +276,9 @@ class Exchange:
                 continue
             kind = common_pb2.OUTCOME_KIND_UNREACHABLE if part.absent else common_pb2.OUTCOME_KIND_TIMED_OUT
             text = self.rejected or "no verified answer by the deadline, and no account from the broker"
-            if self.account_envelope is not None:  # and it binds a stamp of this provider
+            if lost and not part.absent:
+                kind, text = common_pb2.OUTCOME_KIND_SESSION_FAILED, lost
+            elif self.account_envelope is not None:  # and it binds a stamp of this provider
                 text, name = _WITHHELD, part.expected.asking.provider
                 withheld = query_service_pb2.FINDING_KIND_RESULT_WITHHELD
                 self._find(withheld, text, name, provider=name, evidence=(self.account_envelope,))
@@ -267,7 +296,11 @@ class Exchange:
         """What is known to be wrong by now."""
         if self.account is None or self.account_envelope is None:
             return list(self._found)
-        receipts = {name: part.receipt for name, part in self._parts.items() if part.receipt}
+        receipts = {
+            name: part.receipt
+            for name, part in self._parts.items()
+            if part.receipt and not (self._came_late(part) and part.receipt.receipt.kind == _UNANNOUNCED)
+        }
         two = [
             (name, known, other) for name, known in receipts.items() if (other := self._other(name, known))
         ]
@@ -335,6 +368,18 @@ class Exchange:
         self.held += size
         self._tally.bytes += size
 
+    def _came_late(self, part: _Part) -> bool:
+        """Whether the account says that a provider had no link, and no session shows that it had one."""
+        if self.account is None or not part.is_late:
+            return False
+        entry = self._attested(part)
+        return entry.kind == common_pb2.OUTCOME_KIND_UNREACHABLE and not entry.announced
+
+    def _attested(self, part: _Part) -> account_pb2.AccountEntry:
+        assert self.account is not None
+        name = part.expected.asking.provider
+        return next(entry for entry in self.account.entries if entry.provider == name)
+
     def _drop(self, part: _Part) -> None:
         self._hold(-part.size)
         part.size, part.pages = 0, []
@@ -371,8 +416,7 @@ class Exchange:
         """Settle a provider of which nothing more is awaited by the broker's account, if there is one."""
         if part.stage is not _Stage.PENDING or self.account is None:
             return
-        name = part.expected.asking.provider
-        entry = next(entry for entry in self.account.entries if entry.provider == name)
+        entry = self._attested(part)
         if not entry.HasField("stamp"):
             text = _attested_text(entry.kind)
             self._settle(part, entry.kind, query_service_pb2.ATTESTATION_BROKER, text=text)

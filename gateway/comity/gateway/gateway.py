@@ -322,6 +322,11 @@ class Gateway:
         try:
             session = await self.sessions.session(provider)
             running.sessions[provider] = session
+            if session.opened_at >= running.order.issued_at:
+                running.exchange.on_late_session(provider)
+                running.changed.set()
+                if not running.exchange.is_open(provider):
+                    return
             session.send(
                 session_pb2.SessionMessage(
                     ask=session_pb2.Ask(
@@ -536,7 +541,7 @@ class Gateway:
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
         for running in self._running.values():
-            running.exchange.end_waiting("the link was lost before it gave an account")
+            running.exchange.on_link_lost()
             running.changed.set()
         self._record("link_closed", {"peer": self.federation.operator.agency, "reason": reason_name(reason)})
 
