@@ -306,7 +306,7 @@ def test_all_logs_verify_alone_and_against_each_other(story: Story) -> None:
 
 
 def test_no_entry_is_doubled(story: Story) -> None:
-    """An exchange has one entry of each kind a log and peer, a checkpoint is seen once, an end is told once."""
+    """An exchange has one entry a kind, log and peer; a checkpoint is seen, and an end told, once."""
     for log in story.logs.values():
         counted = Counter(
             (entry.kind, entry.exchange, entry.public.get("peer")) for entry in log.entries if entry.exchange
