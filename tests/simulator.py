@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from opentelemetry.trace import Span
+
 import comity.adapters.server
 import comity.broker.server
 import comity.gateway.server
@@ -161,11 +163,13 @@ class ProvidersEnd:
             self.adapter_answers = end.exchanges._path.answer
             end.exchanges._path = self
 
-    async def answer(self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False) -> Reply | None:
+    async def answer(
+        self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False, span: Span
+    ) -> Reply | None:
         """Answer as the path does; what it releases is remembered before any lie is told about it."""
         self.asked += 1
         await self._speaks.wait()
-        reply = await self.adapter_answers(peer, ask, crowded=crowded)
+        reply = await self.adapter_answers(peer, ask, crowded=crowded, span=span)
         if reply is not None:
             pages = [canonical(page) for page in reply.pages]
             self._federation.released[reply.exchange_id, self.agency] = pages

@@ -282,12 +282,13 @@ class Bench:
         )
 
     def announce(self, exchange_id: bytes, requester: str) -> None:
-        self.announcements.add(
-            link_pb2.Announcement(
-                exchange_id=exchange_id,
-                requester=requester,
-                deadline=from_instant(self.clock() + timedelta(seconds=10)),
-            )
+        self.announcements.add(self.announcement(exchange_id, requester))
+
+    def announcement(self, exchange_id: bytes, requester: str) -> link_pb2.Announcement:
+        return link_pb2.Announcement(
+            exchange_id=exchange_id,
+            requester=requester,
+            deadline=from_instant(self.clock() + timedelta(seconds=10)),
         )
 
     async def answer(self, ask: session_pb2.Ask | None = None, *, peer: str = "lahd") -> Reply | None:

@@ -67,7 +67,9 @@ class Answering:
         self.late = False
         self.crowded: list[bool] = []
 
-    async def answer(self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False) -> Reply | None:
+    async def answer(
+        self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False, span: object = None
+    ) -> Reply | None:
         self.crowded.append(crowded)
         await self.go.wait()
         if self.late:

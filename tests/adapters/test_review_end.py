@@ -82,7 +82,9 @@ class LateAnswer:
     def __init__(self, clock: HandClock) -> None:
         self._clock = clock
 
-    async def answer(self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False) -> Reply:
+    async def answer(
+        self, peer: str, ask: session_pb2.Ask, *, crowded: bool = False, span: object = None
+    ) -> Reply:
         deadline = self._clock()
         self._clock.forward(1)
         return Reply(

@@ -24,18 +24,21 @@ class Announcements:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._known: dict[bytes, tuple[datetime, Announcement]] = {}
+        self._known: dict[bytes, tuple[datetime, Announcement, str]] = {}
         self._waiting: dict[bytes, list[asyncio.Future[None]]] = {}
 
-    def add(self, announcement: Announcement) -> None:
-        """Take an announcement; one without a deadline, or past it, is as if it never came."""
+    def add(self, announcement: Announcement, traceparent: str = "") -> None:
+        """Take an announcement; one without a deadline, or past it, is as if it never came.
+
+        `traceparent` is its frame's trace context.
+        """
         try:
             deadline = to_instant(announcement, "deadline")
         except ValueError:
             return
         if deadline <= self._clock():
             return
-        self._known.setdefault(announcement.exchange_id, (deadline, announcement))
+        self._known.setdefault(announcement.exchange_id, (deadline, announcement, traceparent))
         self._forget()
         for waiter in self._waiting.pop(announcement.exchange_id, ()):
             if not waiter.done():
@@ -59,6 +62,11 @@ class Announcements:
         found = self._known.get(exchange_id)
         return None if found is None else found[1]
 
+    def traceparent(self, exchange_id: bytes) -> str:
+        """Return the trace context that came with an announcement; empty if none did."""
+        found = self._known.get(exchange_id)
+        return "" if found is None else found[2]
+
     def _drop(self, exchange_id: bytes, waiter: asyncio.Future[None]) -> None:
         """Forget one who waited."""
         waiters = self._waiting.get(exchange_id, [])
@@ -71,7 +79,7 @@ class Announcements:
         """Drop what is over, from the oldest on, and the oldest of too many."""
         now = self._clock()
         while self._known:
-            exchange_id, (deadline, _) = next(iter(self._known.items()))
+            exchange_id, (deadline, _, _) = next(iter(self._known.items()))
             if deadline > now and len(self._known) <= MAX_WAITING:
                 return
             del self._known[exchange_id]

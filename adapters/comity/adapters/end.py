@@ -90,7 +90,7 @@ class AdapterEnd:
         for frame in frames:
             match frame.WhichOneof("frame"):
                 case "announcement":
-                    self._announcements.add(frame.announcement)
+                    self._announcements.add(frame.announcement, frame.traceparent)
                 case "cancel":
                     self.exchanges.over(
                         frame.cancel.exchange_id, deadline_passed=frame.cancel.deadline_passed
@@ -106,7 +106,7 @@ class AdapterEnd:
         """Take one message of a session; its peer is whoever the session's TLS verified."""
         match message.WhichOneof("message"):
             case "ask":
-                self.exchanges.ask(session, message.ask)
+                self.exchanges.ask(session, message.ask, message.traceparent)
             case "cancel":
                 self.exchanges.cancel(session, message.cancel.exchange_id)
             case "credit":

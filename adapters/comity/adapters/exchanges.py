@@ -13,15 +13,22 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
+from opentelemetry.trace import Span, SpanKind
+
 from comity.adapters import records
 from comity.adapters.archive import ReceiptArchive
 from comity.adapters.beside import Beside
 from comity.adapters.errors import Late
 from comity.adapters.path import Reply
 from comity.adapters.subjects import Subjects
+from comity.adapters.telemetry import METERING, TRACING
 from comity.audit.errors import AuditError
 from comity.certs.clock import Clock
 from comity.links.errors import LinkError
+from comity.links.telemetry.context import parse_traceparent, traceparent
+from comity.links.telemetry.facts import facts, outcome_name
+from comity.links.telemetry.metrics import Stopwatch
+from comity.links.telemetry.spans import NO_SPAN
 from comity.v1.link_pb2 import CloseReason, LinkFrame, ReceiptDelivery
 from comity.v1.session_pb2 import Ask, PageCredit, PageDelivery, Result, SessionMessage
 
@@ -34,8 +41,10 @@ FLOOD = 4
 class Answers(Protocol):
     """What answers a question: the path."""
 
-    async def answer(self, peer: str, ask: Ask, *, crowded: bool = False) -> Reply | None:
-        """Return a reply, or None; raise `Late`."""
+    async def answer(
+        self, peer: str, ask: Ask, *, crowded: bool = False, span: Span = NO_SPAN
+    ) -> Reply | None:
+        """Return a reply, or None; raise `Late`. Its steps are told below `span`."""
 
 
 class Sender(Protocol):
@@ -66,10 +75,13 @@ class Peer(Protocol):
 class _Running:
     """One exchange with what may still be sent of it."""
 
-    def __init__(self, session: Peer, ask: Ask) -> None:
+    def __init__(self, session: Peer, ask: Ask, span: Span) -> None:
         self.session = session
         self.ask = ask
         self.exchange_id = ask.exchange_id
+        self.span = span
+        self.watch = Stopwatch()
+        self.outcome = "unanswered"
         self.credit = session.page_window
         self.credited = asyncio.Event()
         self.why = "stopped"
@@ -110,8 +122,8 @@ class Exchanges:
         """Return how many exchanges are in flight."""
         return len(self._running)
 
-    def ask(self, session: Peer, ask: Ask) -> None:
-        """Begin work on a question."""
+    def ask(self, session: Peer, ask: Ask, parent: str = "") -> None:
+        """Begin work on a question; `parent` is its message's trace context."""
         in_flight = self._by_peer[session.peer]
         if self._stopping:
             return
@@ -119,7 +131,13 @@ class Exchanges:
             LOGGER.warning("`%s` has %d exchanges in flight: its session is closed", session.peer, in_flight)
             session.close(CloseReason.CLOSE_REASON_LIMIT, "too many exchanges in flight")
             return
-        running = _Running(session, ask)
+        span = TRACING.begin(
+            "answer",
+            parent=parse_traceparent(parent),
+            kind=SpanKind.SERVER,
+            facts=facts(requester=session.peer),
+        )
+        running = _Running(session, ask, span)
         self._running.add(running)
         self._by_peer[session.peer] += 1
         crowded = in_flight >= self._max_in_flight or len(self._running) > self._max_exchanges
@@ -164,15 +182,18 @@ class Exchanges:
     async def _run(self, running: _Running, ask: Ask, crowded: bool) -> None:
         """Answer one question and send the reply, or log why not all of it was sent."""
         try:
-            reply = await self._path.answer(running.session.peer, ask, crowded=crowded)
+            reply = await self._path.answer(running.session.peer, ask, crowded=crowded, span=running.span)
             if reply is not None:
-                await self._deliver(running, reply)
+                with TRACING.step(running.span, "send"):
+                    await self._deliver(running, reply)
+                running.outcome = outcome_name(reply.kind)
         except (Late, TimeoutError):
             self._note(running, "deadline")
         except LinkError:
             self._note(running, "session")
         except AuditError as error:
             LOGGER.error("an exchange was given up, the log can't be written: %s", type(error).__name__)
+            running.outcome = "log_unwritable"
 
     async def _deliver(self, running: _Running, reply: Reply) -> None:
         """Send the receipt to the broker, then result and pages to the gateway, until the deadline."""
@@ -183,9 +204,9 @@ class Exchanges:
         self._archive.keep(exchange_id, session.peer, reply.receipt)
         if reply.announced:
             delivery = ReceiptDelivery(exchange_id=exchange_id, receipt=reply.receipt)
-            self._link.send(LinkFrame(receipt=delivery))
+            self._link.send(LinkFrame(receipt=delivery, traceparent=traceparent(running.span)))
         result = Result(exchange_id=exchange_id, detail=reply.detail, receipt=reply.receipt)
-        session.send(SessionMessage(result=result))
+        session.send(SessionMessage(result=result, traceparent=traceparent(running.span)))
         async with asyncio.timeout(seconds):
             for page in reply.pages:
                 while running.credit < 1:
@@ -206,6 +227,7 @@ class Exchanges:
 
     def _note(self, running: _Running, why: str) -> None:
         """Log, beside, that an exchange ended before all of it was sent."""
+        running.outcome = why
         entry = records.cancelled(self._agency, running.session.peer, running.exchange_id, why, self._clock())
         self._beside.write(entry)
 
@@ -221,3 +243,8 @@ class Exchanges:
         elif (error := task.exception()) is not None:
             LOGGER.error("an exchange failed by a fault of this end: %s", type(error).__name__)
             self._note(running, "fault")
+        said = facts(requester=running.session.peer, outcome=running.outcome)
+        METERING.settled(said)
+        METERING.took(said, running.watch.seconds)
+        running.span.set_attributes(said)
+        running.span.end()

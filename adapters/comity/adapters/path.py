@@ -28,6 +28,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
+from opentelemetry.trace import Span
+
 from comity.adapters import orders, records, searching
 from comity.adapters.announcements import Announcements
 from comity.adapters.content import Composer, Content
@@ -47,6 +49,7 @@ from comity.adapters.replay import ReplayGuard
 from comity.adapters.ruling import Ruling, Store, Terms, rule
 from comity.adapters.searching import Found
 from comity.adapters.subjects import Subjects
+from comity.adapters.telemetry import METERING, TRACING
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.audit.log import Promise
@@ -56,6 +59,10 @@ from comity.certs.clock import Clock
 from comity.certs.envelope import digest
 from comity.certs.errors import AssertionInvalid
 from comity.certs.roster import Federation, MemberView
+from comity.links.telemetry.context import parse_traceparent
+from comity.links.telemetry.facts import facts
+from comity.links.telemetry.metrics import Stopwatch
+from comity.links.telemetry.spans import NO_SPAN, failed, relate
 from comity.policy.decision import PolicyEngine
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -139,6 +146,7 @@ class _Work:
     ask: Ask = field(repr=False)
     standing: Standing = field(repr=False)
     query_digest: bytes
+    span: Span = NO_SPAN
     terms: Terms | None = None
     order: SignedOrder | None = None
     announced: bool = False
@@ -184,11 +192,13 @@ class ExchangePath:
         self._announcement_seconds = announcement_seconds
         self._random = random
 
-    async def answer(self, peer: str, ask: Ask, *, crowded: bool = False) -> Reply | None:
+    async def answer(
+        self, peer: str, ask: Ask, *, crowded: bool = False, span: Span = NO_SPAN
+    ) -> Reply | None:
         """Return what is said to `peer` (whom the session's TLS verified) about its `ask`; None: nothing.
 
-        `crowded`: the requester is over its limit, which costs it the answer but not the receipt. Raises
-        `Late`. Never raises for what the peer sent.
+        `crowded`: the requester is over its limit, which costs it the answer but not the receipt. Each step
+        is a span below `span`. Raises `Late`. Never raises for what the peer sent.
         """
         now = self._clock()
         standing = self.standing
@@ -197,57 +207,70 @@ class ExchangePath:
             ask=ask,
             standing=standing,
             query_digest=digest(ask.query),
+            span=span,
             terms=standing.terms(peer, now),
         )
         try:
             try:
                 return await self._serve(work, crowded=crowded)
             except Rejected as rejected:
+                failed(span, rejected.reason.value)
                 return await self._reject(work, rejected)
         except (LogUnwritable, StateUnwritable):
             return self._audit_unavailable(work)
 
     async def _serve(self, work: _Work, *, crowded: bool) -> Reply:
         """Take the steps, in order; each raises `Rejected`, or gives the next one what it needs."""
-        standing, peer, ask = work.standing, work.peer, work.ask
+        standing, peer, ask, span = work.standing, work.peer, work.ask, work.span
 
         # 1. The order is signed by the agency at the other end of this session.
-        member = standing.member(peer, self._clock())
-        order = work.order = orders.open_order(ask.order, member)
+        with TRACING.step(span, "verify order"):
+            member = standing.member(peer, self._clock())
+            order = work.order = orders.open_order(ask.order, member)
+        span.set_attributes(facts(exchange=order.exchange_id))
 
         # 2. The broker announced it, so that the middle accounts for it.
-        announcement = await self._announcements.wait(order.exchange_id, seconds=self._announcement_seconds)
-        orders.check_announced(order, announcement, peer=peer)
+        with TRACING.step(span, "await announcement") as step:
+            announcement = await self._announcements.wait(
+                order.exchange_id, seconds=self._announcement_seconds
+            )
+            relate(step, parse_traceparent(self._announcements.traceparent(order.exchange_id)))
+            orders.check_announced(order, announcement, peer=peer)
         work.announced = True
 
         # 3. It is fresh, for this provider, and about exactly these bytes.
-        orders.check_fresh(order, now=self._clock())
-        query = orders.check_addressed(order, ask, peer=peer, own=standing.agency)
+        with TRACING.step(span, "check order"):
+            orders.check_fresh(order, now=self._clock())
+            query = orders.check_addressed(order, ask, peer=peer, own=standing.agency)
 
         # 4. It comes for the first time, which is durable from here on; and its agency is within its limit.
-        await self._admit(work, order, until=order.replay_until)
+        with TRACING.step(span, "check replay"):
+            await self._admit(work, order, until=order.replay_until)
         if crowded:
             raise Crowded
 
         # 5. What is asked: one plate, one period, a reason (Q1, Q2, Q3).
-        question = parse_question(query)
+        with TRACING.step(span, "check question"):
+            question = parse_question(query)
 
         # 6. For whom: the agency vouches for the person (Q4), who is within the limit of one subject.
         now = self._clock()
-        claims = _subject(question, member, now)
-        self._subjects.enter(ask, requester=peer, user=claims.user)
+        with TRACING.step(span, "check subject"):
+            claims = _subject(question, member, now)
+            self._subjects.enter(ask, requester=peer, user=claims.user)
 
         # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
-        work.terms = standing.terms(peer, now)
-        ruling = rule(
-            question,
-            claims,
-            member=member,
-            terms=work.terms,
-            engine=standing.engine,
-            stores=standing.stores,
-            now=now,
-        )
+        with TRACING.step(span, "decide"):
+            work.terms = standing.terms(peer, now)
+            ruling = rule(
+                question,
+                claims,
+                member=member,
+                terms=work.terms,
+                engine=standing.engine,
+                stores=standing.stores,
+                now=now,
+            )
 
         # 9. The decision is on disk before any store is touched.
         received = records.received(
@@ -256,19 +279,21 @@ class ExchangePath:
         decided = records.decided(
             standing.agency, order, ruling, work.grounds, query_digest=work.query_digest, at=now
         )
-        await self._log.append(received, decided)
+        await self._append(work, "log decision", received, decided)
 
         # 10. Search the permitted stores, in the permitted period, until the deadline.
         try:
-            found = await searching.search(
-                question, ruling, seconds=self._left(order), executor=self._executor
-            )
+            with TRACING.step(span, "search"):
+                found = await searching.search(
+                    question, ruling, seconds=self._left(order), executor=self._executor
+                )
         except SourceError as error:
             LOGGER.error("a store can't be searched, so nothing of any is given: %s", error)
             ruling, found = _referred(ruling), Found(reads=(), truncated=False)
 
         # 11. Obligations and markings on every read, page and detail.
-        content = self._composer(work).result(question, ruling, found)
+        with TRACING.step(span, "compose"):
+            content = self._composer(work).result(question, ruling, found)
 
         # 12. and 13. The release is on disk before the receipt is signed that promises it.
         self._left(order)
@@ -286,9 +311,18 @@ class ExchangePath:
             read_count=content.read_count,
             at=self._clock(),
         )
-        promises = await self._log.append(entry)
-        receipt = self._signer.promised(_outcome(work, order, content), promises[0])
+        promises = await self._append(work, "log release", entry)
+        with TRACING.step(work.span, "sign receipt"):
+            receipt = self._signer.promised(_outcome(work, order, content), promises[0])
         return _reply(work, order, content, receipt)
+
+    async def _append(self, work: _Work, step: str, *entries: Entry) -> list[Promise]:
+        """Write entries durably; raise `LogUnwritable`."""
+        watch = Stopwatch()
+        with TRACING.step(work.span, step):
+            promises = await self._log.append(*entries)
+        METERING.appended(watch.seconds)
+        return promises
 
     async def _reject(self, work: _Work, rejected: Rejected) -> Reply | None:
         """Log a rejection; sign a receipt for it if the order was its agency's and has none yet."""
@@ -304,11 +338,12 @@ class ExchangePath:
             query_digest=work.query_digest if answered else None,
             at=self._clock(),
         )
-        promises = await self._log.append(entry)
+        promises = await self._append(work, "log rejection", entry)
         if order is None or kind is None:
             return None
         content = self._composer(work).bare(kind, violations=rejected.violations)
-        receipt = self._signer.promised(_outcome(work, order, content), promises[0])
+        with TRACING.step(work.span, "sign receipt"):
+            receipt = self._signer.promised(_outcome(work, order, content), promises[0])
         return _reply(work, order, content, receipt)
 
     async def _first_receipt(self, work: _Work, order: SignedOrder, rejected: Rejected) -> bool:

@@ -55,6 +55,10 @@ class ReplayGuard:
         except SQLAlchemyError as error:
             raise StateUnwritable("replay protection: the state database can't be read") from error
 
+    def __len__(self) -> int:
+        """Return how many exchanges are remembered in memory."""
+        return len(self._known)
+
     async def admit(self, agency: str, exchange_id: bytes, *, until: datetime) -> None:
         """Remember the exchange until `until`, durably, or raise `Replayed` if it was seen before.
 

@@ -34,6 +34,7 @@ from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
+from comity.adapters.telemetry import METERING, Readings
 from comity.adapters.threads import DaemonExecutor
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
@@ -48,6 +49,7 @@ from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
 from comity.links.sessions.hub import AdapterSessions, SessionIdentity, SessionLimits
+from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
 from comity.v1 import common_pb2
 
@@ -124,10 +126,11 @@ class _Adapter:
         self._files = files
         subjects = Subjects(max_in_flight=config.max_in_flight_per_subject)
         announcements = Announcements(clock)
+        replay = ReplayGuard(engine, clock=clock)
         self._path = ExchangePath(
             standing=standing,
             log=log,
-            replay=ReplayGuard(engine, clock=clock),
+            replay=replay,
             announcements=announcements,
             signer=ReceiptSigner(config.agency, credentials.statement, clock=clock),
             executor=self._executor,
@@ -180,6 +183,13 @@ class _Adapter:
             ),
         )
         log.on_published(lambda note: self._end.offer())
+        self._readings = Readings(
+            exchanges=self._exchanges,
+            link=self._link,
+            sessions=self._sessions,
+            replay=replay,
+            lag=LogLag(log, clock),
+        )
 
     async def run(self, ready: Callable[[str], None], stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part fails, then end everything in order."""
@@ -193,7 +203,8 @@ class _Adapter:
         stopping = asyncio.create_task(stop.wait())
         try:
             endless = tasks[:-1]
-            await asyncio.wait((*endless, stopping), return_when=asyncio.FIRST_COMPLETED)
+            with METERING.watching(self._readings):
+                await asyncio.wait((*endless, stopping), return_when=asyncio.FIRST_COMPLETED)
             failed = next((task for task in endless if task.done()), None)
         finally:
             stopping.cancel()

@@ -166,6 +166,11 @@ class SessionHub(ABC):
             if ending is not None:
                 self._fail(session, ending)
 
+    @property
+    def count(self) -> int:
+        """Sessions that have begun and are not over."""
+        return len(self._sessions)
+
     def close(self) -> None:
         """End every session with SHUTDOWN, and stop looking at the time."""
         for session in self._all():
