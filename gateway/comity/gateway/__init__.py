@@ -11,12 +11,15 @@ the gateway's inside.
 """
 
 from comity.gateway.errors import (
+    AgencyBusy,
     AuditUnavailable,
     BrokerUnavailable,
     Busy,
+    CallerTooSlow,
     ConfigInvalid,
     FieldViolation,
     GatewayError,
+    HoldsTooMuch,
     HomeInUse,
     Incomplete,
     NobodyAnswered,
@@ -28,6 +31,7 @@ from comity.gateway.errors import (
     Shortfall,
     SubjectRefused,
     Unauthenticated,
+    UserBusy,
 )
 from comity.gateway.library.answers import Answer, Citation, Obligation, Outcome, Part, Plan
 from comity.gateway.library.connection import Connection, connect
@@ -44,12 +48,14 @@ from comity.gateway.library.vocabulary import (
 )
 
 __all__ = [
+    "AgencyBusy",
     "Answer",
     "Area",
     "Attestation",
     "AuditUnavailable",
     "BrokerUnavailable",
     "Busy",
+    "CallerTooSlow",
     "Camera",
     "Citation",
     "Completeness",
@@ -58,6 +64,7 @@ __all__ = [
     "Element",
     "FieldViolation",
     "GatewayError",
+    "HoldsTooMuch",
     "HomeInUse",
     "ImageReference",
     "Incomplete",
@@ -83,6 +90,7 @@ __all__ = [
     "Shortfall",
     "SubjectRefused",
     "Unauthenticated",
+    "UserBusy",
     "Vehicle",
     "connect",
 ]
