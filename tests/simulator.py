@@ -237,10 +237,14 @@ class FederationSimulator:
     def __getitem__(self, agency: str) -> ProvidersEnd:
         return self.providers[agency]
 
-    def question(
+    def question(self, **changes: Any) -> Question:
+        """Return a good question, as `request` has it."""
+        return parse_question(self.request(**changes), now=self.clock())
+
+    def request(
         self, *, of: Sequence[str] = (), days: int = 2, timeout: timedelta = TIMEOUT, **changes: Any
-    ) -> Question:
-        """Return a good question about the one plate that every store knows: 2 days give a page, 30 two."""
+    ) -> query_service_pb2.SearchRequest:
+        """Return a good request about the one plate that every store knows: 2 days give a page, 30 two."""
         now = self.clock()
         request = query_service_pb2.SearchRequest(
             plate=common_pb2.Plate(number=PLATE, state="CA", country="US"),
@@ -253,7 +257,7 @@ class FederationSimulator:
             **changes,
         )
         request.timeout.FromTimedelta(timeout)
-        return parse_question(request, now=now)
+        return request
 
     async def search(
         self, question: Question | None = None, *, by: str = "sheriff", **changes: Any

@@ -94,6 +94,7 @@ def test_captured_session_frames_hold_tls_records_alone(federation: Federation) 
     for direction, message in read_capture(federation.made.broker_home / "capture"):
         kind = link_pb2.LinkRequest if direction == FROM_END else link_pb2.LinkResponse
         for frame in kind.FromString(message).frames:
+            assert frame.traceparent == ""  # telemetry is off unless it is asked for
             if frame.WhichOneof("frame") == "session_data":
                 records.append(frame.session_data.records)
     stream_starts = [data for data in records if data[:1] == b"\x16"]

@@ -34,7 +34,7 @@ from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
-from comity.adapters.telemetry import METERING, Readings
+from comity.adapters.telemetry import METERING
 from comity.adapters.threads import DaemonExecutor
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
@@ -49,6 +49,7 @@ from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
 from comity.links.sessions.hub import AdapterSessions, SessionIdentity, SessionLimits
+from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
 from comity.v1 import common_pb2
@@ -183,7 +184,7 @@ class _Adapter:
             ),
         )
         log.on_published(lambda note: self._end.offer())
-        self._readings = Readings(
+        self._readings = EndReadings(
             exchanges=self._exchanges,
             link=self._link,
             sessions=self._sessions,

@@ -28,10 +28,13 @@ from comity.gateway.config import GatewayConfig
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, HomeInUse
 from comity.gateway.gateway import Gateway
 from comity.gateway.standing import load_standing, watched
+from comity.gateway.telemetry import METERING
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
 from comity.links.sessions.hub import GatewaySessions, SessionIdentity, SessionLimits
+from comity.links.telemetry.ends import EndReadings
+from comity.links.telemetry.metrics import LogLag
 from comity.v1 import common_pb2
 
 WATCH_SECONDS = 1.0
@@ -173,9 +176,16 @@ class GatewayEnd:
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),
         ]
+        readings = EndReadings(
+            exchanges=gateway.in_flight,
+            link=self._link,
+            sessions=self._sessions,
+            lag=LogLag(self._log, clock),
+        )
         failed = None
         try:
-            yield
+            with METERING.watching(readings):
+                yield
         finally:
             failed = next((task for task in self._beside if task.done()), None)
             await self._stop()

@@ -11,10 +11,21 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+    Sized,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from opentelemetry.trace import Span
 
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
@@ -49,11 +60,14 @@ from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.question import Question
 from comity.gateway.standing import Standing
 from comity.gateway.summary import has_answer, require_reachable, summarize
+from comity.gateway.telemetry import METERING, Trail, count_not_asked
 from comity.gateway.verification import Expectation
 from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
 from comity.links.sessions.hub import GatewaySessions, Session
+from comity.links.telemetry.metrics import Stopwatch
+from comity.links.telemetry.spans import NO_SPAN
 from comity.v1 import audit_pb2, link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
@@ -71,11 +85,14 @@ class _Askable:
 class _Running:
     """One exchange in flight with the event that wakes its caller."""
 
-    def __init__(self, exchange: Exchange, order: SignedOrder, asked_at: datetime, place: Place) -> None:
+    def __init__(
+        self, exchange: Exchange, order: SignedOrder, asked_at: datetime, place: Place, trail: Trail
+    ) -> None:
         self.exchange = exchange
         self.order = order
         self.asked_at = asked_at
         self.place = place
+        self.trail = trail
         self.overdue: asyncio.TimerHandle | None = None
         self.let_go: Busy | None = None
         self.changed = asyncio.Event()
@@ -118,6 +135,11 @@ class Gateway:
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
+    @property
+    def in_flight(self) -> Sized:
+        """The exchanges in flight, to be counted."""
+        return self._running
+
     # -- what is in force -----------------------------------------------------------------------
 
     @property
@@ -148,12 +170,13 @@ class Gateway:
     # -- asking ---------------------------------------------------------------------------------
 
     async def search(
-        self, question: Question, claims: Claims, assertion: str
+        self, question: Question, claims: Claims, assertion: str, *, span: Span = NO_SPAN
     ) -> AsyncGenerator[query_service_pb2.SearchResponse, None]:
         """Ask, and yield plan, outcomes with their pages, and summary.
 
-        A caller has `GatewayLimits.read_seconds` after the deadline to take the last of them. Raises, after
-        the summary where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `Busy` and its
+        `span` is the caller's, to which the exchange's trace is linked. A caller has
+        `GatewayLimits.read_seconds` after the deadline to take the last message. Raises, after the summary
+        where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `Busy` and its
         kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
         """
         now, standing = self._clock(), self.standing
@@ -179,10 +202,14 @@ class Gateway:
         if self.link is None or self.sessions is None or not self.link.is_up:
             raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
         place = self._places.take(claims.user)  # before `asked` is written, which lets others in
+        trail = Trail(search=span, requester=self.agency)
         try:
-            running = await self._ask(standing, question, claims, assertion, askable, not_asked, now, place)
-        except BaseException:
+            running = await self._ask(
+                standing, question, claims, assertion, askable, not_asked, now, place, trail
+            )
+        except BaseException as error:
             place.leave()
+            trail.fail(error)
             raise
         finished = False
         try:
@@ -196,10 +223,11 @@ class Gateway:
                     yield message
                     _require_kept(running)
                 running.exchange.shown(item.provider)
-            summary = summarize(
-                running.order.exchange_id, settled, not_asked, question.completeness, running.exchange
-            )
-            await self._append(*records.concluded(self.agency, running.exchange, settled, self._clock()))
+            with trail.summary():
+                summary = summarize(
+                    running.order.exchange_id, settled, not_asked, question.completeness, running.exchange
+                )
+                await self._append(*records.concluded(self.agency, running.exchange, settled, self._clock()))
             finished = True
             yield query_service_pb2.SearchResponse(summary=summary)
         finally:
@@ -262,19 +290,24 @@ class Gateway:
         not_asked: Sequence[query_service_pb2.NotAsked],
         now: datetime,
         place: Place,
+        trail: Trail,
     ) -> _Running:
         federation = standing.federation
-        order = sign_order(
-            question,
-            requester=self.agency,
-            providers=[item.provider for item in askable],
-            assertion=assertion,
-            key=self._credentials.statement,
-            roster_version=federation.version,
-            now=now,
-            deadline=now + question.timeout,
-        )
-        await self._append(records.asked(self.agency, question, claims, order, not_asked, now))
+        with trail.step("sign order"):
+            order = sign_order(
+                question,
+                requester=self.agency,
+                providers=[item.provider for item in askable],
+                assertion=assertion,
+                key=self._credentials.statement,
+                roster_version=federation.version,
+                now=now,
+                deadline=now + question.timeout,
+            )
+        with trail.step("log asked"):
+            await self._append(records.asked(self.agency, question, claims, order, not_asked, now))
+        count_not_asked(item.agency for item in not_asked)
+        trail.ordered(order.exchange_id, order.asking)
         exchange = Exchange(
             order,
             {
@@ -296,14 +329,15 @@ class Gateway:
             limits=self._limits,
             tally=self._held,
         )
-        running = _Running(exchange, order, now, place)
+        running = _Running(exchange, order, now, place, trail)
         self._running[order.exchange_id] = running
         self._idle.clear()
         assert self.link is not None
         try:
             self.link.send(
                 link_pb2.LinkFrame(
-                    order=link_pb2.OrderPlacement(order=order.envelope, leaves=list(order.leaves))
+                    order=link_pb2.OrderPlacement(order=order.envelope, leaves=list(order.leaves)),
+                    traceparent=trail.traceparent,
                 )
             )
         except LinkError as error:
@@ -334,7 +368,8 @@ class Gateway:
                         order=running.order.envelope,
                         inclusion=asking.inclusion,
                         query=asking.query,
-                    )
+                    ),
+                    traceparent=running.trail.of(provider),
                 )
             )
         except SessionFailed as error:
@@ -357,8 +392,11 @@ class Gateway:
             if batch:
                 entries = records.delivered(self.agency, running.order.exchange_id, batch, self._clock())
                 if entries:
-                    await self._append(*entries)
+                    with running.trail.step("log delivered"):
+                        await self._append(*entries)
+                elapsed = (self._clock() - running.asked_at).total_seconds()
                 for item in batch:
+                    running.trail.settled(item.provider, item.kind, elapsed)
                     yield item
                 continue
             if exchange.is_finished:
@@ -408,6 +446,7 @@ class Gateway:
             return
         running.exchange.give_up()
         running.place.leave()
+        running.trail.end("cancelled" if cancelled else "concluded")
         if running.overdue is not None:
             running.overdue.cancel()
         for task in running.opening:
@@ -440,6 +479,7 @@ class Gateway:
     # -- the log --------------------------------------------------------------------------------
 
     async def _append(self, *entries: Entry) -> None:
+        watch = Stopwatch()
         try:
             await self._log.append(*entries)
         except AuditError as error:
@@ -447,6 +487,7 @@ class Gateway:
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
+        METERING.appended(watch.seconds)
 
     async def record_turned_down(self, claims: Claims, why: str) -> None:
         """Log that a request was turned down before anything left the house; `why` holds no content."""
@@ -461,9 +502,12 @@ class Gateway:
     def _on_frame(self, frame: link_pb2.LinkFrame) -> None:
         match frame.WhichOneof("frame"):
             case "stamp":
-                self._with(frame.stamp.stamp.exchange_id, lambda e: e.on_stamp(frame.stamp))
+                stamp, parent = frame.stamp.stamp, frame.traceparent
+                self._told(stamp.exchange_id, lambda trail: trail.stamped(stamp.provider, parent))
+                self._with(stamp.exchange_id, lambda e: e.on_stamp(frame.stamp))
             case "account":
-                now, account = self._clock(), frame.account
+                now, account, parent = self._clock(), frame.account, frame.traceparent
+                self._told(account.exchange_id, lambda trail: trail.accounted(parent))
                 self._with(account.exchange_id, lambda e: e.on_account(account, now=now))
             case "order_rejection":
                 rejection = frame.order_rejection
@@ -477,6 +521,8 @@ class Gateway:
         """Take one message of a session; its peer is whoever the session's TLS verified."""
         match message.WhichOneof("message"):
             case "result":
+                peer, parent = session.peer, message.traceparent
+                self._told(message.result.exchange_id, lambda trail: trail.answered(peer, parent))
                 self._with(
                     message.result.exchange_id,
                     lambda e: e.on_result(session.peer, message.result, now=self._clock()),
@@ -625,6 +671,11 @@ class Gateway:
     async def _record_beside(self, entry: Entry) -> None:
         with contextlib.suppress(AuditUnavailable):
             await self._append(entry)
+
+    def _told(self, exchange_id: bytes, tell: Callable[[Trail], None]) -> None:
+        running = self._running.get(exchange_id)
+        if running is not None:
+            tell(running.trail)
 
     def _with(self, exchange_id: bytes, act: Callable[[Exchange], None]) -> None:
         running = self._running.get(exchange_id)

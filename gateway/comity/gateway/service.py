@@ -21,6 +21,7 @@ from comity.gateway.errors import CallerTooSlow, GatewayError, Unauthenticated, 
 from comity.gateway.front import answer_to
 from comity.gateway.gateway import Gateway
 from comity.gateway.limits import GatewayLimits
+from comity.links.telemetry.context import parse_traceparent
 from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 Context: TypeAlias = (
@@ -72,9 +73,10 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
             request,
             gateway=self._gateway,
             clock=self._clock,
-            authorization=_authorization(context),
+            authorization=_metadata(context, "authorization"),
             certificate_der=partial(self._caller, context),
             within=_remaining(context),
+            parent=parse_traceparent(_metadata(context, "traceparent") or ""),
         )
         patience = asyncio.timeout(None)
         try:
@@ -133,9 +135,9 @@ def _remaining(context: Context) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds is not None else None
 
 
-def _authorization(context: Context) -> str | None:
+def _metadata(context: Context, name: str) -> str | None:
     for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
+        if key == name:
             return value if isinstance(value, str) else None
     return None
 

@@ -21,6 +21,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
+from opentelemetry import trace
+
 from comity.certs.clock import Clock, utc_now
 from comity.gateway.config import GatewayConfig, load_config
 from comity.gateway.end import GatewayEnd
@@ -119,6 +121,7 @@ class Requester:
             authorization=f"Bearer {assertion}",
             certificate_der=lambda: self.certificate,
             within=None,
+            parent=trace.get_current_span().get_span_context(),
         )
         try:
             async with contextlib.aclosing(answers) as messages:
