@@ -1,0 +1,283 @@
+"""Reads one log once, from end to end, in flat memory: verifies it and keeps what reconciliation needs.
+
+A stretch of entries is read, hashed into the tree and compared with the tiles; its facts go to the scratch
+file with the place reached. At the end the tree must be the one that the checkpoint signs. An entry whose
+bytes are not those of its tile is told by its place: `edited`, or `reordered` where the same leaves stand in
+another order.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from comity.audit import merkle
+from comity.audit.canonical import JsonValue
+from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
+from comity.audit.entry import CHECKPOINT_SEEN
+from comity.audit.errors import NoteInvalid, TileInvalid
+from comity.audit.proofs import TreeProver
+from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
+from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName, decode_bundle
+from comity.audit.trust import Trust
+
+STRETCH_TILES = 64
+"""Bundles that are read, hashed and kept in one go: 16,384 entries."""
+MAX_FAULTS = 1_000
+"""Faults that are kept of one log; beyond it the log is as good as none."""
+_KEPT = frozenset(
+    {
+        *(
+            "agency",
+            "peer",
+            "order",
+            "query",
+            "asked",
+            "outcome",
+            "outcomes",
+            "receipt",
+            "receipts",
+            "policy",
+        ),
+        *("absent", "providers", "deadline", "reason", "index", "leaf", "acknowledgement", "why"),
+    }
+)
+"""Public fields that reconciliation compares."""
+_LINKS = {"link_opened": True, "link_closed": False, "started": False, "stopped": False}
+_NO_LEAF = b""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stretch:
+    """What one stretch of entries gave."""
+
+    facts: list[Row] = field(default_factory=list)
+    links: list[tuple[int, int, bool]] = field(default_factory=list)
+    seen: list[Seen] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    last_at: int = 0
+
+
+def gather(log: Path, trust: Trust, scratch_path: Path) -> None:
+    """Read a `log/` folder into its scratch file, going on where an earlier run stopped.
+
+    Never raises for what the log holds: what is wrong with it becomes a `Fault`.
+    """
+    scratch = Scratch(scratch_path)
+    try:
+        _Gathering(log, trust, scratch).run()
+    finally:
+        scratch.close()
+
+
+class _Gathering:
+    def __init__(self, log: Path, trust: Trust, scratch: Scratch) -> None:
+        self._log = log
+        self._trust = trust
+        self._scratch = scratch
+        self._tiles = TileFolder(log)
+        self._faults = 0
+
+    def run(self) -> None:
+        try:
+            note = (self._log / "checkpoint").read_bytes()
+            claimed = peek_checkpoint(note)
+        except OSError:
+            self._give_up("`checkpoint` is missing or can't be read")
+            return
+        except NoteInvalid as problem:
+            self._give_up(str(problem))
+            return
+        identity = f"{claimed.origin} {claimed.size} {claimed.root.hex()}"
+        done = self._scratch.progress()
+        if done is None or done.identity != identity:
+            self._scratch.forget()
+            done = None
+        if done is not None and done.next > claimed.size:
+            return
+        self._read(claimed, note, identity, start=0 if done is None else done.next)
+
+    def _give_up(self, text: str) -> None:
+        self._scratch.forget()
+        self._scratch.add(
+            facts=(),
+            links=(),
+            seen=(),
+            faults=[Fault(place=0, exchange=None, what="unreadable", text=text)],
+            progress=Progress(size=0, next=1, last_at=0, identity=""),
+        )
+
+    def _read(self, claimed: Checkpoint, note: bytes, identity: str, *, start: int) -> None:
+        """Read from `start`, a stretch at a time, and judge the tree once all is read.
+
+        When all is done, `next` is one beyond the size.
+        """
+        edge = self._resume(start)
+        if edge is None:
+            self._scratch.forget()
+            edge, start = Edge(), 0
+        last_at = 0
+        while start < claimed.size:
+            stop = min(claimed.size, start + STRETCH_TILES * TILE_WIDTH)
+            stretch = _Stretch(last_at=last_at)
+            edge = self._stretch(edge, start, stop, stretch)
+            last_at = stretch.last_at
+            self._keep(stretch, Progress(size=claimed.size, next=stop, last_at=last_at, identity=identity))
+            start = stop
+        done = self._scratch.progress()
+        final = _Stretch(last_at=done.last_at if done else last_at)
+        final.faults += self._judge(claimed, note, edge)
+        progress = Progress(
+            size=claimed.size, next=claimed.size + 1, last_at=final.last_at, identity=identity
+        )
+        self._keep(final, progress)
+
+    def _resume(self, start: int) -> Edge | None:
+        try:
+            return self._tiles.edge(start) if start else Edge()
+        except TileInvalid:
+            return None
+
+    def _keep(self, stretch: _Stretch, progress: Progress) -> None:
+        room = max(0, MAX_FAULTS - self._faults)
+        self._faults += len(stretch.faults)
+        self._scratch.add(
+            facts=stretch.facts,
+            links=stretch.links,
+            seen=stretch.seen,
+            faults=stretch.faults[:room],
+            progress=progress,
+        )
+
+    def _stretch(self, edge: Edge, start: int, stop: int, stretch: _Stretch) -> Edge:
+        leaves: list[bytes] = []
+        for number in range(start // TILE_WIDTH, -(-stop // TILE_WIDTH)):
+            first = number * TILE_WIDTH
+            width = min(TILE_WIDTH, stop - first)
+            bundle = self._bundle(number, width, stretch)
+            self._compare_with_tile(number, bundle, stretch)
+            for place, leaf in enumerate(bundle, first):
+                self._entry(place, leaf, stretch)
+            leaves += bundle
+        after, files = edge.extend(leaves)
+        for path, data in files.items():
+            name = TileName.parse(path)
+            if name.level and name.width == TILE_WIDTH:
+                self._compare_upper(name, data, stretch)
+        return after
+
+    def _bundle(self, number: int, width: int, stretch: _Stretch) -> list[bytes]:
+        """Return a bundle's entries, as many as are due; in place of what isn't there stands no leaf."""
+        name = TileName(level=None, index=number, width=width)
+        entries: list[bytes] = []
+        try:
+            data = self._tiles.read(name)
+            entries = decode_bundle(data, lenient=True)
+            if len(entries) != width:
+                self._fault(stretch, number * TILE_WIDTH, "edited", f"`{name.path}` is not whole")
+        except TileInvalid as problem:
+            self._fault(stretch, number * TILE_WIDTH, "missing", str(problem))
+        return [*entries[:width], *[_NO_LEAF] * (width - len(entries))]
+
+    def _compare_with_tile(self, number: int, bundle: Sequence[bytes], stretch: _Stretch) -> None:
+        first = number * TILE_WIDTH
+        try:
+            hashes = self._tiles.hashes(TileName(level=0, index=number, width=len(bundle)))
+        except TileInvalid as problem:
+            self._fault(stretch, first, "edited", str(problem))
+            return
+        own = [merkle.leaf_hash(leaf) for leaf in bundle]
+        if own == hashes:
+            return
+        wrong = [offset for offset in range(len(own)) if own[offset] != hashes[offset]]
+        moved = sorted(own[offset] for offset in wrong) == sorted(hashes[offset] for offset in wrong)
+        for offset in wrong:
+            what = "reordered" if moved else "edited"
+            words = "stands in another's place" if moved else "its bytes are not those of the tree"
+            exchange = _exchange_of(bundle[offset])
+            self._fault(stretch, first + offset, what, f"entry {first + offset}: {words}", exchange)
+
+    def _compare_upper(self, name: TileName, data: bytes, stretch: _Stretch) -> None:
+        try:
+            if self._tiles.read(name) == data:
+                return
+            text = f"`{name.path}` holds other hashes than those of the tree"
+        except TileInvalid as problem:
+            text = str(problem)
+        self._fault(stretch, name.index * TILE_WIDTH ** ((name.level or 0) + 1), "edited", text)
+
+    def _fault(
+        self, stretch: _Stretch, place: int, what: str, text: str, exchange: bytes | None = None
+    ) -> None:
+        stretch.faults.append(Fault(place=place, exchange=exchange, what=what, text=text))
+
+    def _entry(self, place: int, leaf: bytes, stretch: _Stretch) -> None:
+        try:
+            record = json.loads(leaf, object_pairs_hook=_object)
+            kind, at = record["kind"], record["at"]
+            exchange = bytes.fromhex(record.get("exchange", ""))
+            if not isinstance(kind, str) or not isinstance(at, int):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            if leaf is not _NO_LEAF:
+                self._fault(stretch, place, "edited", f"entry {place}: it is not an entry")
+            return
+        stretch.last_at = max(stretch.last_at, at)
+        if exchange:
+            told = json.dumps({name: record[name] for name in record.keys() & _KEPT})
+            stretch.facts.append((exchange, place, at, kind, told))
+        elif kind in _LINKS:
+            stretch.links.append((place, at, _LINKS[kind]))
+        elif kind == CHECKPOINT_SEEN:
+            self._saw(place, at, record, stretch)
+
+    def _saw(self, place: int, at: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
+        origin, note = record.get("peer_origin"), record.get("note")
+        try:
+            if not isinstance(origin, str) or not isinstance(note, str):
+                raise NoteInvalid("the checkpoint that was seen is missing")
+            keys = self._trust.keys(origin)
+            checkpoint = open_checkpoint(note.encode(), origin=origin, verifier_keys=keys)
+        except NoteInvalid as problem:
+            words = f"entry {place}: the checkpoint of `{origin}` that it tells of: {problem}"
+            self._fault(stretch, place, "forged", words)
+            return
+        stretch.seen.append(
+            Seen(place=place, at=at, origin=origin, size=checkpoint.size, root=checkpoint.root)
+        )
+
+    def _judge(self, claimed: Checkpoint, note: bytes, edge: Edge) -> list[Fault]:
+        """Return what is wrong with the log as a whole."""
+        keys, texts = self._trust.keys(claimed.origin), list[str]()
+        if not keys:
+            texts.append(f"origin {claimed.origin}: the trust file names no such log")
+        else:
+            try:
+                open_checkpoint(note, origin=claimed.origin, verifier_keys=keys)
+            except NoteInvalid:
+                texts.append(
+                    f"origin {claimed.origin}: no key that the trust file names signed its checkpoint"
+                )
+        if edge.root != claimed.root:
+            texts.append(f"its {claimed.size} entries do not lead to the root that its checkpoint signs")
+        try:
+            if TreeProver(self._tiles, claimed.size).root() != claimed.root:
+                texts.append("its tiles do not lead to the root that its checkpoint signs")
+        except TileInvalid as problem:
+            texts.append(str(problem))
+        return [Fault(place=claimed.size, exchange=None, what="edited", text=text) for text in texts]
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a name stands twice")
+    return record
+
+
+def _exchange_of(leaf: bytes) -> bytes | None:
+    """Return the exchange that an entry claims to be about, **whatever else is wrong with it**."""
+    try:
+        return bytes.fromhex(json.loads(leaf)["exchange"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,342 @@
+"""Reconciliation of three ends' logs: what matches, and each way not to (L1, L2; design 7)."""
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from comity.audit import merkle
+from comity.audit.entry import seal_entry
+from comity.audit.reconciling.judging import CLASSES, Bounds, Case, LogView, judge
+from comity.audit.reconciling.running import Reconciler
+from comity.audit.tiles import TileFolder, TileName, decode_bundle, encode_bundle
+from comity.audit.trust import Trust
+from comity.cli.main import cli
+from tests.support.ledgers import BEGIN, BROKER, LAPD, Change, Ledger, checkpoint_seen, write_log, write_trust
+
+
+def reconcile(
+    tmp_path: Path, *folders: Path, scratch: Path | None = None
+) -> tuple[Reconciler, dict[str, int], str]:
+    """Return the reconciler, how many exchanges are in each class, and all evidence as text."""
+    trust = write_trust(tmp_path / "policy")
+    work = scratch or tmp_path / "scratch"
+    reconciler = Reconciler(list(folders), Trust.load(trust), trust, work, workers=0)
+    reconciler.read()
+    counts: dict[str, int] = {}
+    evidence: list[str] = []
+    for verdict in reconciler.verdicts():
+        counts[verdict.what] = counts.get(verdict.what, 0) + 1
+        evidence += verdict.evidence
+    return reconciler, counts, "\n".join(evidence)
+
+
+def test_three_honest_ends_match(tmp_path: Path) -> None:
+    """Every exchange is told alike by three logs, of several tiles each, and nothing is found in any."""
+    folders = Ledger.of(700).write(tmp_path / "logs")
+    reconciler, counts, _ = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 700}
+    assert [log.findings for log in reconciler.logs] == [(), (), ()]
+
+
+@pytest.mark.parametrize("ends", [("requester", "provider"), ("requester", "broker"), ("broker", "provider")])
+def test_two_ends_are_enough_to_compare(tmp_path: Path, ends: tuple[str, str]) -> None:
+    """With any two of the three logs, exchanges match as far as these two can tell."""
+    folders = Ledger.of(5).write(tmp_path / "logs")
+    _, counts, _ = reconcile(tmp_path, *(folders[end] for end in ends))
+    assert counts == {"matched": 5}
+
+
+def _late(ledger: Ledger) -> None:
+    for place, entry in enumerate(ledger.logs["broker"]):
+        if entry.exchange == ledger.exchanges[1]:
+            ledger.logs["broker"][place] = replace(entry, at=entry.at - timedelta(minutes=3))
+
+
+def _unreachable(ledger: Ledger) -> None:
+    ledger.drop("provider", number=1)
+    ledger.drop("requester", "delivered", number=1)
+    ledger.change("broker", "routed", 1, absent=["lapd"])
+    ledger.change("broker", "accounted", 1, outcomes={"lapd": "unreachable"}, receipts={})
+    ledger.change("requester", "concluded", 1, outcomes={"lapd": "unreachable"})
+
+
+def _unwritable(ledger: Ledger) -> None:
+    ledger.drop("provider", number=1)
+    ledger.change("broker", "accounted", 1, outcomes={"lapd": "audit_unavailable"})
+    ledger.change("requester", "delivered", 1, outcome="audit_unavailable", index=None, leaf="")
+
+
+def _unacknowledged(ledger: Ledger) -> None:
+    ledger.drop("provider", "acknowledged", number=1)
+
+
+WAYS: dict[str, tuple[Change, str]] = {
+    "requester keeps nothing": (lambda it: it.drop("requester", number=1), "missing at the requester"),
+    "broker keeps nothing": (lambda it: it.drop("broker", number=1), "missing at the broker"),
+    "provider keeps nothing": (lambda it: it.drop("provider", number=1), "missing at the provider"),
+    "another receipt at the requester": (
+        lambda it: it.change("requester", "delivered", 1, receipt="ee" * 32),
+        "disagrees",
+    ),
+    "another receipt at the broker": (
+        lambda it: it.change("broker", "accounted", 1, receipts={"lapd": "ee" * 32}),
+        "disagrees",
+    ),
+    "another order at the broker": (
+        lambda it: it.change("broker", "routed", 1, order="ee" * 32),
+        "disagrees",
+    ),
+    "another query at the provider": (
+        lambda it: it.change("provider", "received", 1, query="ee" * 32),
+        "disagrees",
+    ),
+    "another policy at the requester": (
+        lambda it: it.change("requester", "delivered", 1, policy="ee" * 32),
+        "disagrees",
+    ),
+    "another outcome at the broker": (
+        lambda it: it.change("broker", "accounted", 1, outcomes={"lapd": "refused"}),
+        "disagrees",
+    ),
+    "refused, and released all the same": (
+        lambda it: it.change("provider", "decided", 1, outcome="refused"),
+        "disagrees",
+    ),
+    "released without decision": (
+        lambda it: it.drop("provider", "decided", number=1),
+        "release without decision",
+    ),
+    "promised another entry": (
+        lambda it: it.change("requester", "delivered", 1, leaf="ee" * 32),
+        "promise broken",
+    ),
+    "promised an entry that never came": (
+        lambda it: it.change("requester", "delivered", 1, index=10_000),
+        "promise broken",
+    ),
+    "log unwritable": (_unwritable, "log unwritable"),
+    "unreachable, but linked": (_unreachable, "unreachable, but linked"),
+    "broker's clock three minutes behind": (_late, "times apart"),
+    "no acknowledgement": (_unacknowledged, "not acknowledged"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_to_disagree_has_its_class_and_evidence(tmp_path: Path, way: str) -> None:
+    """One exchange of three goes wrong in one way: it is in that class, with evidence; the others match."""
+    change, what = WAYS[way]
+    ledger = Ledger.of(3)
+    change(ledger)
+    if what != "promise broken":  # entries that are left out move those after them, as they would have
+        _promise_again(ledger)
+    _, counts, evidence = reconcile(tmp_path, *ledger.write(tmp_path / "logs").values())
+    assert counts == {"matched": 2, what: 1}
+    assert evidence
+
+
+def _promise_again(ledger: Ledger) -> None:
+    for number in range(len(ledger.exchanges)):
+        try:
+            place = ledger.find("provider", "released", number)
+            leaf = merkle.leaf_hash(seal_entry(ledger.logs["provider"][place]).leaf).hex()
+            ledger.change("requester", "delivered", number, index=place, leaf=leaf)
+        except StopIteration:
+            continue
+
+
+def test_every_class_is_tried() -> None:
+    """The table above and the tests below leave no class out."""
+    below = {"matched", "edited", "reordered", "truncated tail", "promise late"}
+    assert {what for _, what in WAYS.values()} | below == set(CLASSES)
+
+
+def test_edited_entry_is_told_by_its_place(tmp_path: Path) -> None:
+    """One letter of one entry is another: the log and the exchange are named, the others match."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs")
+    place = ledger.find("provider", "decided", 1)
+    _rewrite(folders["provider"], lambda entries: _replace(entries, place, b'"responded"', b'"referred."'))
+    reconciler, counts, evidence = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 2, "edited": 1}
+    assert f"lapd.example/adapter: entry {place}: its bytes are not those of the tree" in evidence
+    assert any("do not lead to the root" in text for text in reconciler.logs[2].findings)
+
+
+def test_reordered_entries_are_told_apart_from_edited_ones(tmp_path: Path) -> None:
+    """Two entries changed places: both exchanges are named as reordered."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs")
+    one, other = ledger.find("provider", "decided", 0), ledger.find("provider", "decided", 2)
+
+    def swap(entries: list[bytes]) -> None:
+        entries[one], entries[other] = entries[other], entries[one]
+
+    _rewrite(folders["provider"], swap)
+    _, counts, _ = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 1, "reordered": 2}
+
+
+def test_tail_that_was_cut_and_signed_again_is_told(tmp_path: Path) -> None:
+    """A provider forgets its newest exchange and signs the shorter log: a peer saw it longer."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs")
+    cut = ledger.find("provider", "received", 2)
+    entries = _entries(folders["provider"])[:cut]
+    shutil.rmtree(folders["provider"])
+    write_log(folders["provider"], LAPD, iter(entries))
+    reconciler, counts, evidence = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 2, "truncated tail": 1}
+    assert "a peer saw more" in evidence
+    assert any(text.startswith("truncated tail") for text in reconciler.logs[2].findings)
+
+
+def test_rewritten_log_is_forked_against_the_checkpoint_that_a_peer_saw(tmp_path: Path) -> None:
+    """All of a log is written anew and signed with the right key: a peer's checkpoint doesn't fit."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs")
+    entries = _entries(folders["provider"])
+    entries[ledger.find("provider", "acknowledged", 1)] = entries[0]
+    shutil.rmtree(folders["provider"])
+    write_log(folders["provider"], LAPD, iter(entries))
+    reconciler, _, _ = reconcile(tmp_path, *folders.values())
+    assert any(text.startswith("forked") and BROKER.origin in text for text in reconciler.logs[2].findings)
+
+
+def test_promise_that_no_checkpoint_covered_in_time_is_told(tmp_path: Path) -> None:
+    """The entry is there, but the peers, whose logs go on, never saw a checkpoint that covers it."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs", seen=False)
+    _, counts, evidence = reconcile(tmp_path, *folders.values())
+    assert counts == {"promise late": 3}
+    assert "was seen never" in evidence
+    early = ledger.logs["provider"][: ledger.find("provider", "released", 1) + 1]
+    ledger.logs["requester"].append(checkpoint_seen("provider", early, BEGIN + timedelta(seconds=30)))
+    shutil.rmtree(tmp_path / "logs")
+    _, counts, _ = reconcile(tmp_path, *ledger.write(tmp_path / "logs", seen=False).values())
+    assert counts == {"matched": 2, "promise late": 1}
+
+
+def test_checkpoint_that_a_peer_made_up_is_forged(tmp_path: Path) -> None:
+    """A log that claims to have seen a checkpoint which its log's key never signed is found out."""
+    ledger = Ledger.of(2)
+    entry = checkpoint_seen("provider", ledger.logs["provider"], BEGIN)
+    note = str(entry.public["note"]).replace("lapd", "dea")
+    ledger.logs["broker"].append(replace(entry, public={**entry.public, "note": note}))
+    reconciler, _, _ = reconcile(tmp_path, *ledger.write(tmp_path / "logs").values())
+    (broker,) = [log for log in reconciler.logs if log.origin == BROKER.origin]
+    assert broker.findings and "checkpoint" in broker.findings[0]
+
+
+def test_run_that_was_interrupted_goes_on_and_finds_the_same(tmp_path: Path) -> None:
+    """What was read is not read again, and what was not is: the result is that of one whole run."""
+    ledger = Ledger.of(200)
+    ledger.drop("provider", number=7)
+    _promise_again(ledger)
+    folders = ledger.write(tmp_path / "logs")
+    _, first, evidence = reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")
+    assert first == {"matched": 199, "missing at the provider": 1}
+    (path,) = [path for path in (tmp_path / "work").glob("*.facts") if _is_of(path, LAPD.origin)]
+    with closing(sqlite3.connect(path)) as connection, connection:  # as an interrupted run leaves it
+        connection.execute("delete from facts where place >= 512")
+        connection.execute("update progress set next = 512")
+    (folders["provider"] / "tile/entries/000").unlink()  # to read it again would be a finding
+    reconciler, again, same = reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")
+    assert (again, same) == (first, evidence)
+    assert not any(log.findings for log in reconciler.logs)
+
+
+def _is_of(scratch: Path, origin: str) -> bool:
+    with closing(sqlite3.connect(scratch)) as connection:
+        (identity,) = connection.execute("select identity from progress").fetchone()
+    return str(identity).startswith(origin)
+
+
+def test_scratch_of_another_checkpoint_is_of_no_use(tmp_path: Path) -> None:
+    """A log that grew since is read anew: nothing of the old run is mixed in."""
+    ledger = Ledger.of(3)
+    folders = ledger.write(tmp_path / "logs")
+    reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")
+    ledger.add(b"n" * 16, BEGIN + timedelta(seconds=60))
+    shutil.rmtree(tmp_path / "logs")
+    folders = ledger.write(tmp_path / "logs")
+    assert reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")[1] == {"matched": 4}
+
+
+@pytest.mark.parametrize("damage", ["checkpoint", "tile/entries", "tile/0"])
+def test_log_with_something_missing_is_named_and_the_rest_goes_on(tmp_path: Path, damage: str) -> None:
+    """A folder that isn't whole is a finding, not a crash; the other logs are reconciled all the same."""
+    folders = Ledger.of(3).write(tmp_path / "logs")
+    path = folders["provider"] / damage
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    reconciler, counts, _ = reconcile(tmp_path, *folders.values())
+    assert any(log.findings for log in reconciler.logs)
+    assert sum(counts.values()) == 3
+
+
+def test_link_that_was_down_refutes_nothing() -> None:
+    """Only a provider whose own log has its link up, with a margin for clocks, refutes `unreachable`."""
+    view = LogView(origin="x", size=1, last_at=0, links=[(1_000, True), (9_000, False), (20_000, True)])
+    assert view.was_up(5_000, 1_000)
+    assert not view.was_up(1_500, 1_000)
+    assert not view.was_up(8_500, 1_000)
+    assert not view.was_up(15_000, 1_000)
+    assert view.was_up(99_000, 1_000)
+    assert not LogView(origin="x", size=1, last_at=0).was_up(1, 0)
+
+
+def test_exchange_of_which_nothing_is_known_is_matched_with_nobody() -> None:
+    """Facts of no end at all make no verdict that something is wrong."""
+    case = Case(exchange=b"x", requester="a", provider="b", logs={}, facts={})
+    assert judge(case, Bounds()).is_matched
+
+
+def test_command_prints_classes_and_evidence_and_exits_1(tmp_path: Path) -> None:
+    """The command as an auditor types it: a table, the evidence, a file with all of it, status 1."""
+    ledger = Ledger.of(3)
+    ledger.change("requester", "delivered", 1, receipt="ee" * 32)
+    ledger.write(tmp_path / "logs")
+    trust = write_trust(tmp_path / "policy")
+    out = tmp_path / "findings.jsonl"
+    arguments = ["audit", "reconcile", str(tmp_path / "logs"), "--trust", str(trust)]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(out)])
+    assert result.exit_code == 1, result.output
+    assert "verdict: 1 of 3 do not match" in result.output
+    assert ledger.exchanges[1].hex() in result.output
+    (line,) = out.read_text().splitlines()
+    assert json.loads(line)["class"] == "disagrees"
+    whole = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert whole["counts"] == {"matched": 2, "disagrees": 1} and not whole["matched"]
+
+
+def test_command_wants_two_logs(tmp_path: Path) -> None:
+    """One log can't be compared with anything: status 2, and what would be right."""
+    folders = Ledger.of(1).write(tmp_path / "logs")
+    trust = write_trust(tmp_path / "policy")
+    result = CliRunner().invoke(cli, ["audit", "reconcile", str(folders["broker"]), "--trust", str(trust)])
+    assert result.exit_code == 2 and "two logs or more" in result.output
+
+
+def _entries(folder: Path) -> list[bytes]:
+    size = int((folder / "checkpoint").read_text().split("\n")[1])
+    return [leaf for _, leaf in TileFolder(folder).all_entries(size)]
+
+
+def _rewrite(folder: Path, change: object) -> None:
+    """Change entries in their one bundle, and nothing else: tiles and checkpoint stay."""
+    (path,) = [p for p in (folder / "tile/entries").rglob("*") if p.is_file()]
+    entries = decode_bundle(path.read_bytes())
+    change(entries)  # type: ignore[operator]
+    path.write_bytes(encode_bundle(entries))
+    assert TileName.parse(path.relative_to(folder).as_posix()).level is None
+
+
+def _replace(entries: list[bytes], place: int, old: bytes, new: bytes) -> None:
+    assert old in entries[place]
+    entries[place] = entries[place].replace(old, new)
