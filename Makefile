@@ -43,8 +43,9 @@ lint: $(VENV)/.done  ## ruff, import rules, buf lint.
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 
-types: $(VENV)/.done  ## mypy, strict.
+types: $(VENV)/.done  ## mypy, strict; the examples of the documentation too.
 	$(BIN)/mypy $(addsuffix /comity,$(ROOMS))
+	$(BIN)/mypy docs/examples
 
 proto: .venv-proto/.done  ## Generate the contract's code beside each .proto.
 	PROTO_PYTHON=.venv-proto/bin/python scripts/generate_proto.sh proto

@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
+import comity.gateway
 from comity.cli.main import cli
+from comity.gateway import GatewayError
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -172,3 +174,19 @@ def test_output_fits_the_page() -> None:
     """Commands and their output are shown at 110 columns or fewer."""
     for block in re.findall(r"```\w*\n(.*?)```", README, flags=re.DOTALL):
         assert max(map(len, block.splitlines())) <= WIDEST_OUTPUT
+
+
+@pytest.mark.parametrize(("page", "example"), [("README.md", "ask.py"), ("docs/library.md", "follow.py")])
+def test_examples_are_those_that_are_type_checked(page: str, example: str) -> None:
+    """What a page shows is, letter by letter, the file that `make types` checks and the tests run."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert blocks == [(ROOT / "docs" / "examples" / example).read_text()]
+    assert "mypy docs/examples" in (ROOT / "Makefile").read_text()
+
+
+def test_library_page_names_every_error() -> None:
+    """Whoever meets an error of the library finds on its page what to do."""
+    page = (ROOT / "docs" / "library.md").read_text()
+    public = (getattr(comity.gateway, name) for name in comity.gateway.__all__)
+    named = [value for value in public if isinstance(value, type) and issubclass(value, GatewayError)]
+    assert len(named) > 15 and not [error.__name__ for error in named if f"`{error.__name__}`" not in page]

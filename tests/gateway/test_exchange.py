@@ -97,6 +97,10 @@ LIES: list[tuple[str, Callable[[], Lies]]] = [
     ),
     ("detail of another kind", lambda: Lies(detail=lambda d: setattr(d, "kind", 2))),
     ("detail without marking (A4)", lambda: Lies(detail=lambda d: d.ClearField("marking"))),
+    (
+        "detail of a period that no calendar has",
+        lambda: Lies(detail=lambda d: setattr(d.searched.start, "seconds", 10**12)),
+    ),
     ("detail counts more reads", lambda: Lies(detail=lambda d: setattr(d, "read_count", 9))),
     ("detail of another exchange", lambda: Lies(detail=lambda d: setattr(d, "exchange_id", bytes(16)))),
     ("page without marking (A4)", lambda: Lies(page=lambda p: p.ClearField("marking"))),

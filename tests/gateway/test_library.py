@@ -186,6 +186,7 @@ def test_question_says_in_the_contract_what_it_says_here() -> None:
         (library.Attestation, query_service_pb2.Attestation),
         (library.NotAskedReason, query_service_pb2.NotAskedReason),
         (library.MarkingScheme, result_pb2.MarkingScheme),
+        (library.FindingKind, query_service_pb2.FindingKind),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -20,6 +20,7 @@ from comity.gateway import (
     Attestation,
     AuditUnavailable,
     Completeness,
+    FindingKind,
     GatewayError,
     Incomplete,
     MarkingScheme,
@@ -93,6 +94,7 @@ async def running(
 async def quiet(running: FederationSimulator) -> AsyncIterator[FederationSimulator]:
     """The simulated federation without any gateway process; after the test everybody is honest again."""
     yield running
+    running.broker.is_honest_again()
     for provider in running.providers.values():
         provider.is_honest_again()
 
@@ -154,6 +156,13 @@ async def test_parts_come_as_they_settle_and_are_logged_before(asking: Asking) -
     assert [type(part) for part in parts] == [Plan, *[Outcome] * len(PROVIDERS), Answer]
     assert isinstance(parts[-1], Answer) and set(parts[-1].outcomes) == PROVIDERS
     assert asking.kinds()[0] == "started" and asking.kinds()[-1] == "concluded"
+
+
+async def test_lie_of_the_broker_is_a_typed_finding(asking: Asking) -> None:
+    """What is wrong with the broker's word stands in the answer: what, and who may have lied."""
+    asking.federation.broker.drops("account")
+    (finding,) = (await asking.ask(providers=["lapd"], timeout=timedelta(seconds=1))).findings
+    assert finding.kind is FindingKind.NO_ACCOUNT and "operator" in finding.suspects and finding.text
 
 
 async def test_what_is_wrong_with_an_answer_carries_it(asking: Asking) -> None:

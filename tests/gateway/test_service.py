@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import grpc
@@ -125,3 +126,17 @@ def test_caller_is_verified_anew_under_other_keys() -> None:
     standing.member = replace(standing.member, key_set=keys)
     with pytest.raises(Unauthenticated):
         service._verified(pem)
+
+
+def test_gateways_own_leaf_is_no_caller() -> None:
+    """An assertion that a program got for the gateway's leaf serves nobody at the gRPC front."""
+    service, _, standing = a_service([NOW])
+    ca, key = make_ca("sheriff.example", NOW - timedelta(days=2), timedelta(days=30))
+    keys = replace(standing.member.key_set, ca_certificates=(certificate_der(ca),), digest=b"\x01" * 32)
+    standing.member = replace(standing.member, key_set=keys)
+    issue = partial(issue_leaf, ca, key, now=NOW, lifetime=timedelta(days=1))
+    assert service._verified(
+        certificate_pem(issue(spiffe_id="spiffe://sheriff.example/system/a").certificate)
+    )
+    with pytest.raises(Unauthenticated, match="does not name a system"):
+        service._verified(certificate_pem(issue(spiffe_id="spiffe://sheriff.example/gateway").certificate))

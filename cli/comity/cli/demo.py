@@ -42,11 +42,17 @@ Progress = Callable[[str], None]
     help="Keep everything here: keys, logs, stores, trust file. Left out: nothing is kept.",
 )
 @click.option("--up", is_flag=True, help="Start the federation kept in --dir again, until Ctrl-C.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="END",
+    help="With --up: leave out an end, such as sheriff/gateway; may be repeated.",
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of the synthetic reads.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object; progress goes to standard error."
 )
-def command(folder: Path | None, up: bool, seed: int, as_json: bool) -> None:
+def command(folder: Path | None, up: bool, without: tuple[str, ...], seed: int, as_json: bool) -> None:
     """Start the demonstration federation with real processes, ask, and verify all its logs.
 
     Six steps: five providers in one answer; what the broker held; the same law asked twice; five years of
@@ -57,8 +63,10 @@ def command(folder: Path | None, up: bool, seed: int, as_json: bool) -> None:
     _end_on_sigterm()
     try:
         if up:
-            _serve_kept(_kept(folder), console)
+            _serve_kept(_kept(folder), without, console)
             return
+        if without:
+            raise click.UsageError("--without needs --up")
         result = _run(folder, seed, console)
     except (StoryFailed, ProcessFailed) as error:
         click.echo(f"comity demo: {error}", err=True)
@@ -99,7 +107,8 @@ def _run(folder: Path | None, seed: int, console: Console) -> dict[str, object]:
         }
 
 
-def _serve_kept(made: FederationOnDisk, console: Console) -> None:
+def _serve_kept(made: FederationOnDisk, without: tuple[str, ...], console: Console) -> None:
+    ends = _wanted_without(made, without)
     if _is_up(made):
         raise click.UsageError(f"--up: the federation in `{made.root}` is up already")
     authority.refresh(made.root, utc_now())
@@ -108,11 +117,21 @@ def _serve_kept(made: FederationOnDisk, console: Console) -> None:
         signal.signal(signum, lambda *_: stop.set())
     with Processes() as processes:
         with _Progress(console) as progress:
-            start_all(processes, wanted(made), progress)
+            start_all(processes, ends, progress)
         console.print("The federation is up; Ctrl-C ends it. In another terminal, for example:")
         console.print(_example(made), soft_wrap=True)
         stop.wait()
         console.print("Ending all processes.")
+
+
+def _wanted_without(made: FederationOnDisk, without: tuple[str, ...]) -> list[tuple[str, str, Path]]:
+    """Return what is to be started, without the ends that are named `AGENCY/ROLE`."""
+    ends = {name.replace(" ", "/"): (name, role, config) for name, role, config in wanted(made)}
+    for name in without:
+        if name not in ends or name == "broker":
+            known = ", ".join(end for end in ends if end != "broker")
+            raise click.UsageError(f"--without: no end `{name}`; there are {known}")
+    return [end for name, end in ends.items() if name not in without]
 
 
 def _say_what_is_kept(made: FederationOnDisk, console: Console) -> None:

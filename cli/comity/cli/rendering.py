@@ -274,7 +274,11 @@ def _read_json(agency: str, read: result_pb2.Read) -> JsonObject:
         "camera": clean(read.camera.name),
         "source": clean(read.source),
         "images": [clean(image.image_id) for image in read.images],
-        "withheld": [common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in read.withheld],
+        "withheld": [  # an element of a later contract has no name yet
+            common_pb2.Element.Name(element).removeprefix("ELEMENT_")
+            for element in read.withheld
+            if element in common_pb2.Element.values()
+        ],
         "banner": clean(read.marking.banner),
         "portion": clean(read.marking.portion),
         "retain_days": read.marking.retain_days,

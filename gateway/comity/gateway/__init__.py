@@ -33,7 +33,7 @@ from comity.gateway.errors import (
     Unauthenticated,
     UserBusy,
 )
-from comity.gateway.library.answers import Answer, Citation, Obligation, Outcome, Part, Plan
+from comity.gateway.library.answers import Answer, Citation, Finding, Obligation, Outcome, Part, Plan
 from comity.gateway.library.connection import Connection, connect
 from comity.gateway.library.questions import Area, Completeness, Question
 from comity.gateway.library.reads import Camera, ImageReference, Location, Marking, Read, Vehicle
@@ -41,6 +41,7 @@ from comity.gateway.library.requester import Requester
 from comity.gateway.library.vocabulary import (
     Attestation,
     Element,
+    FindingKind,
     MarkingScheme,
     NotAskedReason,
     OutcomeKind,
@@ -63,6 +64,8 @@ __all__ = [
     "Connection",
     "Element",
     "FieldViolation",
+    "Finding",
+    "FindingKind",
     "GatewayError",
     "HoldsTooMuch",
     "HomeInUse",

@@ -206,6 +206,7 @@ class GatewayEnd:
             stopping.cancel()
 
     async def _stop(self) -> None:
+        self.gateway.is_stopping = True
         self._sessions.close()
         await self._link.close()
         for task in self._beside:

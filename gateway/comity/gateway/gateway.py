@@ -132,6 +132,8 @@ class Gateway:
         self._checkpoints: dict[str, bytes] = {}
         self.link_up = asyncio.Event()
         """Set while there is a link to the broker."""
+        self.is_stopping = False
+        """Whether this end hangs up by itself."""
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
 
@@ -582,7 +584,8 @@ class Gateway:
 
     def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
         """The link is gone; the client dials again by itself."""
-        LOGGER.warning("the link to the broker ended: %s", reason_name(reason))
+        level = logging.INFO if self.is_stopping else logging.WARNING
+        LOGGER.log(level, "the link to the broker ended: %s", reason_name(reason))
         self.link_up.clear()
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)

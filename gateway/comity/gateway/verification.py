@@ -4,10 +4,11 @@ Rules, in order: the receipt is signed by a statement key of the provider that w
 at the time that it states, which is not before the order; it names this exchange, this requester,
 this provider and the digest of the query that it was sent; it stands on the agreement in force and
 carries that agreement's ceiling, byte for byte; its promise is of the provider's own log; detail and
-receipt tell the same kind; the root over the detail and exactly the pages that came equals the
-receipt's; page numbers, counts and exchange ids agree; every read, page and detail carries a valid
-marking of this provider that the ceiling covers; every read is of the plate and in the period that
-were asked for (Q6). Whatever does not hold makes the whole outcome unverifiable: nothing is shown.
+receipt tell the same kind; the period that was searched, where the detail tells it, can be read; the
+root over the detail and exactly the pages that came equals the receipt's; page numbers, counts and
+exchange ids agree; every read, page and detail carries a valid marking of this provider that the
+ceiling covers; every read is of the plate and in the period that were asked for (Q6). Whatever does
+not hold makes the whole outcome unverifiable: nothing is shown.
 """
 
 from __future__ import annotations
@@ -151,6 +152,11 @@ def verify_receipt(
         _check(
             detail.page_count == 0 and detail.read_count == 0, "detail: reads beside an outcome without any"
         )
+    if detail.HasField("searched"):
+        try:
+            to_instant(detail.searched, "start"), to_instant(detail.searched, "end")
+        except ValueError as error:
+            raise Unverifiable("detail: the period that was searched cannot be read") from error
     _check_marking(expected, detail.HasField("marking"), detail.marking, "detail")
     return VerifiedReceipt(
         receipt=receipt,

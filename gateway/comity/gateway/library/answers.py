@@ -14,9 +14,11 @@ from comity.certs.instants import to_instant
 from comity.gateway.library.reads import Marking, Read
 from comity.gateway.library.vocabulary import (
     Attestation,
+    FindingKind,
     NotAskedReason,
     OutcomeKind,
     attestation_of,
+    finding_kind_of,
     not_asked_reason_of,
     outcome_kind_of,
 )
@@ -42,6 +44,21 @@ class Obligation:
     name: str
     text: str
     policy_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is wrong with what was told of an exchange. It holds no content."""
+
+    kind: FindingKind
+    text: str
+    """One line for a person."""
+    provider: str
+    """The provider that it is about; empty: the exchange as a whole."""
+    suspects: tuple[str, ...]
+    """Agencies of which at least one lied; one alone if signed statements show it to anybody."""
+    evidence: tuple[bytes, ...]
+    """SHA-256 of the payload of each of those statements, which are kept beside the gateway's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +133,8 @@ class Answer:
     """Whether the completeness that was asked for was met."""
     incomplete_text: str
     """What completeness lacks; empty if complete."""
-    findings: tuple[str, ...]
-    """Signed statements that contradict each other, a line each, without content. None is the rule."""
+    findings: tuple[Finding, ...]
+    """What is wrong with what was told of the exchange; none is the rule."""
     caveats: tuple[str, ...]
     """Lines that a person must be shown with the answer."""
     account: envelope_pb2.Envelope | None = field(compare=False)
@@ -258,7 +275,16 @@ def _answer(
         marking=Marking.from_proto(summary.marking) if summary.HasField("marking") else None,
         complete=summary.complete,
         incomplete_text=summary.incomplete_text,
-        findings=tuple(summary.findings),
+        findings=tuple(
+            Finding(
+                kind=finding_kind_of(found.kind),
+                text=found.text,
+                provider=found.provider,
+                suspects=tuple(found.suspects),
+                evidence=tuple(found.evidence),
+            )
+            for found in summary.found
+        ),
         caveats=tuple(summary.caveats),
         account=summary.account if summary.HasField("account") else None,
     )

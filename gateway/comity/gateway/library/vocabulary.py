@@ -102,6 +102,37 @@ class MarkingScheme(_Name):
     """State, local and commercial data."""
 
 
+class FindingKind(_Name):
+    """What is wrong with what was told of an exchange; `docs/threats.md` tells who may have lied."""
+
+    NO_ACCOUNT = auto()
+    """The broker gave no account in time."""
+    NOT_AN_ACCOUNT = auto()
+    """What the broker gave is no account of this exchange."""
+    ACCOUNT_AGAINST_ORDER = auto()
+    """The broker's signed account contradicts the signed order that it names."""
+    NOT_ITS_WORD = auto()
+    """The broker's signed account tells, without a stamp, what a provider has to sign."""
+    TWO_ACCOUNTS = auto()
+    """The broker signed two different accounts of one exchange."""
+    TOO_EARLY = auto()
+    """The broker's signed account says that a provider's time was over before it was."""
+    NOT_CANCELLED = auto()
+    """The broker's signed account says that the asker cancelled, and it did not."""
+    RECEIPT_DENIED = auto()
+    """The broker attests that no good receipt came, and the provider's receipt is here."""
+    OTHER_RECEIPT = auto()
+    """The broker's signed account stamps another receipt than the one that is here."""
+    STAMP_AGAINST_RECEIPT = auto()
+    """The broker's signed account stamps a receipt under what is not that receipt's own."""
+    STAMP_AGAINST_ACCOUNT = auto()
+    """A stamp that the broker gave is not the one in its account."""
+    RESULT_WITHHELD = auto()
+    """The broker stamped a receipt, and nothing came through the session."""
+    TWO_RECEIPTS = auto()
+    """A provider signed two different receipts of one exchange."""
+
+
 def reason_name(reason: Reason | str) -> str:
     """Return the contract's name of a reason; raise `ValueError` for a text that is none."""
     return f"REASON_CODE_{Reason(reason)}"
@@ -137,3 +168,8 @@ def not_asked_reason_of(value: query_service_pb2.NotAskedReason) -> NotAskedReas
 def marking_scheme_of(value: result_pb2.MarkingScheme) -> MarkingScheme:
     """Return what the contract's value is called here."""
     return MarkingScheme(result_pb2.MarkingScheme.Name(value).removeprefix("MARKING_SCHEME_"))
+
+
+def finding_kind_of(value: query_service_pb2.FindingKind) -> FindingKind:
+    """Return what the contract's value is called here."""
+    return FindingKind(query_service_pb2.FindingKind.Name(value).removeprefix("FINDING_KIND_"))
