@@ -38,7 +38,7 @@ from tests.support.wires import NoServer, Wire
 INWARD = frozenset({"order", "receipt"})
 """Kinds in clear that are tampered with as they come from an end; the others as they leave for one."""
 
-KEPT = frozenset({"receipt", "stamp", "account"})
+KEPT = frozenset({"order", "receipt", "stamp", "account"})
 """Kinds of which the last one is remembered, to be replayed."""
 
 Rule = Callable[[str, bool, LinkFrame], list[LinkFrame] | None]
@@ -53,6 +53,8 @@ class Attack:
     name: str
     happened: int = 0
     is_lifted: bool = False
+    hit: set[str] = field(default_factory=set)
+    """Providers of whose sessions a record was touched."""
     got: list[SessionMessage] = field(default_factory=list)
     """What an impostor was told in a session of its own."""
     flipped: list[tuple[int, int]] = field(default_factory=list)
@@ -83,6 +85,8 @@ class LyingBroker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
         self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
+        self._notes: dict[tuple[str, bool], list[bytes]] = {}
+        """By end and direction: the first checkpoint that went over its link, and the last."""
 
     # -- the links ------------------------------------------------------------------------------
 
@@ -132,6 +136,9 @@ class LyingBroker:
         if kind(frame) in KEPT:
             key = (kind(frame), end, _provider(end, frame))
             self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
+        if kind(frame) == "checkpoint":
+            notes = self._notes.setdefault((end, outward), [])
+            self._notes[end, outward] = [*notes[:1], frame.checkpoint.note]
         frames = [frame]
         for attack, rule in list(self.attacks):
             passed = []
@@ -184,6 +191,7 @@ class LyingBroker:
                 if out is None:
                     return [frame]
                 attack.happened += 1
+                attack.hit.add(provider)
                 if hides:
                     shift[key] = shift.get(key, 0) + len(out) - 1
                     for number, one in enumerate(out):
@@ -296,6 +304,7 @@ class LyingBroker:
                 mine, theirs = frame.session_data, first.session_data
                 mine.records, theirs.records = theirs.records, mine.records
                 attack.happened += 1
+                attack.hit |= {one, other}
                 return [*(waiting for _, waiting in held), frame]
 
             return rule
@@ -417,6 +426,43 @@ class LyingBroker:
         hub.frames([frame])
         return []
 
+    def crosses_pairs(self, provider: str) -> Attack:
+        """Give a provider the records of two requesters' sessions in each other's."""
+
+        def rule_of(attack: Attack) -> Rule:
+            held: list[tuple[str, LinkFrame]] = []
+
+            def rule(end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame] | None:
+                if not outward or kind(frame) != "session_data" or end != f"{provider}/adapter":
+                    return None
+                session_id = frame.session_data.session_id
+                requester = self.sessions.get(session_id, ("", ""))[0]
+                if attack.happened or not self.is_heard(end, session_id):
+                    return None
+                if not held or held[0][0] == requester:
+                    held.append((requester, frame))
+                    return []
+                mine, theirs = frame.session_data, held[0][1].session_data
+                mine.records, theirs.records = theirs.records, mine.records
+                attack.happened += 1
+                attack.hit.add(provider)
+                return [*(waiting for _, waiting in held), frame]
+
+            return rule
+
+        return self._tell("crosses pairs", rule_of)
+
+    def opens_in_another_name(self, name: str, *, of: str) -> Attack:
+        """Tell a provider that a session is another requester's."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
+            if not end.endswith("/adapter") or frame.session_open.peer == name:
+                return None
+            frame.session_open.peer = name
+            return [frame]
+
+        return self._clear("opens in another's name", "session_open", act, of=of)
+
     # -- lies about what is in clear ------------------------------------------------------------
 
     def _clear(
@@ -473,7 +519,9 @@ class LyingBroker:
             if old is None:
                 return None
             before = LinkFrame.FromString(old.SerializeToString())
-            if anew:
+            if anew and what == "stamp":
+                before.stamp.stamp.exchange_id = frame.stamp.stamp.exchange_id
+            elif anew:
                 getattr(before, what).exchange_id = getattr(frame, what).exchange_id
             return [before]
 
@@ -542,6 +590,50 @@ class LyingBroker:
             return [first]
 
         return self._clear("swaps receipts", "receipt", act)
+
+    def swaps_stamps(self, one: str, other: str) -> Attack:
+        """Give the stamp of one provider in the name of another, and the other way round."""
+        held: dict[bytes, LinkFrame] = {}
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
+            stamp = frame.stamp.stamp
+            if stamp.provider not in (one, other):
+                return None
+            if stamp.exchange_id not in held:
+                held[stamp.exchange_id] = frame
+                return []
+            first = held.pop(stamp.exchange_id)
+            there = first.stamp.stamp
+            stamp.provider, there.provider = there.provider, stamp.provider
+            return [first, frame]
+
+        return self._clear("swaps stamps", "stamp", act)
+
+    def swaps_bodies(self, what: str, change: Callable[[LinkFrame, LinkFrame], None]) -> Attack:
+        """Have frames of a kind of two exchanges, of whichever gateways, exchange something."""
+        held: list[tuple[str, LinkFrame]] = []
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
+            if not held:
+                held.append((end, frame))
+                return []
+            there, first = held.pop()
+            change(first, frame)
+            wire = self.wires[there]
+            (wire.pull if what in INWARD else wire.push)(first)
+            return [frame]
+
+        return self._clear(f"swaps `{what}`", what, act)
+
+    def invents_an_announcement(self, *, to: str) -> Attack:
+        """Announce to a provider, beside what was ordered, an exchange that nobody ordered."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
+            more = LinkFrame.FromString(frame.SerializeToString())
+            more.announcement.exchange_id = secrets.token_bytes(16)
+            return [frame, more]
+
+        return self._clear("invents an announcement", "announcement", act, of=to)
 
     def rejects_orders(self, text: str = "the broker did not take the order") -> Attack:
         """Take the order and tell the gateway that it did not."""
@@ -687,6 +779,32 @@ class LyingBroker:
             return [frame]
 
         return self._clear("shortens its log", "checkpoint", act)
+
+    def replays_a_checkpoint(self) -> Attack:
+        """Show again, after the newest of its checkpoints, the first one of this link."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
+            first = self._notes[end, True][0]
+            if peek_checkpoint(first).size >= peek_checkpoint(frame.checkpoint.note).size:
+                return None
+            again = LinkFrame.FromString(frame.SerializeToString())
+            again.checkpoint.note = first
+            self._later(0.3, "checkpoint", end, again)
+            return [frame]
+
+        return self._clear("replays a checkpoint", "checkpoint", act)
+
+    def swaps_checkpoints(self) -> Attack:
+        """Show, as its own, the checkpoint of an end's log."""
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
+            others = [notes[-1] for (name, outward), notes in self._notes.items() if not outward]
+            if not others:
+                return None
+            frame.checkpoint.note = others[0]
+            return [frame]
+
+        return self._clear("swaps a checkpoint", "checkpoint", act)
 
     def _later(self, seconds: float, what: str, end: str, frame: LinkFrame) -> None:
         copy = LinkFrame.FromString(frame.SerializeToString())

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from comity.certs.envelope import digest
 from comity.certs.roster import MemberView
 from comity.gateway.findings import Finding, contradictions
 from comity.gateway.limits import GatewayLimits, Tally
@@ -195,6 +196,13 @@ class Exchange:
         if part is None or part.stamp is not None:
             return
         part.stamp, part.stamped = message.stamp, message.receipt
+        if digest(message.receipt.payload) != message.stamp.receipt_digest:
+            self._find(
+                query_service_pb2.FINDING_KIND_STAMP_AGAINST_ACCOUNT,
+                "the broker's stamp came without the receipt that it names",
+                self.requester,
+                provider=message.stamp.provider,
+            )
         if message.stamp.ceiling_marking != part.expected.grant.ceiling:
             self._find(
                 query_service_pb2.FINDING_KIND_STAMP_AGAINST_ACCOUNT,

@@ -123,6 +123,9 @@ def contradictions(
             elif receipt and entry.stamp.ceiling_marking != receipt.receipt.ceiling_marking:
                 text = "the account binds another ceiling than the receipt's"
                 find(contract.FINDING_KIND_STAMP_AGAINST_RECEIPT, entry, text, receipt=True)
+            if receipt and stamp is None:  # it leaves the broker before the account does, on the same link
+                text = "the stamp that the account binds was not given before it"
+                find(contract.FINDING_KIND_STAMP_AGAINST_ACCOUNT, entry, text, requester)
         if stamp is not None and (not entry.HasField("stamp") or entry.stamp != stamp):
             text = "the account does not bind the stamp that was given"
             find(contract.FINDING_KIND_STAMP_AGAINST_ACCOUNT, entry, text, requester)
