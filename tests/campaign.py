@@ -48,7 +48,7 @@ from tests.support.lie_table import (
 from tests.support.lies import Attack
 
 SIMULATED = ("cbp", "dea", "lapd", "lahd", "sheriff")
-EACH = 250
+EACH = 100
 """Exchanges in one federation, a part; then another begins, with new logs."""
 
 HANDSHAKE_RECORD = 0x16
@@ -324,6 +324,10 @@ def run(*, exchanges: int, jobs: int, seed: int, only: int | None, say: Callable
                 f"part {running[future]:4}: {done} of {len(parts)} done, {tally.exchanges} exchanges, "
                 f"{len(tally.failed)} failures, {took / 60:.1f} min, about {left / 60:.0f} min to go"
             )
+            if done % 10 == 0 and done < len(
+                parts
+            ):  # a run that is stopped has told what it found until then
+                say(tally.table())
     return tally
 
 

@@ -227,13 +227,17 @@ def _changed(change: Callable[[account_pb2.Account, str], Any], who: Who, kinds:
 
 ORDERS: dict[str, Lie] = {
     "drops the order": _clear(
-        lambda b, of: b.drops("order"), Who.WORD, "NO_ACCOUNT", finding="gave no account", outcome="MALFORMED"
+        lambda b, of: b.drops("order"),
+        Who.WORD,
+        "NO_ACCOUNT",
+        finding="broker: gave no account",
+        outcome="MALFORMED",
     ),
     "replays an older order in its place": _clear(
         lambda b, of: b.replays("order"),
         Who.WORD,
         "NO_ACCOUNT",
-        finding="gave no account",
+        finding="broker: gave no account",
         outcome="MALFORMED",
     ),
     "delays the order": _clear(
@@ -258,7 +262,7 @@ ORDERS: dict[str, Lie] = {
         lambda b, of: b.swaps_bodies("order", _swap_placements),
         Who.WORD,
         "NO_ACCOUNT",
-        finding="gave no account",
+        finding="broker: gave no account",
         outcome="MALFORMED",
         second="lahd",
     ),
