@@ -62,8 +62,8 @@ floors: $(VENV)/.done  ## Run the tests of the rooms and the main path on the lo
 		-e '.[all]' --group dev
 	.venv-floors/bin/python -m pytest -q $(SPREAD) $(FLOOR_TESTS)
 
-campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour.
-	COMITY_CAMPAIGN=10000 $(BIN)/pytest tests/test_campaign.py -s
+campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour on two cores.
+	$(BIN)/python -m tests.campaign --exchanges $(or $(EXCHANGES),10000) --jobs $(or $(JOBS),2)
 
 bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out.
 	$(BIN)/python -m benchmarks.fanout

@@ -114,6 +114,32 @@ async def test_records_of_two_sessions_that_change_places_end_both(federation: F
     }
 
 
+async def test_records_of_two_requesters_that_change_places_end_both(federation: FederationSimulator) -> None:
+    """What the sheriff asks LAPD is never taken for a question of LAHD's: neither is answered."""
+    asked = federation["lapd"].asked
+    attack = federation.broker.crosses_pairs("lapd")
+    one, other = await asyncio.gather(federation.search(of=["lapd"]), federation.search(by="lahd"))
+    assert attack.happened
+    assert one.kinds["lapd"] == other.kinds["lapd"] == "SESSION_FAILED"
+    assert federation["lapd"].asked == asked
+
+
+@pytest.mark.parametrize("of", ["lapd", "dea"])
+async def test_session_that_is_opened_in_another_requesters_name_is_refused(
+    federation: FederationSimulator, of: str
+) -> None:
+    """Told that the sheriff's session is LAHD's, LAPD finds the wrong certificate, and DEA no agreement."""
+    federation.forgets_sessions()
+    before, asked = federation.positions(), federation[of].asked
+    attack = federation.broker.opens_in_another_name("lahd", of=of)
+    answer = await federation.search()
+    assert attack.happened
+    assert answer.outcomes[of].kind == "SESSION_FAILED"
+    assert federation[of].asked == asked
+    await federation.passes(seconds=0.1)
+    assert any(provider == of for _, _, provider in broken_sessions(federation, before))
+
+
 async def test_gateway_that_is_connected_to_another_provider_asks_it_nothing(
     federation: FederationSimulator,
 ) -> None:

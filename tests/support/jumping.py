@@ -1,8 +1,8 @@
 """Time that jumps: a test's event loop never waits for a timer, it moves its time to it.
 
 Deadlines, backoff and grace periods are the product's own, to the second; only nobody sits through them.
-Time moves on by itself too, as real time does, so that a slow machine is slow in the simulation as well. It
-never jumps while a thread works for the loop: what a disk or a store does takes the time that it takes.
+Time moves on by itself too, by what this process works: that others keep the machine busy makes nobody late.
+It never jumps while a thread works for the loop: what a disk or a store does takes the time that it takes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class JumpingTime:
         self._run_in_executor = self._loop.run_in_executor
         self._jumped = 0.0
         self._busy = 0
-        self._began, self._at = datetime.now(UTC), time.monotonic()
+        self._began, self._at = datetime.now(UTC), time.process_time()
         self._loop._selector = _Selector(self._real, self._select)
         self._loop.time = self.time
         self._loop.run_in_executor = self._counted
@@ -35,7 +35,7 @@ class JumpingTime:
 
     def time(self) -> float:
         """Return the loop's time in seconds."""
-        return time.monotonic() + self._jumped
+        return time.process_time() + self._jumped
 
     def jump(self, seconds: float) -> None:
         """Move on at once: what was due in between is due now, once."""
@@ -57,9 +57,9 @@ class JumpingTime:
         self._busy -= 1
 
     def _select(self, timeout: float | None) -> list[Any]:
-        if timeout is None or timeout <= 0 or self._busy:
+        if timeout is None or timeout <= 0:
             return list(self._real.select(timeout))
-        ready = list(self._real.select(0))
+        ready = list(self._real.select(timeout if self._busy else 0))
         if not ready:
             self._jumped += timeout
         return ready
