@@ -7,7 +7,7 @@ FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gatewa
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test lint types proto proto-check verifier floors campaign bench lock clean help
+.PHONY: demo test lint types proto proto-check verifier floors campaign load bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ floors: $(VENV)/.done  ## Run the tests of the rooms and the main path on the lo
 
 campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; about an hour on two cores.
 	$(BIN)/python -m tests.campaign --exchanges $(or $(EXCHANGES),10000) --jobs $(or $(JOBS),2)
+
+load: $(VENV)/.done  ## 10,000 exchanges in flight: what broker, gateway and adapter hold; about five minutes.
+	COMITY_LOAD=10000 $(BIN)/pytest tests/integration/test_load.py -s -n 0
 
 bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out.
 	$(BIN)/python -m benchmarks.fanout

@@ -38,6 +38,8 @@ class Public:
     """One line without anything internal."""
     close: link_pb2.CloseReason = link_pb2.CLOSE_REASON_CREDENTIALS
     """The reason in the link's goodbye."""
+    retry_seconds: int = 0
+    """After so many seconds it may be tried again; 0: nothing is said."""
 
 
 @unique
@@ -93,6 +95,7 @@ class LinkRefusal(Enum):
         reason="LIMIT",
         text="no more links can be held now",
         close=link_pb2.CLOSE_REASON_LIMIT,
+        retry_seconds=5,
     )
     STOPPING = Public(
         status="UNAVAILABLE",

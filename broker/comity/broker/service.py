@@ -8,6 +8,7 @@ from typing import Final
 
 import grpc
 import grpc.aio
+from google.protobuf import duration_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 
@@ -136,9 +137,13 @@ def link_handler(service: BrokerService, capture: Capture | None) -> grpc.Generi
 def _tell(context: LinkContext, public: Public) -> None:
     """Set the status of a refused link, with details that a machine can read."""
     code = grpc.StatusCode[public.status]
-    info = AnyMessage()
-    info.Pack(error_details_pb2.ErrorInfo(reason=public.reason, domain=ERROR_DOMAIN))
-    status = status_pb2.Status(code=code.value[0], message=public.text, details=[info])
+    details = [AnyMessage()]
+    details[0].Pack(error_details_pb2.ErrorInfo(reason=public.reason, domain=ERROR_DOMAIN))
+    if public.retry_seconds:
+        delay = duration_pb2.Duration(seconds=public.retry_seconds)
+        details.append(AnyMessage())
+        details[1].Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code.value[0], message=public.text, details=details)
     context.set_code(code)
     context.set_details(public.text)
     context.set_trailing_metadata(((_DETAILS_KEY, status.SerializeToString()),))
