@@ -375,7 +375,7 @@ async def test_what_an_adapter_holds_for_each_exchange(tmp_path: Path) -> None:
         for _ in range(2):
             asked = [await ask(answers + 1 + at) for at in range(number)]
             answers += number
-            await until(lambda: gateway.seen["session page"] == 4 * answers, "four pages each")
+            await until(lambda due=4 * answers: gateway.seen["session page"] == due, "four pages each")
             peaks.append(memory(pid))
             for exchange_id in asked:
                 cancel = session_pb2.CancelAsk(exchange_id=exchange_id)
