@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import grpc
 import grpc.aio
 import pytest
 
 from comity.certs.clock import utc_now
-from comity.links.client import LinkClient, _hello
-from comity.links.errors import LinkDown, LinkRefused, ProtocolViolation
+from comity.links.backoff import Backoff
+from comity.links.client import LinkClient, LinkConfig, _hello
+from comity.links.errors import ConfigUnusable, LinkDown, LinkRefused, ProtocolViolation
 from comity.links.frames import LinkLimits
 from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.common_pb2 import EndRole
@@ -295,6 +297,61 @@ async def test_link_ends_with_the_leaf(loopback, recording) -> None:
     async with Running(loopback.client(recording)):
         await until(lambda: recording.ends)
     assert recording.ends[0][0] == CloseReason.CLOSE_REASON_RENEWAL
+
+
+async def test_renewed_leaf_opens_the_next_link(authorities, loopback, recording) -> None:
+    """A link that ended with its leaf is dialled again with the one that lies on disk now, by itself."""
+    first, second = loopback.config(), loopback.config()
+    loopback.handler.ends_at = utc_now() + timedelta(seconds=0.3)
+    quick = Backoff(first=timedelta(milliseconds=20), longest=timedelta(milliseconds=200))
+    client = LinkClient(first, recording, utc_now, backoff=quick, renewed=lambda: second)
+    async with Running(client):
+        await until(lambda: recording.ends)
+        loopback.handler.ends_at = utc_now() + timedelta(hours=1)
+        await until(lambda: len(loopback.handler.peers) >= 2 and client.is_up)
+        chains = [list(peer.hello.chain) for peer in loopback.handler.peers]
+    assert chains[0] == list(_hello(first).chain) and chains[-1] == list(_hello(second).chain) != chains[0]
+
+
+async def test_leaf_that_cannot_be_read_keeps_the_old_one(loopback, recording, caplog) -> None:
+    """A certificate that is being replaced costs a line in the log, never the link."""
+
+    def unreadable() -> LinkConfig:
+        raise ConfigUnusable("`keys/leaf.key` is not the key of the leaf")
+
+    client = loopback.client(recording)
+    client._renewed = unreadable
+    async with Running(client):
+        await until(lambda: client.is_up)
+        loopback.handler.peers[0].close(CloseReason.CLOSE_REASON_RENEWAL, "again")
+        await until(lambda: len(recording.welcomes) == 2)
+    assert "keeps its old certificate" in caplog.text
+
+
+class WatchedBackoff(Backoff):
+    """Remembers after how many failures each wait was asked for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def wait(self, failures: int) -> timedelta:
+        self.asked.append(failures)
+        return super().wait(failures)
+
+
+async def test_link_that_is_welcomed_and_lost_again_and_again_is_dialled_ever_more_slowly(
+    loopback, recording
+) -> None:
+    """Two processes with one certificate take each other's place for ever: not without a pause."""
+    watched = WatchedBackoff(first=timedelta(milliseconds=1), longest=timedelta(seconds=1))
+    watched.asked.clear()
+    client = LinkClient(loopback.config(), recording, utc_now, backoff=watched)
+    loopback.handler.linked = lambda peer: peer.close(  # type: ignore[method-assign]
+        CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end takes its place"
+    )
+    async with Running(client):
+        await until(lambda: len(watched.asked) >= 5)
+    assert watched.asked[:5] == [0, 1, 2, 3, 4]
+    assert len(recording.ends) >= 4
 
 
 async def test_role_of_an_adapter(loopback, recording) -> None:

@@ -43,6 +43,7 @@ from comity.audit.note import LogKey
 from comity.audit.peers import PeerCheckpoints
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
+from comity.certs.errors import CertsError
 from comity.certs.published import PublishedRoster
 from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
@@ -151,6 +152,7 @@ class _Adapter:
             self._end,
             clock,
             limits=LinkLimits(queue_bytes=config.queue_bytes),
+            renewed=self._renewed_link,
         )
         self._exchanges = self._end.exchanges = Exchanges(
             agency=config.agency,
@@ -228,6 +230,13 @@ class _Adapter:
             await self._log.append(records.event("stopped", self._config.agency, self._clock()))
         except AuditError as error:
             LOGGER.error("the stop could not be logged: %s", error)
+
+    def _renewed_link(self) -> LinkConfig:
+        """Return what the next link needs, with the leaf on disk now; raise `ConfigUnusable`."""
+        try:
+            return _link_config(self._config, self._path.standing, EndCredentials.load(self._config.home))
+        except CertsError as error:
+            raise ConfigUnusable(str(error)) from error
 
     async def _tell(self, ready: Callable[[str], None]) -> None:
         """Say once that the adapter serves."""

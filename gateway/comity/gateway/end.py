@@ -115,6 +115,7 @@ class GatewayEnd:
                     gateway,
                     clock,
                     limits=LinkLimits(queue_bytes=limits.queue_bytes),
+                    renewed=partial(_renewed_link, config, gateway),
                 )
             except ConfigUnusable as error:
                 raise ConfigInvalid(str(error)) from error
@@ -215,6 +216,14 @@ class GatewayEnd:
         await self.gateway.settle_tasks()
         with contextlib.suppress(AuditError):
             await self._log.append(records.event("stopped", self.config.agency, self.clock()))
+
+
+def _renewed_link(config: GatewayConfig, gateway: Gateway) -> LinkConfig:
+    """Return what the next link needs, with the leaf on disk now; raise `ConfigUnusable`."""
+    try:
+        return _link_config(config, gateway.federation, EndCredentials.load(config.home))
+    except CertsError as error:
+        raise ConfigUnusable(str(error)) from error
 
 
 def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:

@@ -10,7 +10,11 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How long to wait before the n-th attempt: a random part of a bound that doubles up to `longest`."""
+    """How long to wait before the n-th attempt: a random part of a bound that doubles up to `longest`.
+
+    A link that was up for less than `longest` counts as one more failure: an end that is welcomed and lost
+    again and again, such as one of two processes with the same certificate, must not dial without a pause.
+    """
 
     first: timedelta = timedelta(seconds=0.2)
     longest: timedelta = timedelta(seconds=5)
@@ -25,3 +29,7 @@ class Backoff:
     def wait(self, failures: int) -> timedelta:
         """Return how long to wait now: between nothing and `bound(failures)`, evenly drawn."""
         return self.bound(failures) * self.draw()
+
+    def has_stood(self, up: timedelta) -> bool:
+        """Return whether a link lasted long enough to begin anew after it, with the shortest wait."""
+        return up >= self.longest

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -114,14 +114,21 @@ class LinkClient:
         *,
         limits: LinkLimits | None = None,
         backoff: Backoff | None = None,
+        renewed: Callable[[], LinkConfig] | None = None,
     ) -> None:
-        """Raise `ConfigUnusable` if the chain holds no certificate or the role is not an end's."""
+        """Raise `ConfigUnusable` if the chain holds no certificate or the role is not an end's.
+
+        `renewed` returns what the end has now, its leaf above all: it is asked before each attempt but the
+        first, since a link ends with the leaf that it was opened with. Where it raises `ConfigUnusable`, that
+        is told, and what was good before is tried again.
+        """
         self._config = config
         self._events = events
         self._clock = clock
         self._limits = limits or LinkLimits()
         self._backoff = backoff or Backoff()
         self._hello = _hello(config)
+        self._renewed = renewed
         self._machine: LinkMachine | None = None
         self._stream: LinkStream | None = None
         self._closing = asyncio.Event()
@@ -157,15 +164,18 @@ class LinkClient:
         if self._running:
             raise RuntimeError("a link client runs once")
         self._running = True
-        failures = 0
+        failures, loop = 0, asyncio.get_running_loop()
         try:
             while not self._closing.is_set():
-                if await self._attempt():
-                    failures = 0
+                began = loop.time()
+                was_up = await self._attempt()
                 if self._closing.is_set():
                     break
+                if was_up and self._backoff.has_stood(timedelta(seconds=loop.time() - began)):
+                    failures = 0
                 await self._pause(failures)
                 failures += 1
+                self._renew()
         finally:
             self._finished.set()
 
@@ -210,6 +220,16 @@ class LinkClient:
                 self._machine = self._stream = None
                 call.cancel()
             return attempt.was_up
+
+    def _renew(self) -> None:
+        """Take what the end has now, for the next attempt."""
+        if self._renewed is None:
+            return
+        try:
+            config = self._renewed()
+            self._config, self._hello = config, _hello(config)
+        except ConfigUnusable as error:
+            _log.error("link to `%s` keeps its old certificate: %s", self._config.broker, error)
 
     def _complain(self, why: str, status: str) -> None:
         """Log why there is no link, with gRPC's status if it came; the same reason again once a minute."""

@@ -12,7 +12,7 @@ import pytest
 from comity.links.errors import ConfigUnusable, FrameTooLarge, SessionFailed
 from comity.links.frames import LinkLimits, kind
 from comity.links.sessions.hub import SessionIdentity, SessionLimits
-from comity.v1.link_pb2 import CloseReason
+from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
 from comity.v1.session_pb2 import PageDelivery, SessionMessage
 from tests.support.sessions import AgencyKeys, Middle, World, agreement, ask, settle
 
@@ -281,6 +281,86 @@ async def test_old_session_is_replaced_and_closes_once_idle(world: World) -> Non
     assert not old.is_open and fresh.is_open
     assert gateway.closed[0][1] == CloseReason.CLOSE_REASON_RENEWAL
     assert adapter.asks == [b"still running", b"new"]
+
+
+@pytest.mark.parametrize(("role", "hours"), [("gateway", 1), ("adapter", 2)])
+async def test_old_session_that_is_never_idle_ends_all_the_same(world: World, role: str, hours: int) -> None:
+    """What keeps coming in a session past its age keeps it no longer than an exchange could last."""
+    ends = {"gateway": world.gateway(), "adapter": world.adapter()}
+    session = await ends["gateway"].hub.session("cbp")
+    await settle(lambda: ends["adapter"].opened)
+    for minutes in range(60 * hours + 4):
+        world.clock.ahead = timedelta(minutes=minutes)
+        if session.is_open:
+            session.send(ask(b"a checkpoint, say"))
+            await settle()
+        ends[role].hub.tick()
+        await settle()
+        if minutes < 60 * hours:
+            assert session.is_open
+    assert not session.is_open
+    assert [reason for _, reason, _ in ends[role].closed] == [CloseReason.CLOSE_REASON_RENEWAL]
+
+
+async def test_own_leaf_that_was_renewed_is_used_from_the_next_link_on(world: World) -> None:
+    """After its link came back, an end shows the certificate that lies on disk now."""
+    gateway, adapter = world.gateway(), world.adapter()
+    await gateway.hub.session("cbp")
+    await settle(lambda: adapter.opened)
+    world.identity("sheriff", "gateway")  # another leaf, in the files of the first
+    world.middle.lose(gateway.name)
+    gateway.is_up = True
+    limits = world.middle.limits
+    gateway.hub.linked(Welcome(session_window=limits.session_window, max_frame_bytes=limits.max_frame_bytes))
+    await gateway.hub.session("cbp")
+    await settle(lambda: len(adapter.opened) == 2)
+    assert adapter.opened[0].certificate != adapter.opened[1].certificate
+
+
+async def test_session_without_credit_pauses_at_its_sender_and_goes_on(world: World) -> None:
+    """No more than the window is on its way; the rest waits where it was made, and arrives in order."""
+    gateway, adapter = world.gateway(), world.adapter()
+    await gateway.hub.session("cbp")
+    await settle(lambda: adapter.opened)
+    held: list[LinkFrame] = []
+
+    def hold(link: str, frame: LinkFrame) -> list[LinkFrame]:
+        if kind(frame) != "session_credit":
+            return [frame]
+        held.append(frame)
+        return []
+
+    world.middle.tamper = hold
+    (session,) = adapter.opened
+    window = world.middle.limits.session_window
+    for number in range(6):
+        session.send(page(500_000 + number))
+        await settle()
+    carried = sum(
+        len(frame.session_data.records) for link, frame in world.middle.seen if link == adapter.name
+    )
+    assert carried <= window + 4096 and len(gateway.got) == 1  # 4096: the handshake's records
+    assert session.pending_bytes > 1_900_000
+    world.middle.tamper = lambda link, frame: [frame]
+    adapter.hub.frames(held)
+    await settle(lambda: len(gateway.got) == 6)
+    assert [len(message.page.page) for _, message in gateway.got] == [500_000 + n for n in range(6)]
+    assert session.pending_bytes == 0 and session.is_open
+
+
+async def test_sender_that_ignores_its_window_loses_the_session_at_both_ends(world: World) -> None:
+    """The broker counts along: what is over the window is not carried, the session is reset with LIMIT."""
+    gateway, adapter = world.gateway(), world.adapter()
+    await gateway.hub.session("cbp")
+    await settle(lambda: adapter.opened)
+    (session,) = adapter.opened
+    session.progress.engine.channel._out.window = 1 << 40
+    for _ in range(4):
+        session.send(page(500_000))
+    await settle(lambda: adapter.closed and gateway.closed)
+    for end in (gateway, adapter):
+        assert [reason for _, reason, _ in end.closed] == [CloseReason.CLOSE_REASON_LIMIT]
+    assert len(gateway.got) <= 2 and len(world.middle.relay) == 0
 
 
 async def test_session_is_renewed_before_its_keys_are_worn_out(

@@ -117,8 +117,9 @@ class SessionHub(ABC):
     # What the end calls.
 
     def linked(self, welcome: Welcome) -> None:
-        """Take the link's welcome."""
+        """Take the link's welcome; new sessions use the certificate that lies on disk now."""
         self._welcome = welcome
+        self._read_own()
 
     def unlinked(self, reason: CloseReason, text: str) -> None:
         """End every session: their link is gone. PEER_ABSENT it is not, that is said of other ends only."""
@@ -149,13 +150,9 @@ class SessionHub(ABC):
         New sessions use the certificate that lies on disk now. If it can't be read, that is told, and what
         is newer counts all the same: nobody stays trusted because of a file of our own.
         """
-        try:
-            self._own_end = _end_of(self.identity)
-        except ConfigUnusable as error:
-            _log.error("own certificate is not read anew: %s", error)
+        self._read_own()
         self.federation = federation
         self.agreements = agreements
-        self._contexts.clear()
         self.tick()
 
     def tick(self) -> None:
@@ -207,6 +204,14 @@ class SessionHub(ABC):
         self._fail(session, (reason, text), later=True)
 
     # What the two ends do differently.
+
+    def _read_own(self) -> None:
+        """Have new sessions use what lies on disk; a leaf that can't be read is told."""
+        try:
+            self._own_end = _end_of(self.identity)
+        except ConfigUnusable as error:
+            _log.error("own certificate is not read anew: %s", error)
+        self._contexts.clear()
 
     @abstractmethod
     def _opened(self, opened: SessionOpen) -> None:
@@ -439,8 +444,11 @@ class SessionHub(ABC):
                 trust.expected.verify(progress.leaf, now)
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
-        replaced = trust != progress.trust or self._is_worn(session, now)
-        if replaced and now - progress.touched >= self.limits.idle_after:
+        if trust == progress.trust and not self._is_worn(session, now):
+            progress.worn_since = None
+            return None
+        progress.worn_since = progress.worn_since or now
+        if now - min(progress.touched, progress.worn_since) >= self.limits.idle_after:
             return CloseReason.CLOSE_REASON_RENEWAL, "its time is over"
         return None
 

@@ -24,7 +24,10 @@ class SessionLimits:
     max_age: timedelta = timedelta(hours=1)
     """After this a session is not handed out any more, and closes once idle."""
     idle_after: timedelta = timedelta(seconds=180)
-    """Without a message for so long, a session that is past its age is idle: longer than any exchange."""
+    """Without a message for so long, a session that is past its age is idle: longer than any exchange.
+
+    It is also how long such a session lasts at most, whatever comes in it: no exchange of it can be left then.
+    """
     pending_bytes: int = 32 * 1024 * 1024
     """Bytes that may wait for credit in one session; more closes it with LIMIT."""
     page_window: int = 4
@@ -67,6 +70,8 @@ class Progress:
     """When its opening began."""
     touched: datetime
     """When a message last came or went."""
+    worn_since: datetime | None = None
+    """When it was first found past its age, or under other terms than those in force."""
     leaf: bytes = b""
     """The peer's leaf, DER, once judged."""
     was_ready: bool = False
