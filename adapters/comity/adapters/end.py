@@ -65,7 +65,7 @@ class AdapterEnd:
         self._peers = peers
         self._beside = beside
         self._clock = clock
-        self._open: set[Session] = set()
+        self._open: dict[str, Session] = {}
         self._looking: asyncio.Queue[tuple[LogKeyView, bytes]] = asyncio.Queue(MAX_CHECKPOINTS)
 
     # -- the link -------------------------------------------------------------------------------
@@ -111,20 +111,21 @@ class AdapterEnd:
                 self.exchanges.cancel(session, message.cancel.exchange_id)
             case "credit":
                 self.exchanges.credit(session, message.credit)
-            case "checkpoint":
+            case "checkpoint" if self._open.get(session.peer) is session:  # an older one's came too late
                 self._saw(session.peer, message.checkpoint.note)
             case _:
                 pass
 
     def on_opened(self, session: Session) -> None:
         """A session is ready: its peer's certificate was judged, and an agreement is in force."""
-        self._open.add(session)
+        self._open[session.peer] = session
         self._forget(session.peer)
         self._record("session_opened", peer=session.peer, certificate=session.certificate.hex())
 
     def on_closed(self, session: Session, reason: CloseReason, text: str) -> None:
         """A session is over, and with it all that was asked in it."""
-        self._open.discard(session)
+        if self._open.get(session.peer) is session:
+            del self._open[session.peer]
         self.exchanges.closed(session)
         LOGGER.info("session with `%s` closed (%s): %s", session.peer, reason_name(reason), text)
         self._record("session_closed", peer=session.peer, reason=reason_name(reason))
@@ -137,12 +138,16 @@ class AdapterEnd:
     # -- checkpoints ----------------------------------------------------------------------------
 
     def offer(self) -> None:
-        """Send our newest checkpoint to the broker and to every session's peer for whom it is due."""
+        """Send our newest checkpoint to the broker and to every peer for whom it is due.
+
+        To a peer in its newest session: one that is being renewed would deliver it behind a newer one, which
+        looks like a log that shrank, and would never be idle.
+        """
         operator = self._log_key(self.federation.operator.agency)
         try:
             if self.link.is_up and operator and (note := self._peers.due(operator.origin)):
                 self.link.send(LinkFrame(checkpoint=Checkpoint(note=note)))
-            for session in list(self._open):
+            for session in list(self._open.values()):
                 key = self._log_key(session.peer)
                 if session.is_open and key and (note := self._peers.due(key.origin)):
                     session.send(SessionMessage(checkpoint=Checkpoint(note=note)))

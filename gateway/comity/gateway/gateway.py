@@ -531,7 +531,7 @@ class Gateway:
                 )
             case "page":
                 self._on_page(session, message.page)
-            case "checkpoint":
+            case "checkpoint" if self._open_sessions.get(session.peer) is session:  # else it comes too late
                 self._on_checkpoint(session.peer, message.checkpoint.note)
             case _:
                 pass

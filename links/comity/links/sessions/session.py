@@ -26,7 +26,7 @@ class SessionLimits:
     idle_after: timedelta = timedelta(seconds=180)
     """Without a message for so long, a session that is past its age is idle: longer than any exchange.
 
-    It is also how long such a session lasts at most, whatever comes in it: no exchange of it can be left then.
+    It is also how long such a session lasts at most, whatever comes in it: no exchange of it is left then.
     """
     pending_bytes: int = 32 * 1024 * 1024
     """Bytes that may wait for credit in one session; more closes it with LIMIT."""
