@@ -14,11 +14,20 @@ from pathlib import Path
 import pytest
 
 from comity.certs.clock import utc_now
+from comity.cli.demonstration.evidence import find_values
 from comity.cli.demonstration.prepare import prepare, wanted
 from comity.cli.demonstration.processes import Processes, start_all
 from comity.cli.demonstration.setup import FederationOnDisk
 
 PLATE = "8ABC123"
+CONTENT = (PLATE, "26-0417", "burglary series", "j.ortega", "k.novak")
+"""What these tests ask with, unless a test brings its own."""
+
+TELEMETRY = """
+[telemetry]
+exporter = "file"
+interval_seconds = 0.5
+"""
 
 
 def comity(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
@@ -78,11 +87,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     root = tmp_path_factory.mktemp("federation")
     made = prepare(root, seed=7, now=utc_now())
+    for _, role, home in made.ends():
+        with (home / f"{role}.toml").open("a") as settings:
+            settings.write(TELEMETRY)
     with Processes() as processes:
         start_all(processes, wanted(made), lambda line: None)
         yield Federation(made=made, processes=processes)
         ended = processes.stop_all()
     assert ended == dict.fromkeys(ended, 0)  # SIGTERM ends each cleanly
+    searched, found = find_values(emitted_files(made), CONTENT)
+    assert found == [] and searched > 10_000  # nothing that any process emitted in the whole run
+
+
+def emitted_files(made: FederationOnDisk) -> list[Path]:
+    """Return what processes print, and their spans and metrics."""
+    names = ("process.log", "telemetry.jsonl")
+    return [home / name for _, _, home in made.ends() for name in names if (home / name).exists()]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from comity.broker.capture import FROM_END, read_capture
 from comity.cli.demonstration.evidence import files_below, find_values, spellings
+from comity.links.telemetry.context import parse_traceparent
 from comity.v1 import link_pb2
 from tests.integration.conftest import Federation, comity
 
@@ -94,7 +95,7 @@ def test_captured_session_frames_hold_tls_records_alone(federation: Federation) 
     for direction, message in read_capture(federation.made.broker_home / "capture"):
         kind = link_pb2.LinkRequest if direction == FROM_END else link_pb2.LinkResponse
         for frame in kind.FromString(message).frames:
-            assert frame.traceparent == ""  # telemetry is off unless it is asked for
+            assert frame.traceparent == "" or parse_traceparent(frame.traceparent)
             if frame.WhichOneof("frame") == "session_data":
                 records.append(frame.session_data.records)
     stream_starts = [data for data in records if data[:1] == b"\x16"]

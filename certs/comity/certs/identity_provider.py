@@ -179,8 +179,7 @@ class DemoIdentityProvider:
         known = self.users().get(user)
         if known is None:
             raise SetupRefused(
-                f"user `{ascii(user)[1:-1][:64]}` is not in `{self._folder / USERS_FILE}`: add it with "
-                "`comity agency user`"
+                f"this user is not in `{self._folder / USERS_FILE}`: add it with `comity agency user`"
             )
         issued_at = int(require_aware(now).timestamp())
         subject: dict[str, JsonValue] = {

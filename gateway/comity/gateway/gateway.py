@@ -190,6 +190,7 @@ class Gateway:
             raise
         askable, not_asked = self._plan(standing, question, now)
         if not askable:
+            count_not_asked(item.agency for item in not_asked)
             await self._append(
                 records.turned_down(
                     self.agency, "nobody_to_ask", now, claims=claims, question=question, not_asked=not_asked
