@@ -13,7 +13,7 @@ from comity.links.errors import ConfigUnusable
 from comity.links.frames import FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, LinkLimits
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
-_RANGES: Final = {
+RANGES: Final = {
     "max_links": (1, 100_000),
     "max_exchanges": (1, 1_000_000),
     "max_exchanges_per_agency": (1, 1_000_000),
@@ -71,7 +71,7 @@ class BrokerConfig:
             raise ConfigInvalid(
                 f"`listen` is `{self.listen}`, expected `host:port`, for example `0.0.0.0:7400`"
             )
-        for name, (least, most) in _RANGES.items():
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ConfigInvalid(f"`{name}` is {value}, expected a number from {least} to {most}")
@@ -116,7 +116,7 @@ def load_config(path: Path) -> BrokerConfig:
 
 
 def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
-    known = (*_PATHS, *_TEXTS, *_RANGES, TABLE)
+    known = (*_PATHS, *_TEXTS, *RANGES, TABLE)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -126,7 +126,7 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         if key not in table:
             raise ConfigInvalid(f"`{key}` is missing")
     paths: dict[str, Path] = {key: home / _text(table, key) for key in _PATHS if key in table}
-    numbers: dict[str, int] = {key: _number(table, key) for key in _RANGES if key in table}
+    numbers: dict[str, int] = {key: _number(table, key) for key in RANGES if key in table}
     for key in ("public", "lodgements"):
         if not paths[key].is_dir():
             raise ConfigInvalid(f"`{key}` is `{paths[key]}`, which is not a folder")
