@@ -80,6 +80,8 @@ def lacks(completeness: query_pb2.Completeness, settled: Mapping[str, Settled]) 
         if item.kind == common_pb2.OUTCOME_KIND_RESPONDED and item.is_signed_by_provider
     }
     match completeness.WhichOneof("rule"):
+        case "all" if not settled:  # all of nobody is not all
+            return "nobody was asked"
         case "all":
             missing = sorted(name for name, item in settled.items() if not item.is_signed_by_provider)
             return f"no outcome of their own from {', '.join(missing)}" if missing else ""
