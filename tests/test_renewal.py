@@ -1,4 +1,4 @@
-"""Sessions are renewed at least hourly, and nobody who asks notices (design 2). Time jumps."""
+"""Sessions are renewed at least hourly, links come back, and nobody is blamed for it (design 2)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from datetime import timedelta
 import pytest
 
 from comity.audit.entry import Entry
+from comity.links.frames import kind
 from comity.v1.audit_pb2 import Checkpoint
+from comity.v1.link_pb2 import LinkFrame
 from comity.v1.session_pb2 import PageCredit, SessionMessage
 from tests.simulator import PLATE, FederationSimulator
+from tests.support.lies import Attack, Rule
 
 PROVIDERS = ("cbp", "lapd")
 HOUR = timedelta(hours=1)
@@ -110,6 +113,44 @@ async def test_checkpoint_that_an_older_session_delivers_late_accuses_nobody(
         await gateway.sessions.session("lapd"), SessionMessage(checkpoint=Checkpoint(note=notes["gateway"]))
     )
     await federation.until(lambda: federation.journals["sheriff/gateway"].of("contradiction"))
+
+
+async def test_provider_that_links_between_an_order_and_its_session_makes_no_liar_of_the_broker(
+    federation: FederationSimulator,
+) -> None:
+    """It had no link when the order was routed, and has one when the session is opened: it is UNREACHABLE."""
+    await federation.search(days=1)
+    wire, held = federation.broker.wires["sheriff/gateway"], list[LinkFrame]()
+
+    def hold(attack: Attack) -> Rule:
+        def rule(end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame] | None:
+            if outward or held or kind(frame) != "session_open" or frame.session_open.peer != "lahd":
+                return None
+            held.append(frame)
+            return []
+
+        return rule
+
+    federation.broker._tell("holds", hold)
+    federation["lahd"].loses_its_link()
+    await federation.passes(seconds=0)
+    asking = asyncio.create_task(federation.search(days=1))
+    await federation.until(lambda: held)
+    link = federation["lahd"].end
+    assert link is not None
+    await federation.until(lambda: link.link.is_up)
+    wire.pull(*held)
+    answer = await asking
+    assert answer.kinds == {
+        "cbp": "RESPONDED",
+        "dea": "RESPONDED",
+        "lahd": "UNREACHABLE",
+        "lapd": "RESPONDED",
+    }
+    assert answer.outcomes["lahd"].attested_by == "BROKER" and not answer.findings
+    assert answer.seconds < 2
+    assert not federation.journals["lahd/adapter"].of("rejected")
+    assert (await federation.search(days=1)).is_whole
 
 
 async def test_gateway_that_takes_no_more_pages_holds_its_provider_back(

@@ -586,7 +586,7 @@ class Gateway:
     def unlinked(self, reason: link_pb2.CloseReason, text: str) -> None:
         """The link is gone; the client dials again by itself."""
         level = logging.INFO if self.is_stopping else logging.WARNING
-        LOGGER.log(level, "the link to the broker ended: %s", reason_name(reason))
+        LOGGER.log(level, "the link to the broker ended (%s): %s", reason_name(reason), text)
         self.link_up.clear()
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
