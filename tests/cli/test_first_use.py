@@ -16,8 +16,10 @@ from comity.certs.drafting import GrantTerms
 from comity.certs.errors import SetupRefused
 from comity.cli.audit_show import LogPage, PrivateField, Row, render
 from comity.cli.ceilings import make_ceiling
+from comity.cli.demo import _wanted_without
 from comity.cli.main import cli
 from comity.cli.reporting import Day
+from tests.support.federation import FederationOnDisk
 
 CEILING = make_ceiling("lapd", "ALPR reads", "LAW ENFORCEMENT SENSITIVE // LAPD")
 
@@ -175,3 +177,17 @@ def test_opened_lists_are_words_and_empty_values_are_none() -> None:
 def test_nothing_found_shows_no_empty_table() -> None:
     """A filter that leaves nothing says 0 of 9, and no headings over nothing."""
     assert _rendered(_page()).strip() == "lapd.example/adapter: 0 of 9 entries"
+
+
+def test_end_that_is_left_out_must_be_one(laid_out: FederationOnDisk) -> None:
+    """`--without` names an end as `AGENCY/ROLE`; a wrong one is told with those that there are."""
+    everyone = _wanted_without(laid_out, ())
+    left = _wanted_without(laid_out, ("lapd/adapter", "sheriff/gateway"))
+    assert [end for end in everyone if end not in left] == [
+        end for end in everyone if end[0] in ("lapd adapter", "sheriff gateway")
+    ]
+    for name in ("broker", "sheriff", "nobody/gateway"):
+        with pytest.raises(click.UsageError, match=r"there are .*sheriff/gateway"):
+            _wanted_without(laid_out, (name,))
+    told = comity("demo", "--without", "sheriff/gateway")
+    assert told.exit_code == 2 and "--up" in told.output

@@ -132,9 +132,14 @@ def test_log_folders_hold_no_content(told: dict[str, list[dict[str, object]]], k
 def test_kept_federation_starts_again_and_answers(
     told: dict[str, list[dict[str, object]]], kept: Path
 ) -> None:
-    """`--up` starts what was kept; `comity query` asks it; SIGTERM ends everything."""
+    """`--up` starts what was kept, but what is left out; `comity query` asks it; SIGTERM ends everything."""
+    left_out = kept / "agencies" / "lapd" / "gateway" / "process.log"
+    before = left_out.stat().st_mtime_ns
     up = subprocess.Popen(
-        [sys.executable, "-m", "comity.cli.main", "demo", "--dir", str(kept), "--up"],
+        [
+            *(sys.executable, "-m", "comity.cli.main", "demo", "--dir", str(kept), "--up"),
+            *("--without", "lapd/gateway"),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -155,6 +160,7 @@ def test_kept_federation_starts_again_and_answers(
     finally:
         up.send_signal(signal.SIGTERM)
         assert up.wait(30) == 0
+    assert left_out.stat().st_mtime_ns == before
     again = comity(
         "audit", "verify", str(kept / "agencies"), str(kept / "operator"), "--trust", str(told["trust"])
     )
