@@ -336,6 +336,7 @@ class ExchangePath:
             exchange_id=work.exchange_id,
             kind=kind,
             query_digest=work.query_digest if answered else None,
+            order=work.ask.order if answered else None,
             at=self._clock(),
         )
         promises = await self._append(work, "log rejection", entry)

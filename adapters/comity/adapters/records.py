@@ -2,7 +2,7 @@
 
 In clear stand ids, digests, agencies and outcomes. All that the requester's user entered, who the user is,
 which rules determined the decision and what was released stand as commitments, their openings in this
-end's own store. A rejected exchange leaves a class of reason and nothing else.
+end's own store. A rejected exchange leaves a class of reason, and its order where that was signed well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from comity.adapters.ruling import Ruling
 from comity.audit.canonical import JsonValue
 from comity.audit.entry import Entry
 from comity.certs.claims import Claims
+from comity.certs.envelope import digest
 from comity.v1.common_pb2 import OutcomeKind
+from comity.v1.envelope_pb2 import Envelope
 from comity.v1.session_pb2 import Ask
 
 
@@ -119,19 +121,25 @@ def rejected(
     exchange_id: bytes,
     kind: OutcomeKind | None,
     query_digest: bytes | None,
+    order: Envelope | None,
     at: datetime,
 ) -> Entry:
     """Return the entry of what was turned away before a decision.
 
-    `kind` and `query_digest` are given where a receipt answers it: then its order's signature was good.
+    `kind`, `query_digest` and `order` are given where a receipt answers it: then the order's signature was
+    good, and the order, which holds no content, is kept as evidence of who asked.
     """
     public: dict[str, JsonValue] = {"agency": agency, "peer": peer, "reason": reason.value}
     if kind is not None:
         public["outcome"] = kind_name(kind)
     if query_digest is not None:
         public["query"] = query_digest.hex()
+    attachments = {}
+    if order is not None:
+        public["order"] = digest(order.payload).hex()
+        attachments["order"] = order.SerializeToString()
     exchange = exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None
-    return Entry(kind="rejected", at=at, exchange=exchange, public=public)
+    return Entry(kind="rejected", at=at, exchange=exchange, public=public, attachments=attachments)
 
 
 def cancelled(agency: str, peer: str, exchange_id: bytes, reason: str, at: datetime) -> Entry:

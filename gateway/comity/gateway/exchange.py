@@ -52,6 +52,10 @@ MOST_FINDINGS = 64
 DEFAULT_LIMITS = GatewayLimits()
 _UNANNOUNCED = common_pb2.OUTCOME_KIND_MALFORMED
 """What a provider signs about a question of which the broker told it nothing."""
+MOST_SECONDS = 4
+"""Second receipts of one provider that are looked at: each may cost a verification."""
+LARGEST_CLAIM = 64 * 1024
+"""Bytes of a receipt that is kept as evidence although nothing of it is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,8 @@ class Settled:
     result: VerifiedResult | None = None
     stamp: account_pb2.Stamp | None = None
     text: str = ""
+    claimed: tuple[envelope_pb2.Envelope, ...] = ()
+    """Receipts that came and of which nothing is shown: the first two, as they came."""
 
     @property
     def is_signed_by_provider(self) -> bool:
@@ -90,6 +96,10 @@ class _Part:
     stamped: envelope_pb2.Envelope | None = None
     pages: list[bytes] = field(default_factory=list)
     size: int = 0
+    claimed: list[envelope_pb2.Envelope] = field(default_factory=list)
+    other: envelope_pb2.Envelope | None = None
+    """A second receipt, which it signed too and which says another thing than `receipt`."""
+    seconds: int = 0
 
 
 class Exchange:
@@ -127,10 +137,18 @@ class Exchange:
     # -- what arrives ---------------------------------------------------------------------------
 
     def on_result(self, provider: str, message: session_pb2.Result, *, now: datetime) -> None:
-        """Take a provider's receipt and detail from its session."""
+        """Take a provider's receipt and detail from its session.
+
+        A second receipt that says another thing is a finding, whenever it comes: a provider has one say.
+        """
+        known = self._parts.get(provider)
+        if known is not None and known.receipt is not None:
+            self._take_other(known, known.receipt, message.receipt)
         part = self._open(provider)
         if part is None:
             return
+        if message.receipt.ByteSize() <= LARGEST_CLAIM:
+            part.claimed.append(message.receipt)
         try:
             if part.receipt is not None:
                 raise Unverifiable("receipt: a second one")
@@ -302,8 +320,6 @@ class Exchange:
     @property
     def findings(self) -> list[Finding]:
         """What is known to be wrong by now."""
-        if self.account is None or self.account_envelope is None:
-            return list(self._found)
         receipts = {
             name: part.receipt
             for name, part in self._parts.items()
@@ -314,8 +330,7 @@ class Exchange:
         ]
         for name, _, _ in two:  # it is the provider that lied, not the broker that stamped what it was given
             del receipts[name]
-        stamps = {name: part.stamp for name, part in self._parts.items() if part.stamp}
-        return [
+        found = [
             *self._found,
             *(
                 Finding(
@@ -327,6 +342,12 @@ class Exchange:
                 )
                 for name, known, other in two
             ),
+        ]
+        if self.account is None or self.account_envelope is None:
+            return found
+        stamps = {name: part.stamp for name, part in self._parts.items() if part.stamp}
+        return [
+            *found,
             *contradictions(
                 self.account,
                 receipts,
@@ -394,9 +415,19 @@ class Exchange:
         if part.result is not None:
             part.result.pages.clear()
 
+    def _take_other(self, part: _Part, known: VerifiedReceipt, second: envelope_pb2.Envelope) -> None:
+        """Keep a second receipt if the provider signed it and it says another thing than the first."""
+        part.seconds += 1
+        if part.other is not None or part.seconds > MOST_SECONDS or second.ByteSize() > LARGEST_CLAIM:
+            return
+        if is_other_receipt(part.expected, second, known):
+            part.other = second
+
     def _other(self, provider: str, known: VerifiedReceipt) -> envelope_pb2.Envelope | None:
-        """Return the receipt that the broker stamped, if the provider signed it and it says another thing."""
+        """Return another receipt that the provider signed: a second of its session, or what was stamped."""
         part = self._parts[provider]
+        if part.other is not None:
+            return part.other
         if part.stamped is None or not is_other_receipt(part.expected, part.stamped, known):
             return None
         return part.stamped
@@ -497,6 +528,7 @@ class Exchange:
                 result=result,
                 stamp=stamp,
                 text=text,
+                claimed=() if result else tuple(part.claimed[:2]),
             )
         )
 

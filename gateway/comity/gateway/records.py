@@ -127,10 +127,22 @@ def delivered(agency: str, exchange_id: bytes, batch: Iterable[Settled], at: dat
 
 
 def concluded(agency: str, exchange: Exchange, settled: Mapping[str, Settled], at: datetime) -> list[Entry]:
-    """Return the entries of a finished exchange: all outcomes, the account, and contradictions if any."""
+    """Return the entries of a finished exchange: all outcomes, the account, and contradictions if any.
+
+    A provider's receipt of which nothing was shown is kept too: what it signed can be held against it.
+    """
     outcomes: dict[str, JsonValue] = {name: kind_name(item.kind) for name, item in settled.items()}
     public: dict[str, JsonValue] = {"agency": agency, "outcomes": outcomes}
-    attachments = {}
+    claimed = {
+        name: {digest(receipt.payload): receipt for receipt in item.claimed} for name, item in settled.items()
+    }
+    attachments = {
+        f"unshown:{name}:{key.hex()}": receipt.SerializeToString()
+        for name, receipts in claimed.items()
+        for key, receipt in receipts.items()
+    }
+    if attachments:
+        public["unshown"] = {name: [key.hex() for key in found] for name, found in claimed.items() if found}
     if exchange.account_envelope is not None:
         public["account"] = digest(exchange.account_envelope.payload).hex()
         attachments["account"] = exchange.account_envelope.SerializeToString()
