@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.simulator import FederationSimulator, lay_out, simulate
 from tests.support.federation import FederationOnDisk, build_federation
@@ -30,3 +31,25 @@ async def federation(laid_out: FederationOnDisk, tmp_path: Path) -> AsyncIterato
     shutil.copytree(laid_out.root, tmp_path / "f")
     async with simulate(FederationOnDisk(root=tmp_path / "f", spec=laid_out.spec)) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    laid_out: FederationOnDisk, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[FederationSimulator]:
+    """One simulated federation for a module's tests; take `shared` instead."""
+    root = tmp_path_factory.mktemp("shared") / "f"
+    shutil.copytree(laid_out.root, root)
+    async with simulate(FederationOnDisk(root=root, spec=laid_out.spec)) as running:
+        yield running
+        assert await running.recovers(), "an honest federation answers in full again, whatever was done to it"
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared(running: FederationSimulator) -> AsyncIterator[FederationSimulator]:
+    """The module's federation; after the test everybody is honest again."""
+    yield running
+    running.broker.is_honest_again()
+    for provider in running.providers.values():
+        provider.is_honest_again()
+    await running.passes(seconds=1)
