@@ -7,7 +7,7 @@ FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gatewa
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test lint types proto proto-check verifier floors campaign load bench lock clean help
+.PHONY: demo test lint types proto proto-check verifier floors campaign load fuzz bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,12 @@ $(VENV)/.done: requirements/dev.txt pyproject.toml
 .verifier/.done: requirements/verifier.txt $(VENV)/.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --ignore-requires-python --no-deps \
 		--require-hashes --upgrade --target .verifier -r requirements/verifier.txt
+	touch $@
+
+.fuzzer/.done: requirements/fuzz.txt $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--require-hashes --upgrade --target .fuzzer -r requirements/fuzz.txt \
+		|| { mkdir -p .fuzzer; echo "no atheris for this machine: inputs are drawn without coverage"; }
 	touch $@
 
 .venv-proto/.done: requirements/proto.txt
@@ -68,6 +74,10 @@ campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; 
 load: $(VENV)/.done  ## 10,000 exchanges in flight: what broker, gateway and adapter hold; about five minutes.
 	COMITY_LOAD=10000 $(BIN)/pytest tests/integration/test_load.py -s -n 0
 
+fuzz: $(VENV)/.done .fuzzer/.done  ## 1,000,000 executions each of link decoder and envelope; 10 to 20 minutes.
+	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run link --runs $(or $(RUNS),1000000)
+	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run envelope --runs $(or $(RUNS),1000000)
+
 bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out.
 	$(BIN)/python -m benchmarks.fanout
 
@@ -75,4 +85,4 @@ lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index U
 	scripts/lock.sh
 
 clean:  ## Remove what the targets above made.
-	rm -rf $(VENV) .venv-proto .venv-floors .verifier .proto-check dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-proto .venv-floors .verifier .fuzzer .proto-check dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

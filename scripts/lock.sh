@@ -7,4 +7,5 @@ compile=("$uv" pip compile --quiet --universal --python-version 3.11 --generate-
 "${compile[@]}" pyproject.toml --all-extras --group dev -o requirements/dev.txt
 "${compile[@]}" pyproject.toml --only-group proto -o requirements/proto.txt 2>/dev/null ||
     "${compile[@]}" --group proto -o requirements/proto.txt
+"${compile[@]}" --group fuzz -o requirements/fuzz.txt
 ! grep -nE '://' requirements/*.txt
