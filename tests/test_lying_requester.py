@@ -336,7 +336,7 @@ async def test_assertion_for_another_certificate_is_the_gateways_to_refuse(
 ) -> None:
     """Not caught at the provider, which sees no client: a dishonest gateway can lend a live assertion.
 
-    An honest one refuses it on the first hop: `tests/test_frames_at_the_gateway.py`.
+    An honest one refuses it on the first hop: `tests/test_frames_on_the_wire.py`.
     """
     lent = idp(federation).issue(
         federation.made.user("sheriff"), federation.made.client_certificate("lahd"), federation.clock()
