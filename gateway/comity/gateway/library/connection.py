@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import threading
 from collections.abc import Coroutine, Generator
@@ -29,8 +28,9 @@ def connect(
 ) -> Connection:
     """Open the gateway whose folder is `home` and return it: `with connect(home) as gateway: …`.
 
-    Waits until it is open; takes and raises what `Requester.open` does. One that is not closed is closed when
-    the interpreter ends.
+    Waits until it is open; takes and raises what `Requester.open` does. Close it: one that is still open when
+    the interpreter ends goes as a killed process does, so that its log has no `stopped`, and recovers at the
+    next opening.
     """
     return Connection(home, patience=patience, clock=clock)
 
@@ -48,7 +48,6 @@ class Connection:
         self._lock = threading.Lock()  # what was started before `close` is on the loop before its end is
         living = self._live(home, patience, clock)
         self._thread = threading.Thread(target=self._run, args=(living,), name="comity-gateway", daemon=True)
-        atexit.register(self.close)
         self._thread.start()
         try:
             self._requester = self._opened.result()
@@ -120,7 +119,6 @@ class Connection:
             if not self._is_open:
                 return
             self._is_open = False
-            atexit.unregister(self.close)
             with contextlib.suppress(RuntimeError):  # the loop is closed: it failed to open
                 self._loop.call_soon_threadsafe(self._end)
         self._thread.join()
