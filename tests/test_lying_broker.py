@@ -312,6 +312,46 @@ async def test_unreachable_said_of_a_linked_provider_is_refuted_by_its_own_log(
     assert told["lapd"] == common_pb2.OUTCOME_KIND_UNREACHABLE
 
 
+async def test_unreachable_said_of_a_linked_provider_is_refuted_when_they_speak_again(
+    federation: FederationSimulator,
+) -> None:
+    """In the next session the provider says since when its link is up: the gateway logs the contradiction."""
+    await federation.passes(seconds=6)  # longer than clocks may differ
+    journal = federation.journals["sheriff/gateway"]
+    before = len(journal.of("contradiction"))
+    federation.broker.says_absent("lapd")
+    answer = await federation.search()
+    assert answer.kinds["lapd"] == "UNREACHABLE" and len(journal.of("contradiction")) == before
+    federation.broker.is_honest_again()
+    assert (await federation.search()).is_whole
+    await federation.until(lambda: len(journal.of("contradiction")) > before)
+    entry = journal.of("contradiction")[-1]
+    assert entry.exchange == answer.exchange_id
+    assert entry.public["found"] == [
+        {
+            "kind": "had_a_link",
+            "provider": "lapd",
+            "suspects": ["operator", "lapd"],
+            "evidence": [digest(answer.summary.account.payload).hex()] if answer.summary else [],
+        }
+    ]
+
+
+async def test_provider_whose_link_was_lost_is_unreachable_and_nobody_is_called_a_liar(
+    federation: FederationSimulator,
+) -> None:
+    """A link that came up after the order was routed contradicts nothing."""
+    await federation.passes(seconds=6)
+    journal = federation.journals["sheriff/gateway"]
+    before = len(journal.of("contradiction"))
+    federation["lapd"].loses_its_link()
+    assert (await federation.search()).kinds["lapd"] == "UNREACHABLE"
+    await federation.passes(seconds=20)
+    assert (await federation.search()).is_whole
+    await federation.passes(seconds=1)
+    assert len(journal.of("contradiction")) == before
+
+
 # -- its log, and the roster -------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from comity.certs.envelope import digest
-from comity.certs.instants import to_instant
+from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.gateway.verification import VerifiedReceipt
 from comity.v1 import account_pb2, common_pb2, envelope_pb2, query_service_pb2
 from comity.v1 import query_service_pb2 as contract
@@ -57,6 +57,47 @@ class Finding:
             text=self.text,
             evidence=self.digests,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidAbsent:
+    """That the broker's signed account of an exchange said of a provider that it had no link."""
+
+    provider: str
+    exchange_id: bytes
+    account: envelope_pb2.Envelope
+    routed_at: datetime
+
+    def refuted(self, linked_since: datetime | None, *, operator: str) -> Finding | None:
+        """Return the finding, if the provider's link, by its own word, was up before, and is up still.
+
+        An honest broker and an honest provider never contradict each other: a link that was missing when
+        the order was routed, or after, came up after that.
+        """
+        if linked_since is None or linked_since >= self.routed_at - CLOCK_SKEW:
+            return None
+        return Finding(
+            kind=contract.FINDING_KIND_HAD_A_LINK,
+            text=f"{self.provider}: the broker attested `unreachable`, but its link was up all the time",
+            suspects=(operator, self.provider),
+            provider=self.provider,
+            evidence=(self.account,),
+        )
+
+
+def said_absent(account: account_pb2.Account, envelope: envelope_pb2.Envelope) -> list[SaidAbsent]:
+    """Return of whom a verified account says `UNREACHABLE`."""
+    try:
+        routed_at = to_instant(account, "routed_at")
+    except ValueError:  # it didn't say when: then nothing can be held against it
+        return []
+    return [
+        SaidAbsent(
+            provider=entry.provider, exchange_id=account.exchange_id, account=envelope, routed_at=routed_at
+        )
+        for entry in account.entries
+        if entry.kind == common_pb2.OUTCOME_KIND_UNREACHABLE
+    ]
 
 
 def contradictions(

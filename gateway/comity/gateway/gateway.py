@@ -55,6 +55,7 @@ from comity.gateway.errors import (
     RosterOutOfDate,
 )
 from comity.gateway.exchange import Exchange, Settled
+from comity.gateway.findings import SaidAbsent, said_absent
 from comity.gateway.limits import GatewayLimits, Place, Places, Tally
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.question import Question
@@ -130,6 +131,8 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
         self._checkpoints: dict[str, bytes] = {}
+        self._said_absent: dict[str, SaidAbsent] = {}
+        """By provider: the newest account that says that it had no link."""
         self.link_up = asyncio.Event()
         """Set while there is a link to the broker."""
         self.is_stopping = False
@@ -232,6 +235,10 @@ class Gateway:
                 )
                 await self._append(*records.concluded(self.agency, running.exchange, settled, self._clock()))
             finished = True
+            exchange = running.exchange
+            if exchange.account is not None and exchange.account_envelope is not None:
+                told = said_absent(exchange.account, exchange.account_envelope)
+                self._said_absent.update({said.provider: said for said in told})
             yield query_service_pb2.SearchResponse(summary=summary)
         finally:
             self._end(running, cancelled=not finished)
@@ -556,7 +563,19 @@ class Gateway:
         """A session became ready; from now on both ends show each other their newest checkpoints."""
         self._peers.forget(self._origin_of(session.peer))
         self._open_sessions[session.peer] = session
+        self._hold_to_account(session)
         self._record("session_opened", {"peer": session.peer, "certificate": session.certificate.hex()})
+
+    def _hold_to_account(self, session: Session) -> None:
+        """Compare what the broker last said of a provider's link with what the provider says of it."""
+        said = self._said_absent.pop(session.peer, None)
+        if said is None:
+            return
+        found = said.refuted(session.peer_linked_since, operator=self.federation.operator.agency)
+        if found is not None:
+            LOGGER.warning("%s", found.text)
+            entry = records.contradicted(self.agency, said.exchange_id, [found], self._clock())
+            self.start(self._record_beside(entry))
 
     def on_session_closed(self, session: Session, reason: link_pb2.CloseReason, text: str) -> None:
         """A session ended: every exchange that awaits something of its peer learns so."""

@@ -149,11 +149,18 @@ def concluded(agency: str, exchange: Exchange, settled: Mapping[str, Settled], a
     exchange_id = exchange.order.exchange_id
     entries = [Entry(kind="concluded", at=at, exchange=exchange_id, public=public, attachments=attachments)]
     if found := exchange.findings:
-        entries.append(contradicted(agency, exchange.order, found, at))
+        entries.append(contradicted(agency, exchange_id, found, at, order=exchange.order))
     return entries
 
 
-def contradicted(agency: str, order: SignedOrder, found: Sequence[Finding], at: datetime) -> Entry:
+def contradicted(
+    agency: str,
+    exchange_id: bytes,
+    found: Sequence[Finding],
+    at: datetime,
+    *,
+    order: SignedOrder | None = None,
+) -> Entry:
     """Return the entry of an exchange's findings.
 
     It names the digests of the statements that show them; beside it are kept their envelopes and, for what
@@ -164,7 +171,7 @@ def contradicted(agency: str, order: SignedOrder, found: Sequence[Finding], at: 
         for finding in found
         for name, envelope in zip(finding.digests, finding.evidence, strict=True)
     }
-    if f"evidence:{order.digest.hex()}" in envelopes:
+    if order is not None and f"evidence:{order.digest.hex()}" in envelopes:
         placement = link_pb2.OrderPlacement(order=order.envelope, leaves=order.leaves)
         envelopes["placement"] = placement.SerializeToString()
     lines: list[JsonValue] = [finding.text for finding in found]
@@ -180,7 +187,7 @@ def contradicted(agency: str, order: SignedOrder, found: Sequence[Finding], at: 
     return Entry(
         kind="contradiction",
         at=at,
-        exchange=order.exchange_id,
+        exchange=exchange_id,
         public={"agency": agency, "findings": lines, "found": told},
         attachments=envelopes,
     )

@@ -48,6 +48,7 @@ class FindingKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FINDING_KIND_STAMP_AGAINST_ACCOUNT: _ClassVar[FindingKind]
     FINDING_KIND_RESULT_WITHHELD: _ClassVar[FindingKind]
     FINDING_KIND_TWO_RECEIPTS: _ClassVar[FindingKind]
+    FINDING_KIND_HAD_A_LINK: _ClassVar[FindingKind]
 NOT_ASKED_REASON_UNSPECIFIED: NotAskedReason
 NOT_ASKED_REASON_NO_AGREEMENT: NotAskedReason
 NOT_ASKED_REASON_SUSPENDED: NotAskedReason
@@ -72,6 +73,7 @@ FINDING_KIND_STAMP_AGAINST_RECEIPT: FindingKind
 FINDING_KIND_STAMP_AGAINST_ACCOUNT: FindingKind
 FINDING_KIND_RESULT_WITHHELD: FindingKind
 FINDING_KIND_TWO_RECEIPTS: FindingKind
+FINDING_KIND_HAD_A_LINK: FindingKind
 
 class SearchRequest(_message.Message):
     __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years")

@@ -1,6 +1,9 @@
+import datetime
+
 from comity.v1 import audit_pb2 as _audit_pb2
 from comity.v1 import envelope_pb2 as _envelope_pb2
 from comity.v1 import query_pb2 as _query_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Mapping as _Mapping
@@ -35,16 +38,18 @@ class SessionMessage(_message.Message):
     def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Ready(_message.Message):
-    __slots__ = ("version", "agency", "agreement_digest", "page_window")
+    __slots__ = ("version", "agency", "agreement_digest", "page_window", "linked_since")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     AGENCY_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     PAGE_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    LINKED_SINCE_FIELD_NUMBER: _ClassVar[int]
     version: int
     agency: str
     agreement_digest: bytes
     page_window: int
-    def __init__(self, version: _Optional[int] = ..., agency: _Optional[str] = ..., agreement_digest: _Optional[bytes] = ..., page_window: _Optional[int] = ...) -> None: ...
+    linked_since: _timestamp_pb2.Timestamp
+    def __init__(self, version: _Optional[int] = ..., agency: _Optional[str] = ..., agreement_digest: _Optional[bytes] = ..., page_window: _Optional[int] = ..., linked_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Ask(_message.Message):
     __slots__ = ("exchange_id", "order", "inclusion", "query")

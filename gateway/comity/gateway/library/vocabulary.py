@@ -130,6 +130,7 @@ class FindingKind(_Name):
     RESULT_WITHHELD = auto()
     """The broker stamped a receipt, and nothing came through the session."""
     TWO_RECEIPTS = auto()
+    HAD_A_LINK = auto()
     """A provider signed two different receipts of one exchange."""
 
 

@@ -105,6 +105,7 @@ class SessionHub(ABC):
     """After how many times `SessionLimits.max_age` this end renews."""
 
     _welcome: Welcome | None = field(default=None, init=False)
+    _linked_at: datetime | None = field(default=None, init=False)
     _sessions: dict[int, Session] = field(default_factory=dict, init=False)
     _contexts: dict[tuple[bytes, ...], ssl.SSLContext] = field(default_factory=dict, init=False)
     _dirty: dict[Session, None] = field(default_factory=dict, init=False)
@@ -118,7 +119,7 @@ class SessionHub(ABC):
 
     def linked(self, welcome: Welcome) -> None:
         """Take the link's welcome; new sessions use the certificate that lies on disk now."""
-        self._welcome = welcome
+        self._welcome, self._linked_at = welcome, self.clock()
         self._read_own()
 
     def unlinked(self, reason: CloseReason, text: str) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
+from comity.certs.instants import from_instant, to_instant
 from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed, describe_fault
 from comity.links.frames import PROTOCOL_VERSION, session_close
 from comity.links.sessions.core import LANE, Ending, FrameSender, NoTrust, SessionHub, violation
@@ -140,6 +141,11 @@ class GatewaySessions(SessionHub):
     def _check_ready(self, session: Session, ready: Ready) -> None:
         if ready.version != PROTOCOL_VERSION or ready.agency != session.peer or not ready.page_window:
             raise violation("adapter's ready names another version or agency, or no page may be sent")
+        if ready.HasField("linked_since"):
+            try:
+                session.peer_linked_since = to_instant(ready, "linked_since")
+            except ValueError as error:
+                raise violation("adapter's ready names a time that is none") from error
         if ready.agreement_digest != session.agreement_digest:
             raise ProtocolViolation(
                 CloseReason.CLOSE_REASON_NO_AGREEMENT,
@@ -211,6 +217,8 @@ class AdapterSessions(SessionHub):
             agreement_digest=session.agreement_digest,
             page_window=self.limits.page_window,
         )
+        if self._linked_at is not None:
+            ready.linked_since.CopyFrom(from_instant(self._linked_at))
         session.page_window = self.limits.page_window
         session.progress.engine.queue((SessionMessage(ready=ready),))
         self._ready(session)

@@ -100,6 +100,8 @@ class Session:
         """SHA-256 of the payload of the agreement that both ends named in force."""
         self.page_window: int = 0
         """Pages that may be in flight an exchange before credit."""
+        self.peer_linked_since: datetime | None = None
+        """Since when an adapter says that its link has been up; None: it didn't say."""
         self.certificate: bytes = b""
         """SHA-256 of the peer's leaf."""
         self.opened_at: datetime = progress.since
