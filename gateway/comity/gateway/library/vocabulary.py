@@ -130,8 +130,9 @@ class FindingKind(_Name):
     RESULT_WITHHELD = auto()
     """The broker stamped a receipt, and nothing came through the session."""
     TWO_RECEIPTS = auto()
-    HAD_A_LINK = auto()
     """A provider signed two different receipts of one exchange."""
+    HAD_A_LINK = auto()
+    """The broker's signed account says that a provider had no link, and the provider that it had one."""
 
 
 def reason_name(reason: Reason | str) -> str:
