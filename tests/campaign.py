@@ -313,7 +313,7 @@ def run(*, exchanges: int, jobs: int, seed: int, only: int | None, say: Callable
         parts = [(part, count) for part, count in parts if part == only]
     tally, began, done = Tally(), time.monotonic(), 0
     say(f"seed {seed}: {sum(count for _, count in parts)} exchanges in {len(parts)} parts, {jobs} at a time")
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=4) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(_part, seed, part, count): part for part, count in parts}
         for future in as_completed(running):
             tally.add(future.result())
