@@ -39,7 +39,7 @@ from tests.support.federation import build_federation
 pytestmark = pytest.mark.integration
 PROVIDERS = frozenset({"lapd", "lahd"})
 QUESTION_SECONDS = 4
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a federation that doesn't answer has not come back: a busy machine's time, not ours."""
 
 
@@ -131,7 +131,7 @@ class Caller:
                 self._in_flight = b""
                 self.asked.append(one)
                 self._changed.notify_all()
-            self._stop.wait(0.05)
+            self._stop.wait(0.1)
 
 
 def question() -> query_service_pb2.SearchRequest:
@@ -270,7 +270,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
 def test_questions_are_answered_again_and_none_hangs(story: Story) -> None:
     """After each restart an answer is whole again by itself; none took longer than its deadline allows."""
     assert story.ended == dict.fromkeys(story.names, 0)
-    assert max(one.seconds for one in story.asked) < QUESTION_SECONDS + 15
+    assert max(one.seconds for one in story.asked) < QUESTION_SECONDS + 30
     assert sum(one.is_whole for one in story.asked) >= 5
 
 
