@@ -59,7 +59,7 @@ class Answering:
         self.tasks.append(asyncio.create_task(work))
 
     async def search(
-        self, question: object, claims: object, assertion: str
+        self, question: object, claims: object, assertion: str, *, span: object = None
     ) -> AsyncGenerator[query_service_pb2.SearchResponse, None]:
         if self.error is not None:
             raise self.error
