@@ -233,6 +233,63 @@ def test_otlp_without_its_package_says_what_to_install() -> None:
     assert "comity[otlp]" in done.stdout and "telemetry.exporter" in done.stdout, done.stderr
 
 
+COLLECTED = """
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as mpb
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as mgrpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as tpb
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as tgrpc
+from comity.links.telemetry.exporting import start_exporting
+from comity.links.telemetry.metrics import Metering
+from comity.links.telemetry.settings import ExporterKind, TelemetrySettings
+from comity.links.telemetry.spans import Tracing
+
+seen = []
+class Traces(tgrpc.TraceServiceServicer):
+    def Export(self, request, context):
+        seen.extend(s.name for r in request.resource_spans for c in r.scope_spans for s in c.spans)
+        return tpb.ExportTraceServiceResponse()
+class Metrics(mgrpc.MetricsServiceServicer):
+    def Export(self, request, context):
+        seen.extend(m.name for r in request.resource_metrics for c in r.scope_metrics for m in c.metrics)
+        return mpb.ExportMetricsServiceResponse()
+
+port = 1
+if "up" in sys.argv:
+    server = grpc.server(ThreadPoolExecutor(2))
+    tgrpc.add_TraceServiceServicer_to_server(Traces(), server)
+    mgrpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+settings = TelemetrySettings(
+    exporter=ExporterKind.OTLP, endpoint=f"http://127.0.0.1:{port}", interval_seconds=60
+)
+tracing, metering = Tracing("adapters"), Metering("adapters")
+exporting = start_exporting(settings, role="adapter", agency="lapd")
+tracing.begin("answer").end()
+metering.settled({"comity.outcome": "responded"})
+began = time.monotonic()
+exporting.stop()
+print(sorted(seen), time.monotonic() - began < 8)
+"""
+
+
+@pytest.mark.parametrize(
+    ("collector", "told"), [("up", "['answer', 'comity.exchanges'] True"), ("away", "[] True")]
+)
+def test_collector_gets_spans_and_metrics_and_one_that_is_away_holds_up_no_stop(
+    collector: str, told: str
+) -> None:
+    """What waits leaves when the process stops; nobody waits long for a collector that does not listen."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED, collector], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout.strip() == told, done.stderr
+
+
 # -- the file ---------------------------------------------------------------------------------------------
 
 

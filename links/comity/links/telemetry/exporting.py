@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from importlib import metadata
 from typing import Final
@@ -48,8 +49,9 @@ class Exporting:
         threads = [threading.Thread(target=part, daemon=True) for part in self._parts]
         for thread in threads:
             thread.start()
+        until = time.monotonic() + STOP_SECONDS
         for thread in threads:
-            thread.join(STOP_SECONDS)
+            thread.join(max(0.0, until - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
             _log.warning("the last telemetry was not delivered in %.0f s and is let go", STOP_SECONDS)
 
@@ -69,7 +71,9 @@ def start_exporting(settings: TelemetrySettings, *, role: str, agency: str) -> E
     resource = Resource({**whose, "comity.agency": agency} if agency else {**whose})
     milliseconds = settings.interval_seconds * 1000
     tracers = TracerProvider(
-        sampler=_sampler(settings.sample_ratio, obeys_parent=role == "gateway"), resource=resource
+        sampler=_sampler(settings.sample_ratio, obeys_parent=role == "gateway"),
+        resource=resource,
+        shutdown_on_exit=False,
     )
     tracers.add_span_processor(
         BatchSpanProcessor(
@@ -80,7 +84,7 @@ def start_exporting(settings: TelemetrySettings, *, role: str, agency: str) -> E
         )
     )
     reader = PeriodicExportingMetricReader(measurements, export_interval_millis=milliseconds)
-    meters = MeterProvider(metric_readers=[reader], resource=resource)
+    meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
     return Exporting(tracers.shutdown, meters.shutdown)
