@@ -23,11 +23,13 @@ from comity.audit.verify import find_logs, verify_folders
 from comity.certs.authority import suspend
 from comity.certs.envelope import digest
 from comity.gateway.errors import NobodyAnswered, RosterOutOfDate
+from comity.gateway.findings import Finding
+from comity.gateway.records import contradicted
 from comity.links.errors import SessionFailed
-from comity.v1 import account_pb2, common_pb2, envelope_pb2, query_service_pb2
+from comity.v1 import account_pb2, common_pb2, envelope_pb2, query_pb2, query_service_pb2
 from tests.simulator import FederationSimulator, simulate
 from tests.support.federation import FederationOnDisk
-from tests.support.judging import broken_sessions, is_detected, is_named, require_sound
+from tests.support.judging import broken_sessions, is_detected, is_named, require_sound, shows
 from tests.support.lie_table import CHECKPOINTS, CLEAR, HARMLESS, LEAVES, RECORDS, REWRITES
 from tests.support.lies import Attack
 
@@ -254,6 +256,34 @@ async def test_evidence_of_a_finding_is_kept_with_the_log(federation: Federation
     ]
     assert [digest(payload) for payload in payloads] == list(finding.evidence)
     assert len(set(payloads)) == 2
+
+
+async def test_honest_statements_convince_no_auditor_of_anything(federation: FederationSimulator) -> None:
+    """The check to which the tests hold attributions says no to the statements of an honest exchange."""
+    answer = await federation.search()
+    entries = federation.journals["sheriff/gateway"].entries
+    of = [entry for entry in entries if entry.exchange == answer.exchange_id]
+    kept = {name: data for entry in of for name, data in entry.attachments.items()}
+    order = query_pb2.Order.FromString(envelope_pb2.Envelope.FromString(kept["order"]).payload)
+    account, receipt = kept["account"], kept["receipt:lapd"]
+    assert order.exchange_id == answer.exchange_id
+    roster = federation.made.federation(federation.clock())
+    for name, statements in {
+        "TWO_ACCOUNTS": (account, account),
+        "TWO_RECEIPTS": (receipt, receipt),
+        "NOT_ITS_WORD": (account,),
+        "STAMP_AGAINST_RECEIPT": (account, receipt),
+        "TOO_EARLY": (account, kept["order"]),
+        "RECEIPT_DENIED": (account, receipt),
+    }.items():
+        finding = Finding(
+            kind=query_service_pb2.FindingKind.Value(f"FINDING_KIND_{name}"),
+            text=name,
+            suspects=("operator",),
+            evidence=tuple(envelope_pb2.Envelope.FromString(data) for data in statements),
+        )
+        entry = contradicted("sheriff", answer.exchange_id, [finding], federation.clock())
+        assert not shows(entry, finding.to_message(), roster), name
 
 
 async def test_dropped_stamp_is_logged_as_missing(federation: FederationSimulator) -> None:
