@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from importlib import metadata
 from typing import Final
 
 from opentelemetry import metrics, trace
@@ -63,11 +62,8 @@ def start_exporting(settings: TelemetrySettings, *, role: str, agency: str) -> E
     isn't installed.
     """
     spans, measurements = _exporters(settings)
-    whose = {
-        "service.namespace": "comity",
-        "service.name": f"comity-{role}",
-        "service.version": metadata.version("comity"),
-    }
+    # No version: it stands in the package's metadata, which brings all of the README into memory.
+    whose = {"service.namespace": "comity", "service.name": f"comity-{role}"}
     resource = Resource({**whose, "comity.agency": agency} if agency else {**whose})
     milliseconds = settings.interval_seconds * 1000
     tracers = TracerProvider(
