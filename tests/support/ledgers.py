@@ -115,7 +115,10 @@ class Ledger:
 
     def change(self, end: str, kind: str, number: int = 0, **public: object) -> None:
         """Change public fields of an entry before it is written: the end itself says so."""
-        place = self.find(end, kind, number)
+        self.change_at(end, self.find(end, kind, number), **public)
+
+    def change_at(self, end: str, place: int, **public: object) -> None:
+        """Change public fields of the entry at a place before it is written."""
         entry = self.logs[end][place]
         self.logs[end][place] = replace(entry, public={**entry.public, **public})  # type: ignore[dict-item]
 
