@@ -89,17 +89,22 @@ class Federation:
     """The period in which each provider has `READS` reads of `KNOWN_TO_ALL`."""
 
 
-def make_federation(root: Path, providers: int, *, now: datetime) -> Federation:
-    """Make a federation of `providers` providers and one requester below `root`, on ports that are free."""
+def make_federation(root: Path, providers: int, *, now: datetime, more: str = "") -> Federation:
+    """Make a federation of `providers` providers and one requester below `root`, on ports that are free.
+
+    `more` holds further `[[agency]]` and `[[agreement]]` tables; those that it lets provide get no store.
+    """
     names = tuple(f"p{number}" for number in range(1, providers + 1))
     text = _HEAD + "".join(_PROVIDER.format(agency=name, banner=name.upper()) for name in names)
-    broker, gateway = free_ports(2)
+    spec = DemonstrationSpec.parse(text + more, now.date())
+    asking = [entry.agency for entry in spec.agencies if entry.asks]
+    broker, *ports = free_ports(1 + len(asking))
     made = set_up(
-        DemonstrationSpec.parse(text, now.date()),
+        spec,
         root,
         now,
         broker=f"127.0.0.1:{broker}",
-        gateways={REQUESTER: f"127.0.0.1:{gateway}"},
+        gateways={agency: f"127.0.0.1:{port}" for agency, port in zip(asking, ports, strict=True)},
     )
     for name in names:
         home = made.adapter_home(name)

@@ -26,7 +26,7 @@ from comity.adapters.sources.source import (
 )
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
-from comity.adapters.threads import DaemonExecutor
+from comity.adapters.threads import StoreThreads
 from comity.audit import merkle
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
@@ -164,7 +164,7 @@ class Bench:
         self.log = DiaryLog(self.diary)
         self.source = MemorySource(stored_read())
         self.announcements = Announcements(self.clock)
-        self.executor = DaemonExecutor(4)
+        self.threads = StoreThreads(4)
         self.subjects = Subjects(max_in_flight=1_000)
         self.federation = Federation.load(made.public, now=NOON)
         self.bundle = PolicyBundle.load(bundle or shipped(provider))
@@ -191,7 +191,7 @@ class Bench:
             replay=ReplayGuard(open_state(self.folder / "state.db"), clock=self.clock),
             announcements=self.announcements,
             signer=ReceiptSigner(self.provider, key, clock=self.clock),
-            executor=self.executor,
+            threads=self.threads,
             subjects=self.subjects,
             clock=self.clock,
             announcement_seconds=0.05,

@@ -26,7 +26,7 @@ def bench(provider_federation: FederationOnDisk, tmp_path: Path) -> Iterator[Ben
     """LAPD's end; the Port Police ask."""
     bench = Bench(provider_federation, tmp_path)
     yield bench
-    bench.executor.shutdown()
+    bench.threads.shutdown()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from comity.adapters import announcements
 from comity.adapters.announcements import Announcements
-from comity.adapters.threads import DaemonExecutor
+from comity.adapters.threads import DaemonExecutor, StoreThreads
 from comity.certs.instants import from_instant
 from comity.v1.link_pb2 import Announcement
 from tests.adapters.bench import HandClock
@@ -87,6 +87,19 @@ async def test_store_that_hangs_keeps_no_other_search_waiting() -> None:
     release.set()
     await hung
     executor.shutdown()
+
+
+async def test_store_that_never_returns_takes_no_thread_from_another() -> None:
+    """Each store has its own threads: all of one's may hang, and the other is searched at once."""
+    threads, release = StoreThreads(2), threading.Event()
+    loop = asyncio.get_running_loop()
+    hung = [loop.run_in_executor(threads.of("hangs"), release.wait, 10) for _ in range(2)]
+    waits = loop.run_in_executor(threads.of("hangs"), lambda: 1)
+    assert await loop.run_in_executor(threads.of("works"), lambda: 2) == 2
+    assert not waits.done()
+    release.set()
+    assert await waits == 1 and await asyncio.gather(*hung)
+    threads.shutdown()
 
 
 async def test_fault_in_a_thread_comes_back() -> None:

@@ -175,7 +175,7 @@ async def test_credit_of_another_session_moves_nothing(desk: Desk) -> None:
     assert desk.diary.count("page") == 2
 
 
-@pytest.mark.parametrize("by", ["caller", "broker", "deadline", "session"])
+@pytest.mark.parametrize("by", ["caller", "caller in time", "broker", "deadline", "session"])
 async def test_nothing_is_sent_after_the_end(desk: Desk, by: str) -> None:
     """Cancelled while it is worked on: no receipt, no result, and the log says why."""
     desk.path.go.clear()
@@ -184,6 +184,9 @@ async def test_nothing_is_sent_after_the_end(desk: Desk, by: str) -> None:
     match by:
         case "caller":
             desk.exchanges.cancel(desk.session, EXCHANGE)
+        case "caller in time":
+            desk.exchanges.cancel(desk.session, EXCHANGE, deadline_passed=True)
+            desk.exchanges.over(EXCHANGE, deadline_passed=False)
         case "broker":
             desk.exchanges.over(EXCHANGE, deadline_passed=False)
         case "deadline":
@@ -195,7 +198,7 @@ async def test_nothing_is_sent_after_the_end(desk: Desk, by: str) -> None:
     assert desk.diary == []
     (entry,) = desk.log.entries
     assert entry.kind == "cancelled"
-    assert entry.public["reason"] == ("caller" if by == "broker" else by)
+    assert entry.public["reason"] == {"broker": "caller", "caller in time": "deadline"}.get(by, by)
     assert entry.exchange == EXCHANGE
 
 

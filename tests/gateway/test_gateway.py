@@ -49,6 +49,7 @@ class World:
 
     def __init__(self, *providers: Provider) -> None:
         self.happened: list[str] = []
+        self.stops: list[tuple[str, bool]] = []
         self.entries: list[Entry] = []
         self.seen: list[bytes] = []
         self.fails_at = ""
@@ -173,6 +174,8 @@ class Line:
     def send(self, message: session_pb2.SessionMessage) -> None:
         kind = message.WhichOneof("message")
         self.world.happened.append(f"session {kind}")
+        if kind == "cancel":
+            self.world.stops.append((self.peer, message.cancel.deadline_passed))
         if kind == "ask" and self.peer not in self.world.silent:
             asyncio.get_running_loop().call_soon(self.answer, message.ask)
 
@@ -269,6 +272,14 @@ async def test_nobody_answered_is_an_error_after_the_summary(world: World) -> No
         async for message in world.gateway.search(make_question(**SHORT), CLAIMS, "jwt"):
             seen.append(str(message.WhichOneof("part")))
     assert seen[-1] == "summary" and seen.count("outcome") == 2
+
+
+async def test_provider_that_gave_no_word_of_its_own_is_cancelled_with_the_reason(world: World) -> None:
+    """What comes late is cancelled at the provider, not only dropped here; who answered is left alone."""
+    world.silent = {"lahd"}
+    await world.ask(**SHORT)
+    (stop,) = world.stops
+    assert stop == ("lahd", True)
 
 
 async def test_caller_that_goes_away_cancels_everywhere(world: World) -> None:

@@ -10,7 +10,7 @@
     agreements = "../agreements"              # agreements signed by both sides
     policy = "policy"                         # the Cedar bundle
     max_in_flight = 64                        # exchanges of one requester at the same time; optional
-    max_searches = 16                         # threads that search stores; optional, as every limit is
+    max_searches = 16                         # threads that search one store; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
 
@@ -48,6 +48,7 @@ RANGES: Final = {
     "page_window": (1, 64),
     "queue_bytes": (1 << 20, 1 << 30),
     "session_queue_bytes": (1 << 20, 1 << 30),
+    "keepalive_timeout_ms": (100, 600_000),
 }
 """The least and the most that each number may be."""
 _STORES: Final = "store"
@@ -78,7 +79,7 @@ class AdapterConfig:
     max_exchanges: int = 1_024
     """Exchanges of all requesters at the same time; beyond it, `RATE_LIMITED`."""
     max_searches: int = 16
-    """Threads that search stores."""
+    """Threads that search one store; what is searched in one that hangs waits, and no other store does."""
     max_sessions_per_requester: int = 8
     """Sessions of one requester at the same time; beyond it, none is accepted."""
     page_window: int = 4
@@ -87,6 +88,8 @@ class AdapterConfig:
     """Frames that may wait to be written on the link; more closes it."""
     session_queue_bytes: int = 32 << 20
     """Messages that may wait for credit in one session; more closes it."""
+    keepalive_timeout_ms: int = 1_000
+    """How long a ping may stay unanswered before the link counts as lost."""
     telemetry: TelemetrySettings = OFF
     """What is emitted, and where to: by default nothing."""
 

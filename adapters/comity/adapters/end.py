@@ -108,7 +108,9 @@ class AdapterEnd:
             case "ask":
                 self.exchanges.ask(session, message.ask, message.traceparent)
             case "cancel":
-                self.exchanges.cancel(session, message.cancel.exchange_id)
+                self.exchanges.cancel(
+                    session, message.cancel.exchange_id, deadline_passed=message.cancel.deadline_passed
+                )
             case "credit":
                 self.exchanges.credit(session, message.credit)
             case "checkpoint" if self._open.get(session.peer) is session:  # an older one's came too late

@@ -144,11 +144,11 @@ class Exchanges:
         running.task = asyncio.get_running_loop().create_task(self._run(running, ask, crowded))
         running.task.add_done_callback(lambda task: self._finished(running, task))
 
-    def cancel(self, session: Peer, exchange_id: bytes) -> None:
+    def cancel(self, session: Peer, exchange_id: bytes, *, deadline_passed: bool = False) -> None:
         """Stop an exchange at the word of the session that asked it; of any other, nothing happens."""
         for running in self._of(exchange_id):
             if running.session is session:
-                self._stop(running, "caller")
+                self._stop(running, "deadline" if deadline_passed else "caller")
 
     def over(self, exchange_id: bytes, *, deadline_passed: bool) -> None:
         """Stop an exchange at the broker's word."""
@@ -220,9 +220,9 @@ class Exchanges:
         return iter([running for running in self._running if running.exchange_id == exchange_id])
 
     def _stop(self, running: _Running, why: str) -> None:
-        """Cancel the work on an exchange; nothing more of it is sent."""
-        running.why = why
-        if running.task is not None:
+        """Cancel the work on an exchange; nothing more of it is sent. The first reason is the one."""
+        if running.task is not None and not running.task.cancelling():
+            running.why = why
             running.task.cancel()
 
     def _note(self, running: _Running, why: str) -> None:

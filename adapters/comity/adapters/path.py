@@ -23,7 +23,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -50,6 +49,7 @@ from comity.adapters.ruling import Ruling, Store, Terms, rule
 from comity.adapters.searching import Found
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING, TRACING
+from comity.adapters.threads import StoreThreads
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.audit.log import Promise
@@ -175,7 +175,7 @@ class ExchangePath:
         replay: ReplayGuard,
         announcements: Announcements,
         signer: ReceiptSigner,
-        executor: Executor,
+        threads: StoreThreads,
         subjects: Subjects,
         clock: Clock,
         announcement_seconds: float = ANNOUNCEMENT_SECONDS,
@@ -186,8 +186,8 @@ class ExchangePath:
         self._replay = replay
         self._announcements = announcements
         self._signer = signer
-        self._executor = executor
         self._subjects = subjects
+        self._threads = threads
         self._clock = clock
         self._announcement_seconds = announcement_seconds
         self._random = random
@@ -285,7 +285,7 @@ class ExchangePath:
         try:
             with TRACING.step(span, "search"):
                 found = await searching.search(
-                    question, ruling, seconds=self._left(order), executor=self._executor
+                    question, ruling, seconds=self._left(order), threads=self._threads
                 )
         except SourceError as error:
             LOGGER.error("a store can't be searched, so nothing of any is given: %s", error)

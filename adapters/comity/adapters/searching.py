@@ -2,21 +2,23 @@
 
 A store is another party's software as far as this end is concerned: each of its reads is checked again
 (plate, period, area, effective date: Q6, Q1, MOU 3.1), and what doesn't answer the question is dropped and
-counted. Stores are searched at the same time, in threads of their own, until the deadline.
+counted. Stores are searched at the same time, each in threads of its own, until the deadline or until the
+exchange is cancelled: then those that can be interrupted are, and what the others still give is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from comity.adapters.errors import Late
 from comity.adapters.questions import Question
 from comity.adapters.ruling import Ruling, StoreRuling
 from comity.adapters.sources.source import SourceQuery, SourceResult, StoredRead
+from comity.adapters.threads import StoreThreads
 from comity.policy.plates import PlateInvalid, fold
 
 LOGGER = logging.getLogger("comity.adapters")
@@ -39,7 +41,7 @@ class Found:
     """Whether more matched."""
 
 
-async def search(question: Question, ruling: Ruling, *, seconds: float, executor: Executor) -> Found:
+async def search(question: Question, ruling: Ruling, *, seconds: float, threads: StoreThreads) -> Found:
     """Return the reads that answer `question` in the stores and the period that `ruling` permits.
 
     Raises `Late` if a store isn't through after `seconds`, and `SourceError` if one failed: half an answer
@@ -47,6 +49,7 @@ async def search(question: Question, ruling: Ruling, *, seconds: float, executor
     """
     if ruling.start is None or ruling.end is None:
         return Found(reads=(), truncated=False)
+    over = threading.Event()
     query = SourceQuery(
         folded_plate=question.folded,
         state=question.state,
@@ -55,14 +58,21 @@ async def search(question: Question, ruling: Ruling, *, seconds: float, executor
         end=ruling.end,
         limit=ruling.max_reads,
         area=question.area,
+        seconds=seconds,
+        over=over,
     )
     loop = asyncio.get_running_loop()
-    searches = [loop.run_in_executor(executor, store.store.source.search, query) for store in ruling.stores]
+    searches = [
+        loop.run_in_executor(threads.of(store.store_id), store.store.source.search, query)
+        for store in ruling.stores
+    ]
     try:
         async with asyncio.timeout(seconds):
             results = await asyncio.gather(*searches)
     except TimeoutError as error:
         raise Late from error
+    finally:
+        over.set()
     return _merged(query, ruling, results)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import Engine
@@ -35,7 +36,7 @@ from comity.adapters.replay import ReplayGuard
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING
-from comity.adapters.threads import DaemonExecutor
+from comity.adapters.threads import StoreThreads
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
@@ -123,7 +124,7 @@ class _Adapter:
         self._log = log
         self._clock = clock
         self._beside = Beside(log)
-        self._executor = DaemonExecutor(config.max_searches)
+        self._threads = StoreThreads(config.max_searches)
         self._published = published
         self._files = files
         subjects = Subjects(max_in_flight=config.max_in_flight_per_subject)
@@ -135,7 +136,7 @@ class _Adapter:
             replay=replay,
             announcements=announcements,
             signer=ReceiptSigner(config.agency, credentials.statement, clock=clock),
-            executor=self._executor,
+            threads=self._threads,
             subjects=subjects,
             clock=clock,
         )
@@ -151,7 +152,10 @@ class _Adapter:
             _link_config(config, standing, credentials),
             self._end,
             clock,
-            limits=LinkLimits(queue_bytes=config.queue_bytes),
+            limits=LinkLimits(
+                queue_bytes=config.queue_bytes,
+                keepalive_timeout=timedelta(milliseconds=config.keepalive_timeout_ms),
+            ),
             renewed=self._renewed_link,
         )
         self._exchanges = self._end.exchanges = Exchanges(
@@ -225,7 +229,7 @@ class _Adapter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._beside.settled()
-        self._executor.shutdown()
+        self._threads.shutdown()
         try:
             await self._log.append(records.event("stopped", self._config.agency, self._clock()))
         except AuditError as error:

@@ -57,3 +57,23 @@ class DaemonExecutor(Executor):
         while (call := self._work.get()) is not None:
             call()
             self._idle.release()
+
+
+class StoreThreads:
+    """Each store's own threads, so that one that hangs takes none from the others. For one event loop."""
+
+    def __init__(self, max_workers: int) -> None:
+        """`max_workers`: of one store."""
+        self._max_workers = max_workers
+        self._executors: dict[str, DaemonExecutor] = {}
+
+    def of(self, store_id: str) -> DaemonExecutor:
+        """Return the threads of a store."""
+        if store_id not in self._executors:
+            self._executors[store_id] = DaemonExecutor(self._max_workers)
+        return self._executors[store_id]
+
+    def shutdown(self) -> None:
+        """Let the threads end once they are through; never waits."""
+        for executor in self._executors.values():
+            executor.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ RANGES: Final = {
     "max_frame_bytes": (64 << 10, MAX_MESSAGE_BYTES - FRAME_OVERHEAD_BYTES),
     "queue_bytes": (64 << 10, 1 << 30),
     "queue_frames": (64, 10_000_000),
+    "keepalive_timeout_ms": (100, 600_000),
 }
 """The least and the most that each number may be."""
 
@@ -45,6 +47,7 @@ class BrokerConfig:
     max_sessions_per_link: sessions that one link may hold open.
     max_frame_bytes: the largest frame that a link carries.
     queue_bytes, queue_frames: what may wait to be written on one link; more closes that link.
+    keepalive_timeout_ms: how long a ping may stay unanswered before its link counts as lost.
     telemetry: the table `[telemetry]`; off by default.
     """
 
@@ -62,6 +65,7 @@ class BrokerConfig:
     max_frame_bytes: int = 512 << 10
     queue_bytes: int = 16 << 20
     queue_frames: int = 65_536
+    keepalive_timeout_ms: int = 1_000
     telemetry: TelemetrySettings = OFF
 
     def __post_init__(self) -> None:
@@ -90,6 +94,7 @@ class BrokerConfig:
             max_frame_bytes=self.max_frame_bytes,
             session_window=self.session_window,
             sessions_per_link=self.max_sessions_per_link,
+            keepalive_timeout=timedelta(milliseconds=self.keepalive_timeout_ms),
         )
 
 

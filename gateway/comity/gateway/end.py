@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from functools import partial
 from typing import Self
 
@@ -114,7 +115,10 @@ class GatewayEnd:
                     _link_config(config, federation, credentials),
                     gateway,
                     clock,
-                    limits=LinkLimits(queue_bytes=limits.queue_bytes),
+                    limits=LinkLimits(
+                        queue_bytes=limits.queue_bytes,
+                        keepalive_timeout=timedelta(milliseconds=limits.keepalive_timeout_ms),
+                    ),
                     renewed=partial(_renewed_link, config, gateway),
                 )
             except ConfigUnusable as error:

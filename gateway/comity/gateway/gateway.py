@@ -400,6 +400,8 @@ class Gateway:
             _require_kept(running)
             batch = exchange.take_settled()
             if batch:
+                for item in batch:
+                    self._stop_late(running, item)
                 entries = records.delivered(self.agency, running.order.exchange_id, batch, self._clock())
                 if entries:
                     with running.trail.step("log delivered"):
@@ -426,6 +428,16 @@ class Gateway:
             except TimeoutError:
                 exchange.end_waiting()
 
+    def _stop_late(self, running: _Running, item: Settled) -> None:
+        """Cancel at a provider whose outcome is not its own word: what still comes of it is not shown."""
+        session = running.sessions.get(item.provider)
+        if item.is_signed_by_provider or session is None or not session.is_open:
+            return
+        passed = self._clock() >= running.order.deadline
+        stop = session_pb2.CancelAsk(exchange_id=running.order.exchange_id, deadline_passed=passed)
+        with contextlib.suppress(LinkError):
+            session.send(session_pb2.SessionMessage(cancel=stop))
+
     def _outcome_messages(
         self, running: _Running, item: Settled
     ) -> Iterator[query_service_pb2.SearchResponse]:
@@ -450,7 +462,7 @@ class Gateway:
             yield query_service_pb2.SearchResponse(page=page)
 
     def _end(self, running: _Running, *, cancelled: bool) -> None:
-        """Let go of an exchange, once; where it is not over, tell everyone that works on it to stop."""
+        """Let go of an exchange, once; if nobody wants it any more, tell all who work on it to stop."""
         exchange_id = running.order.exchange_id
         if not self._forget(exchange_id):
             return
@@ -461,15 +473,15 @@ class Gateway:
             running.overdue.cancel()
         for task in running.opening:
             task.cancel()
+        if not cancelled:
+            return
         stop = session_pb2.SessionMessage(cancel=session_pb2.CancelAsk(exchange_id=exchange_id))
-        for provider, session in running.sessions.items():
-            unwanted = cancelled or running.exchange.rejected or running.exchange.is_open(provider)
-            if unwanted and session.is_open:
+        for session in running.sessions.values():
+            if session.is_open:
                 with contextlib.suppress(LinkError):
                     session.send(stop)
-        if cancelled:
-            self._send_link(link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=exchange_id)))
-            self.start(self._record_cancelled(exchange_id))
+        self._send_link(link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=exchange_id)))
+        self.start(self._record_cancelled(exchange_id))
 
     def _let_go(self, running: _Running, why: Busy) -> None:
         """End an exchange whether its caller reads or not; the caller learns `why` when it reads on."""

@@ -25,6 +25,7 @@ RANGES = {
     "max_metadata_bytes": (4_096, 64 << 10),
     "queue_bytes": (1 << 20, 1 << 30),
     "session_queue_bytes": (1 << 20, 1 << 30),
+    "keepalive_timeout_ms": (100, 600_000),
 }
 """The least and the most that each limit may be."""
 
@@ -55,6 +56,8 @@ class GatewayLimits:
     """Frames that may wait to be written on the link; more closes it."""
     session_queue_bytes: int = 32 << 20
     """Messages that may wait for credit in one session; more closes it."""
+    keepalive_timeout_ms: int = 1_000
+    """How long a ping may stay unanswered before the link counts as lost."""
 
     def __post_init__(self) -> None:
         for name, (least, most) in RANGES.items():

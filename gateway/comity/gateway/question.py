@@ -99,8 +99,8 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
     )
     if request.for_self == bool(request.on_behalf_of.strip()):
         violated("on_behalf_of", "say either `for_self` or the named person for whom you ask, not both (Q3)")
-    elif len(request.on_behalf_of) > 128:
-        violated("on_behalf_of", "at most 128 characters")
+    elif len(request.on_behalf_of) > 128 or not _is_plain(request.on_behalf_of):
+        violated("on_behalf_of", "at most 128 characters, all of them printable")
     for index, agency in enumerate(request.providers):
         if not _AGENCY.fullmatch(agency):
             violated(f"providers[{index}]", "an agency id: 2 to 32 of `a`-`z`, `0`-`9`, `-`")
@@ -159,8 +159,13 @@ def _check_period(request: query_service_pb2.SearchRequest, now: datetime, viola
 def _check_text(field: str, value: str, longest: int, what: str, violated: _Violated) -> None:
     if not value.strip():
         violated(field, f"required: {what}")
-    elif len(value) > longest or any(ord(character) < 32 and character not in "\n\t" for character in value):
-        violated(field, f"at most {longest} characters, none of them a control character")
+    elif len(value) > longest or not _is_plain(value):
+        violated(field, f"at most {longest} characters, all of them printable: no-break spaces are not")
+
+
+def _is_plain(value: str) -> bool:
+    """Return whether a text is as every provider takes it: printable characters, line ends and tabs."""
+    return all(character.isprintable() or character in "\n\t" for character in value)
 
 
 def _check_area(request: query_service_pb2.SearchRequest, violated: _Violated) -> None:

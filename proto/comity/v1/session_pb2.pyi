@@ -64,10 +64,12 @@ class Ask(_message.Message):
     def __init__(self, exchange_id: _Optional[bytes] = ..., order: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., inclusion: _Optional[_Union[_query_pb2.OrderInclusion, _Mapping]] = ..., query: _Optional[bytes] = ...) -> None: ...
 
 class CancelAsk(_message.Message):
-    __slots__ = ("exchange_id",)
+    __slots__ = ("exchange_id", "deadline_passed")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_PASSED_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
-    def __init__(self, exchange_id: _Optional[bytes] = ...) -> None: ...
+    deadline_passed: bool
+    def __init__(self, exchange_id: _Optional[bytes] = ..., deadline_passed: bool = ...) -> None: ...
 
 class PageCredit(_message.Message):
     __slots__ = ("exchange_id", "pages")

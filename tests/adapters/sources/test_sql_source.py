@@ -236,3 +236,35 @@ def test_password_comes_from_a_file_and_is_not_shown(make_sql, tmp_path: Path) -
     """A password file that cannot be read is named by its key; its content is nowhere."""
     with pytest.raises(SourceUnavailable, match="`password_file` cannot be read"):
         make_sql([GOOD], password_file="absent.txt")
+
+
+HANGS = """
+CREATE VIEW reads(id, plate, state, [when], lat, lon, conf) AS
+WITH RECURSIVE forever(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM forever)
+SELECT good.* FROM forever JOIN good WHERE n < 0
+"""
+
+
+@pytest.mark.parametrize(
+    "view", [HANGS, HANGS.replace("WHERE n < 0", "")], ids=["no row ever", "endless rows"]
+)
+def test_search_that_nobody_waits_for_is_interrupted_and_leaves_its_connection_as_it_was(
+    make_sql, make_query, tmp_path, view: str
+) -> None:
+    """A store that never returns gives its thread back; the next search of the same connection is whole."""
+    source = make_sql([GOOD])
+    with sqlite3.connect(tmp_path / "reads.db") as connection:
+        connection.execute("ALTER TABLE reads RENAME TO good")
+        connection.execute(view)
+    connection.close()
+    query = make_query()
+    threading.Timer(0.2, query.over.set).start()
+    with pytest.raises(SourceFailed) as caught:
+        source.search(query)
+    assert "8ABC123" not in str(caught.value)
+    with sqlite3.connect(tmp_path / "reads.db") as connection:
+        connection.execute("DROP VIEW reads")
+        connection.execute("ALTER TABLE good RENAME TO reads")
+    connection.close()
+    assert len(source.search(make_query()).reads) == 1
+    assert source._engine.pool.checkedout() == 0  # type: ignore[attr-defined]

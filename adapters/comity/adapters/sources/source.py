@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,6 +66,9 @@ class SourceQuery:
         end: The first instant after; aware, later than `start`.
         limit: The most reads that are given, at least 1.
         area: Narrows the search; None: everywhere.
+        seconds: How long the answer is waited for; None: for as long as it takes.
+        over: Set when nobody waits any more. A store that can be interrupted then gives up, with
+            `SourceFailed`, within a moment; whatever it would still give is dropped.
     """
 
     folded_plate: str = field(repr=False)
@@ -74,6 +78,8 @@ class SourceQuery:
     end: datetime = field(repr=False)
     limit: int
     area: SearchArea | None = None
+    seconds: float | None = None
+    over: threading.Event = field(default_factory=threading.Event, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -267,7 +273,7 @@ class Source(Protocol):
         Blocks; an adapter calls it in a thread.
 
         Raises:
-            SourceFailed: The store failed; whether it holds a match is not known.
+            SourceFailed: The store failed, or nobody waits any more; whether it holds a match is not known.
         """
         ...
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from heapq import nlargest
 from pathlib import Path
 from typing import Any, Self
+from typing import cast as cast_to
 from urllib.parse import quote
 
 import sqlalchemy
@@ -40,6 +42,10 @@ from comity.adapters.sources.source import (
 from comity.adapters.sources.times import EARLIEST, LATEST, RowUnusable
 
 _ROWS_AT_ONCE = 1_000
+# Of SQLite's virtual machine, between two looks whether somebody still waits: well below a millisecond.
+_STEPS_AT_ONCE = 20_000
+# PostgreSQL gives up so much later than the exchange: its error never answers in the exchange's place.
+_GRACE_SECONDS = 0.25
 # No zone is further from UTC than 14 hours: two days on either side lose nothing.
 _ZONES_DIFFER_BY = timedelta(days=2)
 _CLOCKS_DIFFER_BY = timedelta(hours=3)
@@ -123,14 +129,18 @@ class SqlSource:
 
         def matches() -> Iterator[StoredRead]:
             nonlocal unusable
-            for row in self._select(self._plate_is(query.folded_plate), *self._time_is_near(query)):
-                try:
-                    read = self._rows.read(row)
-                except RowUnusable:
-                    unusable += self._rows.folded_plate(row) == query.folded_plate
-                    continue
-                if read.folded_plate == query.folded_plate and query.admits(read.read):
-                    yield read.read
+            wanted = self._plate_is(query.folded_plate), *self._time_is_near(query)
+            with closing(self._select(*wanted, query=query)) as rows:
+                for row in rows:
+                    if query.over.is_set():
+                        raise SourceFailed(f"store `{self._mapping.store_id}`: nobody waits for it any more")
+                    try:
+                        read = self._rows.read(row)
+                    except RowUnusable:
+                        unusable += self._rows.folded_plate(row) == query.folded_plate
+                        continue
+                    if read.folded_plate == query.folded_plate and query.admits(read.read):
+                        yield read.read
 
         try:
             newest = nlargest(query.limit + 1, matches(), key=lambda read: (read.captured_at, read.read_id))
@@ -140,16 +150,39 @@ class SqlSource:
             reads=tuple(newest[: query.limit]), truncated=len(newest) > query.limit, unusable=unusable
         )
 
-    def _select(self, *conditions: ColumnElement[bool]) -> Iterator[Sequence[object]]:
-        """Run one SELECT and give its rows, as wide as the table; what is not mapped is None."""
+    def _select(
+        self, *conditions: ColumnElement[bool], query: SourceQuery | None = None
+    ) -> Generator[Sequence[object]]:
+        """Run one SELECT and give its rows, as wide as the table; what is not mapped is None.
+
+        With a `query` it is interrupted once nobody waits for its answer.
+        """
         statement = select(*self._selected).where(*conditions)
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, self._given_up_with(query, connection):
             options = {"stream_results": True, "yield_per": _ROWS_AT_ONCE}
             for selected in connection.execute(statement, execution_options=options):
                 row: list[object] = [None] * self._width
                 for position, value in zip(self._positions, selected, strict=True):
                     row[position] = value
                 yield row
+
+    @contextmanager
+    def _given_up_with(self, query: SourceQuery | None, connection: Connection) -> Iterator[None]:
+        """Have the database itself end a search that nobody waits for: else it would hold its thread."""
+        match self._engine.dialect.name:
+            case "sqlite" if query is not None:
+                driver = cast_to(sqlite3.Connection, connection.connection.driver_connection)
+                driver.set_progress_handler(query.over.is_set, _STEPS_AT_ONCE)
+                try:
+                    yield
+                finally:
+                    driver.set_progress_handler(None, 0)
+            case "postgresql" if query is not None and query.seconds is not None:
+                milliseconds = int(1_000 * (query.seconds + _GRACE_SECONDS))
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+                yield
+            case _:
+                yield
 
     def _plate_is(self, folded_plate: str) -> ColumnElement[bool]:
         """Return a condition that every row of this plate meets, and few others.

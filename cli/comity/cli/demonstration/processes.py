@@ -53,7 +53,7 @@ class Processes:
         output = config.parent / "process.log"
         with output.open("wb") as sink:
             process = subprocess.Popen(  # noqa: S603 (our own program, no shell)
-                [sys.executable, "-m", "comity.cli.main", role, "serve", "--config", str(config)],
+                [sys.executable, *self.program(name), role, "serve", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
@@ -63,6 +63,10 @@ class Processes:
         running = Running(name=name, role=role, home=config.parent, process=process, output=output)
         self._running[name] = running
         return running
+
+    def program(self, name: str) -> list[str]:
+        """Return what Python runs as the process `name`: `comity`."""
+        return ["-m", "comity.cli.main"]
 
     def wait_for(self, running: Running, *lines: str) -> None:
         """Wait until each of `lines` has been printed; raises `ProcessFailed`."""
