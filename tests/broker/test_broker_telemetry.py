@@ -60,7 +60,7 @@ async def test_outcomes_are_counted_by_provider(office: Office) -> None:  # noqa
     def counted() -> dict[tuple[Any, Any], int]:
         return {
             (facts["comity.provider"], facts["comity.outcome"]): point.value
-            for facts, point in collected.points("comity.exchanges")
+            for facts, point in collected.points("broker", "comity.exchanges")
         }
 
     with collecting() as collected:
@@ -71,8 +71,8 @@ async def test_outcomes_are_counted_by_provider(office: Office) -> None:  # noqa
         office.desk.receipt("lapd", office.receipt(order, "lapd"))
         await office.account()
         after = counted()
-        took = collected.points("comity.exchange.duration")
-        appends = collected.points("comity.log.append.duration")
+        took = collected.points("broker", "comity.exchange.duration")
+        appends = collected.points("broker", "comity.log.append.duration")
     changed = {key: value - before.get(key, 0) for key, value in after.items() if value != before.get(key, 0)}
     assert changed == {("lapd", "responded"): 1, ("dea", "unreachable"): 1}
     assert any(facts["comity.provider"] == "lapd" for facts, _ in took)

@@ -63,13 +63,14 @@ class Collected:
         (found,) = [span for span in self.spans if span.name == name]
         return found
 
-    def points(self, metric: str) -> list[tuple[dict[str, Any], Any]]:
-        """Return (attributes, point) of a metric, as they stand now in this process."""
+    def points(self, room: str, metric: str) -> list[tuple[dict[str, Any], Any]]:
+        """Return (attributes, point) of a room's metric, as they stand now in this process."""
         data = self.reader.get_metrics_data()
         return [
             (dict(point.attributes or {}), point)
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
+            if scope.scope.name == f"comity.{room}"
             for found in scope.metrics
             if found.name == metric
             for point in found.data.data_points
