@@ -19,7 +19,7 @@ from comity.broker.router import Router
 from comity.broker.table import Link
 from comity.certs.clock import Clock
 from comity.links import errors as link_errors
-from comity.links.frames import LinkLimits
+from comity.links.frames import LinkLimits, read_request
 from comity.links.server import LinkPeer, transport_leaf
 from comity.v1 import link_pb2
 
@@ -120,7 +120,7 @@ def link_handler(service: BrokerService, capture: Capture | None) -> grpc.Generi
     def parse(data: bytes) -> link_pb2.LinkRequest:
         if capture is not None:
             capture.record(FROM_END, data)
-        return link_pb2.LinkRequest.FromString(data)
+        return read_request(data)
 
     def serialize(message: link_pb2.LinkResponse) -> bytes:
         data = message.SerializeToString()

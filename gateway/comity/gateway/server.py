@@ -14,10 +14,9 @@ from comity.certs.clock import Clock, utc_now
 from comity.gateway.config import GatewayConfig
 from comity.gateway.end import GatewayEnd
 from comity.gateway.errors import ConfigInvalid
-from comity.gateway.service import QueryService
+from comity.gateway.service import SERVICE_NAME, QueryService, search_handler
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.process import emitting
-from comity.v1 import query_service_pb2, query_service_pb2_grpc
 
 STOP_GRACE_SECONDS = 2.0
 LOGGER = logging.getLogger("comity.gateway")
@@ -64,13 +63,10 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
-    query_service_pb2_grpc.add_QueryServiceServicer_to_server(
-        QueryService(gateway, end.clock, limits), server
-    )
+    server.add_generic_rpc_handlers((search_handler(QueryService(gateway, end.clock, limits)),))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    name = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name
-    reflection.enable_server_reflection((name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     tls = grpc.ssl_server_credentials(
         [(credentials.key_pem, credentials.chain_pem)],
         root_certificates=own.ca_pem,
@@ -84,6 +80,6 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
         ) from error
     if bound == 0:
         raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`")
-    gateway.start(checks.set(name, health_pb2.HealthCheckResponse.SERVING))
+    gateway.start(checks.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING))
     gateway.start(checks.set("", health_pb2.HealthCheckResponse.SERVING))
     return server

@@ -23,17 +23,18 @@ from comity.certs.errors import CertsError
 from comity.certs.x509 import split_pem
 from comity.links.backoff import Backoff
 from comity.links.errors import ConfigUnusable, LinkDown
-from comity.links.frames import PROTOCOL_VERSION, LinkLimits, reason_name
+from comity.links.frames import PROTOCOL_VERSION, LinkLimits, read_response, reason_name
 from comity.links.state import Delivered, Ended, Event, Greeted, Linked, LinkMachine, LinkState
 from comity.links.stream import LinkStream, channel_options
 from comity.v1.common_pb2 import EndRole
-from comity.v1.link_pb2 import CloseReason, Hello, LinkFrame, LinkRequest, LinkResponse, Welcome
-from comity.v1.link_pb2_grpc import BrokerServiceStub
+from comity.v1.link_pb2 import DESCRIPTOR, CloseReason, Hello, LinkFrame, LinkRequest, LinkResponse, Welcome
 
 _log = logging.getLogger(__name__)
 
 REMIND_AFTER = timedelta(minutes=1)
 """How long the same reason for having no link isn't logged again."""
+
+_METHOD = f"/{DESCRIPTOR.services_by_name['BrokerService'].full_name}/Link"
 
 _Call = grpc.aio.StreamStreamCall[LinkRequest, LinkResponse]
 
@@ -207,7 +208,7 @@ class LinkClient:
         )
         options = [*channel_options(self._limits), ("grpc.ssl_target_name_override", config.broker_name)]
         async with grpc.aio.secure_channel(config.broker, credentials, options=options) as channel:
-            call: _Call = BrokerServiceStub(channel).Link()
+            call = _link(channel)
             machine = LinkMachine(limits=self._limits, hello=self._hello)
             attempt = _Attempt(self._events)
             stream = LinkStream(machine, _CallTransport(call), self._clock, attempt.on_event)
@@ -268,6 +269,14 @@ class _Attempt:
                     self._events.unlinked(reason, text)
             case Greeted():
                 raise TypeError("an end is never greeted")
+
+
+def _link(channel: grpc.aio.Channel) -> _Call:
+    """Call `BrokerService.Link` as the generated stub does, except how it reads what is no message."""
+    method: grpc.aio.StreamStreamMultiCallable[LinkRequest, LinkResponse] = channel.stream_stream(
+        _METHOD, request_serializer=LinkRequest.SerializeToString, response_deserializer=read_response
+    )
+    return method()
 
 
 def _hello(config: LinkConfig) -> Hello:

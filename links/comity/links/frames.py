@@ -10,9 +10,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from google.protobuf.message import DecodeError
+
 from comity.links.errors import FrameTooLarge
 from comity.v1.common_pb2 import EndRole
-from comity.v1.link_pb2 import CloseReason, Goodbye, LinkFrame, SessionClose
+from comity.v1.link_pb2 import (
+    CloseReason,
+    Goodbye,
+    LinkFrame,
+    LinkRequest,
+    LinkResponse,
+    SessionClose,
+)
 
 PROTOCOL_VERSION = 1
 """The version of the link protocol that this room speaks."""
@@ -84,6 +93,25 @@ SESSION_KINDS = frozenset({"session_open", "session_data", "session_credit", "se
 def kind(frame: LinkFrame) -> str:
     """Return the name of the frame's kind as the contract has it (`session_data` …), "" if it has none."""
     return frame.WhichOneof("frame") or ""
+
+
+def read_request(data: bytes) -> LinkRequest:
+    """Return an end's message; bytes that are none give a frame that says nothing, which no state accepts.
+
+    gRPC would end the stream with an error of its own, and log it as a fault of ours.
+    """
+    try:
+        return LinkRequest.FromString(data)
+    except DecodeError:
+        return LinkRequest(frames=[LinkFrame()])
+
+
+def read_response(data: bytes) -> LinkResponse:
+    """Return the broker's message; as `read_request`."""
+    try:
+        return LinkResponse.FromString(data)
+    except DecodeError:
+        return LinkResponse(frames=[LinkFrame()])
 
 
 def size(frame: LinkFrame) -> int:

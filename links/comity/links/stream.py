@@ -22,6 +22,7 @@ from comity.v1.link_pb2 import CloseReason, LinkFrame
 _log = logging.getLogger(__name__)
 _SHORTEST_TICK = 0.02
 _LONGEST_TICK = 60.0
+_LAST_WRITE_SECONDS = 2.0
 
 
 def channel_options(limits: LinkLimits) -> list[tuple[str, int]]:
@@ -83,6 +84,7 @@ class LinkStream:
         self._over = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._timed: datetime | None = None
+        self._is_writing = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -97,10 +99,20 @@ class LinkStream:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            await self._last_write(tasks[1])
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._give(self._machine.lost("the stream was cancelled"))
+
+    async def _last_write(self, writer: asyncio.Task[None]) -> None:
+        """Let a write that has begun end, or gRPC can't send the stream's status and its peer waits for ever.
+
+        A peer that half-closes right after its message ends the stream while our answer is being written. One
+        that doesn't read is not waited for longer than a goodbye would be.
+        """
+        if self._is_writing and not writer.done():
+            await asyncio.wait({writer}, timeout=_LAST_WRITE_SECONDS)
 
     def send(self, frames: Sequence[LinkFrame]) -> None:
         """Queue frames; as `LinkMachine.send`. An event that follows is given on the loop's next turn."""
@@ -200,7 +212,10 @@ class LinkStream:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if not await self._transport.write(frames):
+            self._is_writing = True
+            written = await self._transport.write(frames)
+            self._is_writing = False
+            if not written:
                 self._give(self._machine.lost("the stream ended while writing"))
                 self._changed()
                 return
