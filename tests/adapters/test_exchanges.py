@@ -9,12 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from comity.adapters.archive import ReceiptArchive
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.beside import Beside
 from comity.adapters.errors import Late
 from comity.adapters.exchanges import FLOOD, Exchanges
 from comity.adapters.path import Reply
-from comity.adapters.state import RECEIPTS, open_state
 from comity.adapters.subjects import Subjects
 from comity.certs.envelope import digest
 from comity.links.errors import SessionFailed
@@ -92,20 +91,22 @@ def reply_with(pages: int = 1, *, announced: bool = True) -> Reply:
 class Desk:
     """Exchanges with doubles on every side."""
 
-    def __init__(self, archive: ReceiptArchive, clock: HandClock) -> None:
+    def __init__(self, clock: HandClock) -> None:
         self.diary: list[str] = []
         self.log = DiaryLog([])
         self.path = Answering()
         self.link = LinkDouble(self.diary)
         self.session = PeerDouble(self.diary)
         self.beside = Beside(self.log)
-        self.archive = archive
+        self.acknowledgements = Acknowledgements(
+            agency="lapd", member=lambda agency: None, beside=self.beside, clock=clock
+        )
         self.subjects = Subjects(max_in_flight=2)
         self.exchanges = Exchanges(
             agency="lapd",
             path=self.path,
             link=self.link,
-            archive=archive,
+            acknowledgements=self.acknowledgements,
             beside=self.beside,
             clock=clock,
             subjects=self.subjects,
@@ -123,14 +124,11 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path) -> AsyncIterator[Desk]:  # type: ignore[no-untyped-def]
-    engine = open_state(tmp_path / "state.db")
-    clock = HandClock()
-    desk = Desk(ReceiptArchive(engine, clock=clock), clock)
+async def desk() -> AsyncIterator[Desk]:
+    desk = Desk(HandClock())
     yield desk
     desk.path.go.set()
     await desk.exchanges.stop(seconds=1)
-    engine.dispose()
 
 
 async def test_broker_gets_the_receipt_before_the_gateway_gets_the_result(desk: Desk) -> None:
@@ -220,7 +218,7 @@ async def test_cancel_between_pages_stops_the_rest(desk: Desk) -> None:
     desk.exchanges.credit(desk.session, session_pb2.PageCredit(exchange_id=EXCHANGE, pages=9))
     await desk.settle()
     assert desk.diary.count("page") == 2
-    assert desk.log.kinds() == ["cancelled"]
+    assert desk.log.kinds() == ["answered", "cancelled"]
 
 
 async def test_another_session_cannot_cancel(desk: Desk) -> None:
@@ -249,7 +247,8 @@ async def test_session_that_broke_gets_nothing_and_it_is_logged(desk: Desk) -> N
     desk.ask()
     await desk.settle()
     assert desk.session.sent == []
-    assert desk.log.entries[0].public["reason"] == "session"
+    assert desk.log.kinds() == ["answered", "cancelled"]
+    assert desk.log.entries[1].public["reason"] == "session"
 
 
 async def test_requester_over_its_limit_is_told_and_a_flood_closes_its_session(desk: Desk) -> None:
@@ -270,12 +269,9 @@ async def test_receipts_are_kept_as_evidence(desk: Desk) -> None:
     """The provider can show what it signed."""
     desk.ask()
     await desk.settle()
-    await desk.archive.settled()
-    with desk.archive._engine.connect() as connection:
-        (row,) = connection.execute(RECEIPTS.select())
-    assert row.requester == "lahd"
-    assert row.digest == digest(b"receipt")
-    assert Envelope.FromString(row.envelope).payload == b"receipt"
+    (entry,) = [entry for entry in desk.log.entries if entry.kind == "answered"]
+    assert (entry.public["peer"], entry.public["receipt"]) == ("lahd", digest(b"receipt").hex())
+    assert Envelope.FromString(entry.attachments["receipt"]).payload == b"receipt"
 
 
 async def test_stop_lets_what_is_nearly_done_end(desk: Desk) -> None:
@@ -307,7 +303,9 @@ async def test_cancel_during_the_search_releases_nothing(bench: Bench, tmp_path)
         agency="lapd",
         path=bench.path,
         link=LinkDouble(diary),
-        archive=ReceiptArchive(open_state(tmp_path / "state.db"), clock=bench.clock),
+        acknowledgements=Acknowledgements(
+            agency="lapd", member=lambda agency: None, beside=beside, clock=bench.clock
+        ),
         beside=beside,
         subjects=bench.subjects,
         clock=bench.clock,

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from comity.adapters.archive import ReceiptArchive
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.beside import Beside
 from comity.adapters.config import RANGES, load_config
 from comity.adapters.errors import ConfigInvalid, Crowded
 from comity.adapters.exchanges import Exchanges
 from comity.adapters.path import Reply
-from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
 from comity.v1 import common_pb2, result_pb2, session_pb2
 from tests.adapters.bench import Bench, HandClock
@@ -64,7 +63,9 @@ async def test_subject_has_a_place_until_its_exchange_is_over(bench: Bench, tmp_
         agency="lapd",
         path=bench.path,
         link=LinkDouble([]),
-        archive=ReceiptArchive(open_state(tmp_path / "state.db"), clock=bench.clock),
+        acknowledgements=Acknowledgements(
+            agency="lapd", member=lambda agency: None, beside=beside, clock=bench.clock
+        ),
         beside=beside,
         subjects=bench.subjects,
         clock=bench.clock,
@@ -120,13 +121,11 @@ def test_subjects_of_two_agencies_with_one_name_are_two() -> None:
 async def full_desk(tmp_path: Path):  # type: ignore[no-untyped-def]
 
     clock = HandClock()
-    engine = open_state(tmp_path / "state.db")
-    desk = Desk(ReceiptArchive(engine, clock=clock), clock)
+    desk = Desk(clock)
     desk.exchanges._max_exchanges = 3
     yield desk
     desk.path.go.set()
     await desk.exchanges.stop(seconds=1)
-    engine.dispose()
 
 
 async def test_provider_over_the_limit_of_all_requesters_tells_each_of_them(full_desk: Desk) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import pytest
-
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.announcements import Announcements
-from comity.adapters.archive import ReceiptArchive
 from comity.adapters.beside import Beside
 from comity.adapters.end import AdapterEnd
 from comity.adapters.exchanges import Exchanges
 from comity.adapters.path import Reply
-from comity.adapters.state import RECEIPTS, open_state
 from comity.adapters.subjects import Subjects
 from comity.audit.log import SignedLog
 from comity.audit.peers import PeerCheckpoints
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1 import common_pb2, link_pb2, session_pb2
 from comity.v1.envelope_pb2 import Envelope
-from tests.adapters.bench import NOON, Bench, DiaryLog, HandClock
+from tests.adapters.bench import Bench, DiaryLog, HandClock
 
 UNKNOWN = cast(link_pb2.CloseReason, 77)
 EXCHANGE = bytes(range(16))
@@ -101,13 +96,14 @@ class LateAnswer:
 async def test_nothing_is_sent_when_the_release_was_written_too_late(tmp_path: Path) -> None:
     """What arrives late is cancelled, not delivered (design 5), however late it became late."""
     clock, log, heard = HandClock(), DiaryLog([]), Heard()
-    archive = ReceiptArchive(open_state(tmp_path / "state.db"), clock=clock)
     beside = Beside(log)
     exchanges = Exchanges(
         agency="lapd",
         path=LateAnswer(clock),
         link=heard,
-        archive=archive,
+        acknowledgements=Acknowledgements(
+            agency="lapd", member=lambda agency: None, beside=beside, clock=clock
+        ),
         beside=beside,
         clock=clock,
         subjects=Subjects(max_in_flight=4),
@@ -119,22 +115,3 @@ async def test_nothing_is_sent_when_the_release_was_written_too_late(tmp_path: P
     await beside.settled()
     assert heard.sent == []
     assert [entry.public["reason"] for entry in log.entries] == ["deadline"]
-
-
-async def test_exchange_id_used_again_costs_nobodys_evidence(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """After its window an agency may reuse an id; what is kept of it and of others is kept all the same."""
-    engine = open_state(tmp_path / "state.db")
-    archive = ReceiptArchive(engine, clock=lambda: NOON)
-    await kept(archive, [(EXCHANGE, "lahd", b"first")])
-    await kept(archive, [(EXCHANGE, "lahd", b"second"), (bytes(16), "sheriff", b"another")])
-    with engine.connect() as connection:
-        assert len(connection.execute(RECEIPTS.select()).all()) == 3
-    assert caplog.text == ""
-
-
-async def kept(archive: ReceiptArchive, receipts: Sequence[tuple[bytes, str, bytes]]) -> None:
-    for exchange_id, requester, payload in receipts:
-        archive.keep(exchange_id, requester, Envelope(payload=payload))
-    await asyncio.wait_for(archive.settled(), 5)

@@ -10,6 +10,7 @@ import pytest
 
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
+from comity.audit.log import Promise
 from comity.certs.claims import Claims
 from comity.certs.keys import SigningKey
 from comity.gateway.errors import (
@@ -105,14 +106,18 @@ class World:
         return NOW + timedelta(seconds=asyncio.get_running_loop().time() - self.began)
 
     # the log
-    async def append(self, *entries: Entry) -> list[object]:
+    async def append(self, *entries: Entry) -> list[Promise]:
         await asyncio.sleep(0.01)  # durable only after a while
         for entry in entries:
             if entry.kind == self.fails_at:
                 raise LogUnwritable("the disk is full")
             self.entries.append(entry)
             self.happened.append(f"log {entry.kind}")
-        return []
+        first = len(self.entries) - len(entries)
+        return [
+            Promise(origin="sheriff.example/gateway", index=first + at, leaf_hash=bytes(32))
+            for at in range(len(entries))
+        ]
 
     # the link, and the sessions; one provider a session
     def send(self, *frames: object) -> None:

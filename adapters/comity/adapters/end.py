@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from comity.adapters import records
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.announcements import Announcements
 from comity.adapters.beside import Beside
 from comity.adapters.exchanges import Exchanges
@@ -45,6 +46,7 @@ class AdapterEnd:
     link: LinkClient
     sessions: AdapterSessions
     exchanges: Exchanges
+    acknowledgements: Acknowledgements
 
     def __init__(
         self,
@@ -113,6 +115,8 @@ class AdapterEnd:
                 )
             case "credit":
                 self.exchanges.credit(session, message.credit)
+            case "acknowledgement":
+                self.acknowledgements.came(session.peer, message.acknowledgement)
             case "checkpoint" if self._open.get(session.peer) is session:  # an older one's came too late
                 self._saw(session.peer, message.checkpoint.note)
             case _:
@@ -161,6 +165,7 @@ class AdapterEnd:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.offer()
+            self.acknowledgements.tick()
 
     async def look(self) -> None:
         """Verify and log peers' checkpoints, one after the other, until cancelled."""

@@ -16,7 +16,7 @@ from typing import Protocol
 from opentelemetry.trace import Span, SpanKind
 
 from comity.adapters import records
-from comity.adapters.archive import ReceiptArchive
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.beside import Beside
 from comity.adapters.errors import Late
 from comity.adapters.path import Reply
@@ -97,7 +97,7 @@ class Exchanges:
         agency: str,
         path: Answers,
         link: Sender,
-        archive: ReceiptArchive,
+        acknowledgements: Acknowledgements,
         beside: Beside,
         subjects: Subjects,
         clock: Clock,
@@ -108,7 +108,7 @@ class Exchanges:
         self._agency = agency
         self._path = path
         self._link = link
-        self._archive = archive
+        self._acknowledgements = acknowledgements
         self._beside = beside
         self._subjects = subjects
         self._clock = clock
@@ -177,7 +177,6 @@ class Exchanges:
             self._stop(running, "stopped")
         while tasks := [running.task for running in self._running if running.task is not None]:
             await asyncio.wait(tasks)
-        await self._archive.settled()
 
     async def _run(self, running: _Running, ask: Ask, crowded: bool) -> None:
         """Answer one question and send the reply, or log why not all of it was sent."""
@@ -201,7 +200,7 @@ class Exchanges:
         seconds = (reply.deadline - self._clock()).total_seconds()
         if seconds <= 0:  # it passed while the release was written
             raise Late
-        self._archive.keep(exchange_id, session.peer, reply.receipt)
+        self._acknowledgements.answered(session.peer, reply)
         if reply.announced:
             delivery = ReceiptDelivery(exchange_id=exchange_id, receipt=reply.receipt)
             self._link.send(LinkFrame(receipt=delivery, traceparent=traceparent(running.span)))
@@ -228,6 +227,7 @@ class Exchanges:
     def _note(self, running: _Running, why: str) -> None:
         """Log, beside, that an exchange ended before all of it was sent."""
         running.outcome = why
+        self._acknowledgements.cancelled(running.session.peer, running.exchange_id)
         entry = records.cancelled(self._agency, running.session.peer, running.exchange_id, why, self._clock())
         self._beside.write(entry)
 

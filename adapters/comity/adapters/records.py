@@ -16,12 +16,13 @@ from comity.adapters.orders import EXCHANGE_ID_BYTES, SignedOrder
 from comity.adapters.questions import Question
 from comity.adapters.receipts import Grounds
 from comity.adapters.ruling import Ruling
-from comity.audit.canonical import JsonValue
+from comity.audit.canonical import MAX_INTEGER, JsonValue
 from comity.audit.entry import Entry
 from comity.certs.claims import Claims
 from comity.certs.envelope import digest
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
+from comity.v1.result_pb2 import Acknowledgement
 from comity.v1.session_pb2 import Ask
 
 
@@ -140,6 +141,65 @@ def rejected(
         attachments["order"] = order.SerializeToString()
     exchange = exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None
     return Entry(kind="rejected", at=at, exchange=exchange, public=public, attachments=attachments)
+
+
+def answered(
+    agency: str, peer: str, exchange_id: bytes, kind: OutcomeKind, receipt: Envelope, at: datetime
+) -> Entry:
+    """Return the entry of a receipt that is given to broker and session; the receipt is kept beside it."""
+    return Entry(
+        kind="answered",
+        at=at,
+        exchange=_exchange(exchange_id),
+        public={
+            "agency": agency,
+            "peer": peer,
+            "outcome": kind_name(kind),
+            "receipt": digest(receipt.payload).hex(),
+        },
+        attachments={"receipt": receipt.SerializeToString()},
+    )
+
+
+def acknowledged(
+    agency: str,
+    peer: str,
+    exchange_id: bytes,
+    said: Acknowledgement,
+    *,
+    acknowledgement: Envelope,
+    at: datetime,
+) -> Entry:
+    """Return the entry of the requester's signed word that it gave the result to its caller."""
+    return Entry(
+        kind="acknowledged",
+        at=at,
+        exchange=_exchange(exchange_id),
+        public={
+            "agency": agency,
+            "peer": peer,
+            "receipt": said.receipt_digest.hex(),
+            "acknowledgement": digest(acknowledgement.payload).hex(),
+            "index": min(said.promise.index, MAX_INTEGER),
+            "leaf": said.promise.leaf_hash.hex(),
+        },
+        attachments={"acknowledgement": acknowledgement.SerializeToString()},
+    )
+
+
+def unacknowledged(agency: str, peer: str, exchange_id: bytes, receipt: bytes, at: datetime) -> Entry:
+    """Return the entry of a receipt that was given out and that nobody acknowledged in time."""
+    return Entry(
+        kind="unacknowledged",
+        at=at,
+        exchange=_exchange(exchange_id),
+        public={"agency": agency, "peer": peer, "receipt": receipt.hex()},
+    )
+
+
+def _exchange(exchange_id: bytes) -> bytes | None:
+    """Return an exchange's id; None for what is none: a peer's bytes are not written as they come."""
+    return exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None
 
 
 def cancelled(agency: str, peer: str, exchange_id: bytes, reason: str, at: datetime) -> Entry:

@@ -15,8 +15,8 @@ from typing import Final
 from sqlalchemy import Engine
 
 from comity.adapters import records
+from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.announcements import Announcements
-from comity.adapters.archive import ReceiptArchive
 from comity.adapters.beside import Beside
 from comity.adapters.config import AdapterConfig
 from comity.adapters.end import AdapterEnd
@@ -158,11 +158,17 @@ class _Adapter:
             ),
             renewed=self._renewed_link,
         )
+        acknowledgements = self._end.acknowledgements = Acknowledgements(
+            agency=config.agency,
+            member=lambda agency: self._path.standing.federation.members.get(agency),
+            beside=self._beside,
+            clock=clock,
+        )
         self._exchanges = self._end.exchanges = Exchanges(
             agency=config.agency,
             path=self._path,
             link=self._link,
-            archive=ReceiptArchive(engine, clock=clock),
+            acknowledgements=acknowledgements,
             beside=self._beside,
             subjects=subjects,
             clock=clock,

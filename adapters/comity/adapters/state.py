@@ -1,4 +1,4 @@
-"""The adapter's own tables in its `state.db`: exchanges that were seen, and receipts that were given.
+"""The adapter's own table in its `state.db`: exchanges that were seen.
 
 The signed log keeps its openings and evidence in the same file, in tables of its own; neither touches the
 other's. The file holds what the log only commits to, so nobody else may read it (mode 0600).
@@ -34,15 +34,6 @@ SEEN: Final = Table(
     Column("agency", String(32), primary_key=True, comment="the agency that asked"),
     Column("exchange_id", LargeBinary(16), primary_key=True),
     Column("until_ms", BigInteger, nullable=False, index=True, comment="end of its window, ms since 1970"),
-)
-RECEIPTS: Final = Table(
-    "receipts",
-    METADATA,
-    Column("exchange_id", LargeBinary(16), primary_key=True),
-    Column("requester", String(32), primary_key=True),
-    Column("digest", LargeBinary(32), primary_key=True, comment="SHA-256 of the receipt's payload"),
-    Column("envelope", LargeBinary, nullable=False, comment="the signed receipt, serialized"),
-    Column("at_ms", BigInteger, nullable=False, index=True, comment="when it was given, ms since 1970"),
 )
 
 

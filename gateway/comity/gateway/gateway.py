@@ -29,12 +29,13 @@ from opentelemetry.trace import Span
 
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
-from comity.audit.log import SignedLog
+from comity.audit.log import Promise, SignedLog
 from comity.audit.peers import PeerCheckpoints
 from comity.certs.agreements import AgreementBook, AgreementView, GrantView
 from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
+from comity.certs.envelope import seal
 from comity.certs.errors import UnknownMember
 from comity.certs.instants import from_instant
 from comity.certs.roster import Federation, MemberView
@@ -99,6 +100,7 @@ class _Running:
         self.changed = asyncio.Event()
         self.opening: list[asyncio.Task[None]] = []
         self.sessions: dict[str, Session] = {}
+        self.delivered: dict[str, Promise] = {}
 
 
 class Gateway:
@@ -229,6 +231,7 @@ class Gateway:
                     yield message
                     _require_kept(running)
                 running.exchange.shown(item.provider)
+                self._acknowledge(running, item)
             with trail.summary():
                 summary = summarize(
                     running.order.exchange_id, settled, not_asked, question.completeness, running.exchange
@@ -405,7 +408,9 @@ class Gateway:
                 entries = records.delivered(self.agency, running.order.exchange_id, batch, self._clock())
                 if entries:
                     with running.trail.step("log delivered"):
-                        await self._append(*entries)
+                        promises = await self._append(*entries)
+                    given = (item.provider for item in batch if item.result is not None)
+                    running.delivered.update(zip(given, promises, strict=True))
                 elapsed = (self._clock() - running.asked_at).total_seconds()
                 for item in batch:
                     running.trail.settled(item.provider, item.kind, elapsed)
@@ -461,6 +466,26 @@ class Gateway:
             page = query_service_pb2.ProviderPage(agency=item.provider, page=pages.popleft())
             yield query_service_pb2.SearchResponse(page=page)
 
+    def _acknowledge(self, running: _Running, item: Settled) -> None:
+        """Tell a provider, signed, that its result was given to the caller; without a session, not."""
+        session, promise = running.sessions.get(item.provider), running.delivered.get(item.provider)
+        if item.result is None or promise is None or session is None or not session.is_open:
+            return
+        statement = records.acknowledgement(
+            self.agency,
+            item.provider,
+            running.order.exchange_id,
+            item.result.receipt.digest,
+            promise,
+            self._clock(),
+        )
+        delivery = session_pb2.AcknowledgementDelivery(
+            exchange_id=running.order.exchange_id,
+            acknowledgement=seal(statement, self._credentials.statement),
+        )
+        with contextlib.suppress(LinkError):
+            session.send(session_pb2.SessionMessage(acknowledgement=delivery))
+
     def _end(self, running: _Running, *, cancelled: bool) -> None:
         """Let go of an exchange, once; if nobody wants it any more, tell all who work on it to stop."""
         exchange_id = running.order.exchange_id
@@ -500,16 +525,17 @@ class Gateway:
 
     # -- the log --------------------------------------------------------------------------------
 
-    async def _append(self, *entries: Entry) -> None:
+    async def _append(self, *entries: Entry) -> list[Promise]:
         watch = Stopwatch()
         try:
-            await self._log.append(*entries)
+            promises = await self._log.append(*entries)
         except AuditError as error:
             LOGGER.error("the log cannot be written: nothing is asked or shown until it can")
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
         METERING.appended(watch.seconds)
+        return promises
 
     async def record_turned_down(self, claims: Claims, why: str) -> None:
         """Log that a request was turned down before anything left the house; `why` holds no content."""

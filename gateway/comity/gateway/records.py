@@ -6,19 +6,22 @@ user is, stands as a commitment, its opening in this end's own store.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from comity.audit.canonical import MAX_INTEGER
 from comity.audit.entry import Entry, JsonValue
+from comity.audit.log import Promise
 from comity.certs.agreements import AgreementView
 from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
-from comity.certs.instants import to_instant
+from comity.certs.instants import from_instant, to_instant
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import Finding
 from comity.gateway.order import SignedOrder
 from comity.gateway.question import Question
-from comity.v1 import common_pb2, link_pb2, query_service_pb2
+from comity.v1 import audit_pb2, common_pb2, link_pb2, query_service_pb2, result_pb2
 
 
 def kind_name(kind: common_pb2.OutcomeKind) -> str:
@@ -111,6 +114,7 @@ def delivered(agency: str, exchange_id: bytes, batch: Iterable[Settled], at: dat
                 "receipt": item.result.receipt.digest.hex(),
                 "policy": item.result.receipt.receipt.policy_digest.hex(),
                 "stamped": item.stamp is not None,
+                **_promised(item.result.receipt.receipt),
             },
             private={
                 "results": item.result.receipt.receipt.content_root.hex(),
@@ -124,6 +128,31 @@ def delivered(agency: str, exchange_id: bytes, batch: Iterable[Settled], at: dat
         for item in batch
         if item.result is not None
     ]
+
+
+def acknowledgement(
+    agency: str, provider: str, exchange_id: bytes, receipt_digest: bytes, promise: Promise, at: datetime
+) -> result_pb2.Acknowledgement:
+    """Return the statement that a result was given to its caller, which stands in the log at `promise`."""
+    return result_pb2.Acknowledgement(
+        nonce=secrets.token_bytes(16),
+        exchange_id=exchange_id,
+        requester=agency,
+        provider=provider,
+        receipt_digest=receipt_digest,
+        delivered_at=from_instant(at),
+        promise=audit_pb2.LogPromise(origin=promise.origin, index=promise.index, leaf_hash=promise.leaf_hash),
+    )
+
+
+def _promised(receipt: result_pb2.Receipt) -> dict[str, JsonValue]:
+    """Return where the provider's log keeps what its receipt promises; nothing if it promises nothing."""
+    if not receipt.HasField("promise"):
+        return {}
+    return {
+        "index": min(receipt.promise.index, MAX_INTEGER),
+        "leaf": receipt.promise.leaf_hash[:32].hex(),
+    }
 
 
 def concluded(agency: str, exchange: Exchange, settled: Mapping[str, Settled], at: datetime) -> list[Entry]:

@@ -55,7 +55,7 @@ class Bounds:
 
     clocks: int = 5_000
     promise: int = 60_000
-    acknowledgement: int = 120_000
+    acknowledgement: int = 240_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

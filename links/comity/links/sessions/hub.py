@@ -175,7 +175,7 @@ class AdapterSessions(SessionHub):
 
     server_side = True
     longest = 2  # renewal is the gateway's; only a session that it forgot is ended here
-    accepted = frozenset({"ask", "cancel", "credit", "checkpoint", "end"})
+    accepted = frozenset({"ask", "cancel", "credit", "acknowledgement", "checkpoint", "end"})
 
     def _opened(self, opened: SessionOpen) -> None:
         """Refuse before any byte of TLS, or begin."""

@@ -1,0 +1,129 @@
+"""What became of a receipt once it was signed: given out, acknowledged, or not (L1, L2).
+
+The receipt is kept as evidence beside the entry `answered`. The requester acknowledges it with a signed
+statement once its caller has the result; an acknowledgement that doesn't come in time is logged as missing.
+Only receipts that were given out are waited for, so a requester can't fill the log with statements about
+others.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from comity.adapters import records
+from comity.adapters.beside import Beside
+from comity.adapters.path import Reply
+from comity.certs.clock import Clock
+from comity.certs.envelope import digest, open_envelope
+from comity.certs.errors import EnvelopeInvalid
+from comity.certs.roster import MemberView
+from comity.v1.result_pb2 import Acknowledgement
+from comity.v1.session_pb2 import AcknowledgementDelivery
+
+LOGGER = logging.getLogger("comity.adapters")
+
+PATIENCE: Final = timedelta(seconds=60)
+"""How long after an exchange's deadline an acknowledgement is waited for: callers may read slowly."""
+
+MAX_WAITING: Final = 100_000
+"""Receipts that are waited for at a time; of the one that waited longest the log says that nothing came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """A receipt that was given out."""
+
+    peer: str
+    receipt: bytes
+    """SHA-256 of its payload."""
+    due: datetime
+
+
+class Acknowledgements:
+    """Receipts that were given out and are not acknowledged yet. Plain calls on the event loop."""
+
+    def __init__(
+        self, *, agency: str, member: Callable[[str], MemberView | None], beside: Beside, clock: Clock
+    ) -> None:
+        """`member` returns a member of the roster in force, by its agency."""
+        self._agency = agency
+        self._member = member
+        self._beside = beside
+        self._clock = clock
+        self._given: dict[tuple[str, bytes], _Given] = {}
+        self._dues: list[tuple[datetime, str, bytes]] = []
+
+    def __len__(self) -> int:
+        """Return how many receipts are waited for."""
+        return len(self._given)
+
+    def answered(self, peer: str, reply: Reply) -> None:
+        """Keep a receipt that is about to be given out, and wait for its acknowledgement."""
+        now = self._clock()
+        self._beside.write(
+            records.answered(self._agency, peer, reply.exchange_id, reply.kind, reply.receipt, now)
+        )
+        if len(self._given) >= MAX_WAITING:
+            self._missing(next(iter(self._given)))
+        due = max(now, reply.deadline) + PATIENCE
+        given = _Given(peer=peer, receipt=digest(reply.receipt.payload), due=due)
+        self._given[peer, reply.exchange_id] = given
+        heapq.heappush(self._dues, (due, peer, reply.exchange_id))
+
+    def cancelled(self, peer: str, exchange_id: bytes) -> None:
+        """Wait no more for an exchange that ended before all of it was sent: the log says that already."""
+        self._given.pop((peer, exchange_id), None)
+
+    def came(self, peer: str, delivery: AcknowledgementDelivery) -> None:
+        """Take what the session with `peer` delivered: logged if it is that agency's word on our receipt."""
+        given = self._given.get((peer, delivery.exchange_id))
+        member = self._member(peer)
+        if given is None or member is None:
+            return
+        now = self._clock()
+        try:
+            opened = open_envelope(
+                delivery.acknowledgement, Acknowledgement, member.key_set.statement_keys_at(now)
+            )
+        except EnvelopeInvalid as error:
+            LOGGER.warning("an acknowledgement of `%s` does not verify: %s", peer, error)
+            return
+        said = opened.message
+        if (said.exchange_id, said.requester, said.provider, said.receipt_digest) != (
+            delivery.exchange_id,
+            peer,
+            self._agency,
+            given.receipt,
+        ):
+            LOGGER.warning("an acknowledgement of `%s` is not about the receipt that it was given", peer)
+            return
+        del self._given[peer, delivery.exchange_id]
+        self._beside.write(
+            records.acknowledged(
+                self._agency,
+                peer,
+                delivery.exchange_id,
+                said,
+                acknowledgement=delivery.acknowledgement,
+                at=now,
+            )
+        )
+
+    def tick(self) -> None:
+        """Log as missing what should have come by now."""
+        now = self._clock()
+        while self._dues and self._dues[0][0] <= now:
+            due, peer, exchange_id = heapq.heappop(self._dues)
+            given = self._given.get((peer, exchange_id))
+            if given is not None and given.due == due:
+                self._missing((peer, exchange_id))
+
+    def _missing(self, key: tuple[str, bytes]) -> None:
+        given = self._given.pop(key)
+        entry = records.unacknowledged(self._agency, given.peer, key[1], given.receipt, self._clock())
+        self._beside.write(entry)

@@ -1,0 +1,191 @@
+"""Receipts that were given out: acknowledged by the requester's signature, or logged as not (L1, L2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from comity.adapters import acknowledgements
+from comity.adapters.acknowledgements import PATIENCE, Acknowledgements
+from comity.adapters.beside import Beside
+from comity.adapters.path import Reply
+from comity.audit.entry import Entry
+from comity.audit.log import Promise
+from comity.certs.envelope import digest, seal
+from comity.certs.keys import SigningKey
+from comity.gateway.records import acknowledgement
+from comity.v1 import common_pb2, envelope_pb2, session_pb2
+from tests.adapters.bench import HandClock
+from tests.simulator import FederationSimulator
+
+LAHD, SHERIFF = SigningKey.generate(), SigningKey.generate()
+EXCHANGE = b"e" * 16
+RECEIPT = envelope_pb2.Envelope(payload=b"receipt")
+
+
+class Waiting:
+    """An adapter's acknowledgements, and what it logged."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock()
+        self.entries: list[Entry] = []
+        self.beside = Beside(self)  # type: ignore[arg-type]
+        self.all = Acknowledgements(agency="lapd", member=self.member, beside=self.beside, clock=self.clock)
+
+    async def append(self, *entries: Entry) -> list[Promise]:
+        self.entries += entries
+        return []
+
+    def member(self, agency: str) -> Any:
+        keys = {"lahd": LAHD, "sheriff": SHERIFF}
+        if agency not in keys:
+            return None
+        return SimpleNamespace(key_set=SimpleNamespace(statement_keys_at=lambda at: (keys[agency].public,)))
+
+    def give(self, exchange_id: bytes = EXCHANGE, peer: str = "lahd") -> None:
+        reply = Reply(
+            exchange_id=exchange_id,
+            kind=common_pb2.OUTCOME_KIND_RESPONDED,
+            detail=b"",
+            pages=(),
+            receipt=RECEIPT,
+            deadline=self.clock() + timedelta(seconds=10),
+            announced=True,
+        )
+        self.all.answered(peer, reply)
+
+    async def kinds(self) -> list[str]:
+        await self.beside.settled()
+        return [entry.kind for entry in self.entries]
+
+
+def said(clock: HandClock, key: SigningKey = LAHD, **changes: Any) -> session_pb2.AcknowledgementDelivery:
+    promise = Promise(origin="lahd.example/gateway", index=7, leaf_hash=b"l" * 32)
+    statement = acknowledgement("lahd", "lapd", EXCHANGE, digest(b"receipt"), promise, clock())
+    for name, value in changes.items():
+        setattr(statement, name, value)
+    return session_pb2.AcknowledgementDelivery(exchange_id=EXCHANGE, acknowledgement=seal(statement, key))
+
+
+async def test_signed_acknowledgement_is_logged_with_its_evidence() -> None:
+    """The provider keeps the requester's word, and where the requester's own log has the delivery."""
+    waiting = Waiting()
+    waiting.give()
+    delivery = said(waiting.clock)
+    waiting.all.came("lahd", delivery)
+    assert await waiting.kinds() == ["answered", "acknowledged"]
+    entry = waiting.entries[-1]
+    assert entry.public["receipt"] == digest(b"receipt").hex()
+    assert (entry.public["index"], entry.public["leaf"]) == (7, (b"l" * 32).hex())
+    assert entry.attachments["acknowledgement"] == delivery.acknowledgement.SerializeToString()
+    waiting.clock.forward(PATIENCE.total_seconds() + 60)
+    waiting.all.tick()
+    assert await waiting.kinds() == ["answered", "acknowledged"]
+
+
+async def test_missing_acknowledgement_is_logged_once_its_time_is_over() -> None:
+    """Not before a minute after the deadline, then once."""
+    waiting = Waiting()
+    waiting.give()
+    waiting.clock.forward(9 + PATIENCE.total_seconds())
+    waiting.all.tick()
+    assert await waiting.kinds() == ["answered"]
+    waiting.clock.forward(2)
+    waiting.all.tick()
+    waiting.all.tick()
+    assert await waiting.kinds() == ["answered", "unacknowledged"]
+    waiting.all.came("lahd", said(waiting.clock))
+    assert await waiting.kinds() == ["answered", "unacknowledged"]
+
+
+FORGED: dict[str, Callable[[HandClock], tuple[str, session_pb2.AcknowledgementDelivery]]] = {
+    "signed by another agency": lambda clock: ("lahd", said(clock, SHERIFF)),
+    "of another receipt": lambda clock: ("lahd", said(clock, receipt_digest=b"x" * 32)),
+    "of another exchange": lambda clock: ("lahd", said(clock, exchange_id=b"f" * 16)),
+    "to another provider": lambda clock: ("lahd", said(clock, provider="dea")),
+    "in another agency's name": lambda clock: ("lahd", said(clock, requester="sheriff")),
+    "brought by another agency": lambda clock: ("sheriff", said(clock)),
+    "brought by a stranger": lambda clock: ("nobody", said(clock)),
+}
+
+
+@pytest.mark.parametrize("way", FORGED)
+async def test_acknowledgement_that_is_not_the_requesters_word_counts_for_nothing(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not logged as one, and the true one is still waited for."""
+    waiting = Waiting()
+    waiting.give()
+    waiting.all.came(*FORGED[way](waiting.clock))
+    assert await waiting.kinds() == ["answered"]
+    assert len(waiting.all) == 1
+    waiting.all.came("lahd", said(waiting.clock))
+    assert await waiting.kinds() == ["answered", "acknowledged"]
+
+
+async def test_acknowledgement_that_nobody_waits_for_writes_nothing() -> None:
+    """A requester can't fill the provider's log with statements about exchanges that never were."""
+    waiting = Waiting()
+    waiting.all.came("lahd", said(waiting.clock))
+    assert await waiting.kinds() == []
+
+
+async def test_cancelled_exchange_is_not_waited_for() -> None:
+    """That it ended early stands in the log already."""
+    waiting = Waiting()
+    waiting.give()
+    waiting.all.cancelled("lahd", EXCHANGE)
+    waiting.clock.forward(3_600)
+    waiting.all.tick()
+    assert await waiting.kinds() == ["answered"]
+
+
+async def test_waiting_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it the oldest is logged as missing: memory is bounded, and nothing is silent."""
+    monkeypatch.setattr(acknowledgements, "MAX_WAITING", 2)
+    waiting = Waiting()
+    for number in range(3):
+        waiting.give(bytes([number]) * 16)
+        await waiting.beside.settled()
+    assert len(waiting.all) == 2
+    assert await waiting.kinds() == ["answered", "answered", "answered", "unacknowledged"]
+    assert waiting.entries[3].exchange == bytes(16)
+
+
+async def test_every_result_that_a_caller_saw_is_acknowledged(federation: FederationSimulator) -> None:
+    """Over the whole federation: each provider's log ends an exchange with the requester's word."""
+    answer = await federation.search()
+    assert answer.is_whole
+    logs = [federation[name].journal for name in answer.kinds]
+    await federation.until(lambda: all(log.of("acknowledged") for log in logs))
+    delivered = {
+        entry.public["peer"]: entry for entry in federation.asking["sheriff"].journal.of("delivered")
+    }
+    for name in answer.kinds:
+        (answered,) = federation[name].journal.of("answered")
+        (acknowledged,) = federation[name].journal.of("acknowledged")
+        assert acknowledged.exchange == answered.exchange == answer.exchange_id
+        receipts = {one.public["receipt"] for one in (answered, acknowledged, delivered[name])}
+        assert len(receipts) == 1
+        (released,) = federation[name].journal.of("released")
+        place = federation[name].journal.entries.index(released)
+        assert delivered[name].public["index"] == place
+
+
+async def test_result_that_never_reached_its_caller_is_not_acknowledged(
+    federation: FederationSimulator,
+) -> None:
+    """The broker holds what a provider released: the provider's log says that nobody acknowledged it."""
+    assert (await federation.search()).is_whole
+    federation.broker.holds_records(of="lapd", toward="gateway")
+    answer = await federation.search()
+    assert answer.kinds["lapd"] != "RESPONDED"
+    await federation.passes(seconds=PATIENCE.total_seconds() + 10)
+    log = federation["lapd"].journal
+    ended = [entry.kind for entry in log.entries if entry.exchange == answer.exchange_id]
+    assert "acknowledged" not in ended
+    assert ended[-1] in ("unacknowledged", "cancelled")
