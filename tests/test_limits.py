@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry.trace import Span
 
 from comity.adapters.path import Reply
 from comity.gateway.errors import AgencyBusy, CallerTooSlow
@@ -41,8 +42,8 @@ def hold(federation: FederationSimulator) -> asyncio.Event:
     gate, provider = asyncio.Event(), federation["lapd"]
     answers = provider.adapter_answers
 
-    async def held(peer: str, ask: session_pb2.Ask, *, crowded: bool = False) -> Reply | None:
-        reply: Reply | None = await answers(peer, ask, crowded=crowded)
+    async def held(peer: str, ask: session_pb2.Ask, *, crowded: bool = False, span: Span) -> Reply | None:
+        reply: Reply | None = await answers(peer, ask, crowded=crowded, span=span)
         await gate.wait()
         return reply
 

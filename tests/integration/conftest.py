@@ -75,6 +75,7 @@ class Federation:
         return {**json.loads(done.stdout), "exit": done.returncode, "stderr": done.stderr}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of one running federation on one worker, or each worker would start its own."""
     for item in items:
