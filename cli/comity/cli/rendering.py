@@ -93,7 +93,19 @@ def to_json(answer: Answer, plate: str) -> JsonObject:
         "reads": [_read_json(page.agency, read) for page in answer.pages for read in page.page.reads],
         "caveats": [clean(line) for line in summary.caveats] if summary else [],
         "findings": [clean(line) for line in summary.findings] if summary else [],
+        "found": [_finding_json(finding) for finding in summary.found] if summary else [],
         "problem": answer.problem,
+    }
+
+
+def _finding_json(finding: query_service_pb2.Finding) -> JsonObject:
+    """Return a finding for programs: who is left as the liar, and what shows it."""
+    return {
+        "kind": query_service_pb2.FindingKind.Name(finding.kind).removeprefix("FINDING_KIND_"),
+        "provider": finding.provider,
+        "suspects": list(finding.suspects),
+        "text": clean(finding.text),
+        "evidence": [digest.hex() for digest in finding.evidence],
     }
 
 
