@@ -1,5 +1,6 @@
 """Cosignatures under checkpoints, and trust in the form of a policy file."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,6 +138,7 @@ def test_policy_file_reads_back_and_counts_its_quorum() -> None:
         ("witness a\nquorum none\n", "line 1: `witness` with 1 values"),
         ("log\x0bx\nquorum none\n", "control characters"),
     ],
+    ids=itertools.count(),  # texts hold fresh keys, and every worker must name a test alike
 )
 def test_policy_file_that_is_not_right_names_the_line(text: str, words: str) -> None:
     """A policy that could mean something else than its author thinks is refused, with the line."""

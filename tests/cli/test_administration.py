@@ -247,7 +247,7 @@ def test_own_identity_provider(comity: Comity, fed: Path) -> None:
         ("agency client x --dir fed/agencies/lapd --gateway h", ["gateway", "HOST:PORT"]),
         ("agency client x --dir fed/agencies/lapd --gateway h:1 --leaf-days 0", ["--leaf-days", "1 to 3650"]),
         ("agency assert nobody --dir fed/agencies/lapd --accept-rules --certificate fed/agencies/lapd/ca.pem",
-         ["nobody", "comity agency user"]),
+         ["users.toml", "comity agency user"]),
         ("agency assert a --dir fed/agencies/lapd --accept-rules --certificate fed/public/roster.json",
          ["certificate"]),
         ("agreement draft --dir fed/agencies/lapd --with lahd", ["--from", "--id"]),
