@@ -12,9 +12,17 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import pytest_asyncio
 from google.protobuf.message import DecodeError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from comity.v1 import link_pb2
+from comity.links.sessions.codec import PREFIX_BYTES, encode
+from comity.links.sessions.core import SessionHub
+from comity.v1 import audit_pb2, link_pb2, session_pb2
+from tests.fuzz import parties
+from tests.fuzz.mutator import Mutator
+from tests.fuzz.seeds import NOTE
 from tests.simulator import FederationSimulator
+from tests.support.garbage import garbage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,4 +77,86 @@ async def test_mutated_frames_cost_at_most_the_link_that_they_came_on(
         deliver(*(mutated(rng, heard) for _ in range(rng.randint(1, 3))))
         await federation.passes(seconds=rng.choice((0.001, 0.05, 2)))
     await federation.passes(seconds=15)
+    assert_nothing_is_wrong(federation)
+
+
+# -- inside a session ------------------------------------------------------------------------------------
+
+
+def _spoken(message: session_pb2.SessionMessage) -> bytes:
+    return encode(message)
+
+
+ASK = _spoken(session_pb2.SessionMessage(ask=parties.ASK))
+TO_PROVIDER = (
+    ASK,
+    _spoken(session_pb2.SessionMessage(credit=session_pb2.PageCredit(exchange_id=b"e" * 16, pages=1 << 31))),
+    _spoken(session_pb2.SessionMessage(cancel=session_pb2.CancelAsk(exchange_id=b"e" * 16))),
+    _spoken(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=NOTE))),
+)
+TO_REQUESTER = (
+    _spoken(session_pb2.SessionMessage(result=parties.ANSWERS["lapd"][0])),
+    _spoken(session_pb2.SessionMessage(page=parties.ANSWERS["lapd"][1][0])),
+    _spoken(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=NOTE))),
+    _spoken(session_pb2.SessionMessage(ready=session_pb2.Ready(version=1, agency="lapd", page_window=1))),
+)
+MUTATED = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@st.composite
+def plaintexts(draw: st.DrawFn, good: Sequence[bytes]) -> bytes:
+    """What a peer with a good certificate may encrypt: garbage, or a message with some fields changed."""
+    if draw(st.booleans()):
+        return draw(garbage(*good, large=2_000_000))
+    mutator = Mutator((session_pb2.SessionMessage,), draw(st.integers(0, 1 << 30)))
+    content = draw(st.sampled_from(good))[PREFIX_BYTES:]
+    changed = mutator.mutate(b"\0" + content, b"\0" + draw(st.sampled_from(good))[PREFIX_BYTES:], 200_000)[1:]
+    try:
+        message = session_pb2.SessionMessage.FromString(changed)
+        message.ClearField("padding")
+        return encode(message)
+    except (DecodeError, ValueError):
+        return changed
+
+
+@pytest.mark.parametrize("listener", ["provider", "requester"])
+@MUTATED
+@given(data=st.data())
+async def test_any_plaintext_of_a_peer_costs_at_most_its_session(
+    federation: FederationSimulator, listener: str, data: st.DataObject
+) -> None:
+    """After good TLS with a good certificate, on both sides: ignored, answered or closed, never a fault."""
+    gateway, adapter = federation.asking["sheriff"].gateway, federation["lapd"].end
+    assert gateway is not None and gateway.sessions is not None and adapter is not None
+    raw = data.draw(plaintexts(TO_PROVIDER if listener == "provider" else TO_REQUESTER))
+    session = await gateway.sessions.session("lapd")
+    hub: SessionHub = gateway.sessions
+    if listener == "requester":
+        await federation.until(lambda: adapter.sessions._sessions.get(session.session_id))
+        hub, session = adapter.sessions, adapter.sessions._sessions[session.session_id]
+    session.progress.engine._waiting.append(raw)
+    hub._mark(session)
+    await federation.passes(seconds=0.2)
+    assert_nothing_is_wrong(federation)
+
+
+async def test_nothing_is_left_of_all_that(federation: FederationSimulator) -> None:
+    """No exchange and no session is kept for what was garbage; the next question is answered."""
+    await federation.passes(seconds=150)
+    gateway, adapter = federation.asking["sheriff"].gateway, federation["lapd"].end
+    assert gateway is not None and adapter is not None
+    assert gateway._running == {} and len(adapter.exchanges) == 0
+    assert len(adapter.sessions._sessions) <= len(federation.providers)
+    assert await federation.recovers()
+    assert_nothing_is_wrong(federation)
+
+
+def assert_nothing_is_wrong(federation: FederationSimulator) -> None:
+    """No process told its operator of a fault of its own."""
     assert [line for line in federation.warnings if "fault" in line or "failed:" in line] == []

@@ -30,13 +30,21 @@ MOST_MEBIBYTES = 512
 SLOWEST_SECONDS = 5
 
 
+class Broken(Exception):
+    """A target is broken; by this input, and its cause says how."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(f"broken by {data[:60].hex()}… ({len(data)} bytes)")
+        self.data = data
+
+
 def saved(target: str) -> list[Path]:
     """Return the inputs that once broke a target."""
     return sorted(FINDINGS.glob(f"{target}-*"))
 
 
 def drawn(target: str, *, runs: int, seed: int) -> Counter[str]:
-    """Run mutated seeds, blindly; return how often each word came back. Raises what an input raises."""
+    """Run mutated seeds, blindly; return how often each word came back. Raises `Broken`."""
     from tests.fuzz.mutator import Mutator
     from tests.fuzz.seeds import LARGEST, ROOTS, SEEDS
     from tests.fuzz.targets import TARGETS
@@ -48,9 +56,8 @@ def drawn(target: str, *, runs: int, seed: int) -> Counter[str]:
         data = mutator.mutate(dice.choice(pool), dice.choice(pool), LARGEST)
         try:
             word = act(data)
-        except Exception:
-            keep(target, data)
-            raise
+        except Exception as error:
+            raise Broken(data) from error
         words[word] += 1
         if words[word] == 1 and len(pool) < began + 500:  # what got somewhere new is changed further
             pool.append(data)
@@ -86,7 +93,11 @@ def main() -> int:
 
 def _plain(options: argparse.Namespace) -> int:
     began = time.monotonic()
-    words = drawn(options.target, runs=options.runs, seed=options.seed)
+    try:
+        words = drawn(options.target, runs=options.runs, seed=options.seed)
+    except Broken as broken:
+        print(f"kept in {keep(options.target, broken.data)}")
+        raise
     _report(options.target, "drawn blindly", options.runs, time.monotonic() - began, words)
     return 0
 

@@ -237,6 +237,8 @@ def _check_text(text: str) -> None:
 def _check_name(name: str) -> None:
     if not name or "+" in name or any(character.isspace() or character < " " for character in name):
         raise NoteInvalid("a key's name is not empty and holds no spaces, no control characters and no `+`")
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise NoteInvalid("a key's name is UTF-8")
 
 
 def _decode_base64(text: str, what: str) -> bytes:

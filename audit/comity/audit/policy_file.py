@@ -68,7 +68,8 @@ def parse_policy(data: bytes, *, name: str = "policy file") -> TlogPolicy:
         try:
             reading.take([word for word in words if word])
         except (_Fault, NoteInvalid) as problem:
-            raise TrustInvalid(f"{name}, line {number}: {problem}") from problem
+            shown = str(problem).encode("utf-8", "backslashreplace").decode()
+            raise TrustInvalid(f"{name}, line {number}: {shown}") from problem
     if reading.quorum is None:
         raise TrustInvalid(f"{name}: the line `quorum <name>` is missing; `quorum none` asks for no witness")
     return TlogPolicy(
