@@ -52,4 +52,4 @@ async def shared(running: FederationSimulator) -> AsyncIterator[FederationSimula
     running.broker.is_honest_again()
     for provider in running.providers.values():
         provider.is_honest_again()
-    await running.passes(seconds=1)
+    await running.passes(seconds=0.5)

@@ -227,7 +227,7 @@ def parsers(laid_out: FederationOnDisk) -> Parsers:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,

@@ -220,7 +220,7 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
     owner, real = federation["lapd"].journal, federation["lapd"].end
     assert real is not None
     client, path = real.link, federation["lapd"].adapter_answers.__self__  # type: ignore[attr-defined]
-    away = Backoff(first=timedelta(minutes=10), longest=timedelta(minutes=10), draw=lambda: 1.0)
+    away = Backoff(first=timedelta(seconds=90), longest=timedelta(seconds=90), draw=lambda: 1.0)
     honest, client._backoff = client._backoff, away
     home = tmp_path / "agencies" / "lapd"
     shutil.copytree(
@@ -251,4 +251,4 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
         await thief
         client._backoff = honest
         federation.journals["lapd/adapter"], real.exchanges._path = owner, path
-        await federation.until(lambda: client.is_up, seconds=1200)
+        await federation.until(lambda: client.is_up, seconds=300)
