@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
 
 from comity.audit.errors import LogUnwritable
 from comity.certs.agency import AgencyHome
@@ -41,6 +43,7 @@ from comity.gateway import (
 from tests.gateway.test_library import PLATE, a_question
 from tests.simulator import FederationSimulator, RequestersEnd, simulate
 from tests.support.federation import FederationOnDisk
+from tests.support.telemetry import collecting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -272,6 +275,18 @@ async def test_fault_of_ours_keeps_its_text(
         await asking.ask()
     shown = f"{found.value!r} {found.value.__cause__!r} {found.value.__context__!r} {caplog.text}"
     assert PLATE not in shown and "ValueError" in caplog.text
+
+
+async def test_search_is_a_child_of_the_programs_own_span(asking: Asking) -> None:
+    """Who traces a program finds its questions below the step that asked; without one they stand alone."""
+    tracer = trace.get_tracer("program")
+    with collecting() as emitted:
+        with tracer.start_as_current_span("case work") as above:
+            await asking.ask(providers=["lapd"])
+        await asking.ask(providers=["lapd"])
+    below, alone = [span for span in emitted.spans if span.name == "search" and span.kind is SpanKind.SERVER]
+    assert below.parent is not None and below.parent.span_id == above.get_span_context().span_id
+    assert alone.parent is None
 
 
 # -- opening and closing ------------------------------------------------------------------------------------

@@ -41,9 +41,10 @@ async def answer_to(
 
     `authorization` is `Bearer <jwt>`; `certificate_der` gives the certificate to which that is bound, or
     raises; `within` is what is left of the caller's own deadline, if it has one; `parent` is its trace
-    context. Close the generator to
-    cancel. Raises `GatewayError` alone: a fault of our own is logged by its kind and place, and its text,
-    which could name a person, goes nowhere.
+    context. Close the generator to cancel.
+
+    Raises `GatewayError` alone: a fault of our own is logged by its kind and place, and its text, which could
+    name a person, goes nowhere.
     """
     span = TRACING.begin("search", parent=parent, kind=SpanKind.SERVER, facts=facts(requester=gateway.agency))
     try:
