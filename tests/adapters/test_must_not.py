@@ -135,6 +135,15 @@ async def test_order_past_its_deadline_is_rejected(bench: Bench) -> None:
     await assert_malformed(bench, ask, "expired")
 
 
+async def test_deadline_beyond_the_window_is_rejected(bench: Bench) -> None:
+    """An order that could be served after its replays are forgotten is not served at all."""
+
+    def far(order: query_pb2.Order) -> None:
+        order.deadline.CopyFrom(from_instant(NOON + timedelta(seconds=120.5)))
+
+    await assert_malformed(bench, bench.ask(order=far), "malformed")
+
+
 async def test_exchange_that_the_broker_did_not_announce_is_rejected(bench: Bench) -> None:
     """Without the middle's account there is no answer; its receipt doesn't go to the broker."""
     reply = await assert_malformed(bench, bench.ask(announce=False), "unannounced")
@@ -219,6 +228,23 @@ async def test_leaf_of_another_provider_is_rejected(bench: Bench) -> None:
         leaf.provider = "vendor"
 
     await assert_malformed(bench, bench.ask(leaf=for_another), "readdressed")
+
+
+async def test_ask_about_another_exchange_than_was_ordered_is_rejected(bench: Bench) -> None:
+    """What is answered is the exchange that was signed for, under no other id."""
+    ask = bench.ask()
+    ask.exchange_id = secrets.token_bytes(16)
+    await assert_malformed(bench, ask, "malformed")
+
+
+@pytest.mark.parametrize("count", [0, 65])
+async def test_order_of_no_leaf_or_too_many_is_rejected(bench: Bench, count: int) -> None:
+    """The bound on a path's length is the bound on the order's leaves."""
+
+    def of(order: query_pb2.Order) -> None:
+        order.leaf_count = count
+
+    await assert_malformed(bench, bench.ask(order=of), "malformed")
 
 
 async def test_leaf_of_another_order_is_rejected(bench: Bench) -> None:
@@ -482,6 +508,25 @@ async def test_area_cannot_probe_a_withheld_place(bench: Bench) -> None:
     query = bench.query("sheriff", area=common_pb2.Area(latitude=34.05, longitude=-118.24, radius_metres=100))
     reply = await bench.reply(bench.ask(query, requester="sheriff"), peer="sheriff")
     assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert bench.source.queries == []
+
+
+async def test_area_cannot_probe_a_place_that_the_agreement_withholds(bench: Bench) -> None:
+    """The same where the agreement grants no locations, and whatever the policy permits (A6)."""
+    permit = await _decision(bench)
+    book = bench.path.standing.agreements
+    narrow = tuple(
+        replace(
+            agreement,
+            grants=tuple(replace(grant, elements=frozenset({"PLATE"})) for grant in agreement.grants),
+        )
+        for agreement in book.agreements
+    )
+    bench.standing(
+        agreements=replace(book, agreements=narrow), engine=StubEngine(bench, lambda decision: permit)
+    )
+    query = bench.query(area=common_pb2.Area(latitude=34.05, longitude=-118.24, radius_metres=100))
+    assert (await bench.reply(bench.ask(query))).kind == common_pb2.OUTCOME_KIND_REFUSED
     assert bench.source.queries == []
 
 

@@ -51,7 +51,10 @@ def main(words: list[str]) -> int:
     since = time.monotonic()
     checks = [each for each in CHECKS if not words or any(word in _about(each) for word in words)]
     table = Table(checks)
-    jobs = [*_unpatched(checks), *(Job(name=each.name, tests=tests_of(each), patches=each.out) for each in checks)]
+    jobs = [
+        *_unpatched(checks),
+        *(Job(name=each.name, tests=tests_of(each), patches=each.out) for each in checks),
+    ]
     print("result tests  seconds  check that is patched out")
     faults = run_all(jobs, at_once=os.cpu_count() or 1, done=table.done)
     for fault in faults:

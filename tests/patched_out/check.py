@@ -23,9 +23,21 @@ class Check:
     falls: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of tests, and an honest one among them that stays green whatever check is patched out."""
+
+    path: str
+    honest: str
+
+    def __call__(self, *tests: str) -> tuple[str, ...]:
+        """Return node ids of this file."""
+        return tuple(f"{self.path}::{test}" for test in tests)
+
+
 def check(
-    name: str, out: Patch | tuple[Patch, ...], file: str, *tests: str, falls: tuple[str, ...] = ()
+    name: str, out: Patch | tuple[Patch, ...], *red: tuple[str, ...], falls: tuple[str, ...] = ()
 ) -> Check:
-    """Return a check whose tests are all in `file`."""
+    """Return a check; `red` are the tests, a tuple for each file."""
     patches = out if isinstance(out, tuple) else (out,)
-    return Check(name=name, out=patches, red=tuple(f"{file}::{test}" for test in tests), falls=falls)
+    return Check(name=name, out=patches, red=tuple(test for file in red for test in file), falls=falls)

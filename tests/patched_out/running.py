@@ -208,8 +208,6 @@ def _read(folder: Path, seconds: float) -> Ran:
     return Ran(
         seconds=seconds,
         green=frozenset(_lines(folder / "green")),
-        fallen={
-            each["test"]: Fallen(exception=each["exception"], message=each["message"]) for each in found
-        },
+        fallen={each["test"]: Fallen(exception=each["exception"], message=each["message"]) for each in found},
         broken=tuple(_lines(folder / "broken")),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tests.patched_out.checks import adapters
+from tests.patched_out.check import Check
+from tests.patched_out.checks import adapters, audit, broker, certs, gateway, links, policy
+from tests.patched_out.checks.files import FILES
 
-_ROOMS = (adapters,)
-
-CHECKS = tuple(check for room in _ROOMS for check in room.CHECKS)
-HONEST = {file: test for room in _ROOMS for file, test in room.HONEST.items()}
+CHECKS: tuple[Check, ...] = tuple(
+    check for room in (broker, adapters, gateway, links, certs, policy, audit) for check in room.CHECKS
+)
+HONEST = {file.path: f"{file.path}::{file.honest}" for file in FILES}

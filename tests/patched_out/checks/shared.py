@@ -8,7 +8,7 @@ ANY_SIGNATURE = (
     Instead(
         "comity.certs.envelope:_signers",
         "trusted.get(signature.key_id)",
-        "next(iter(trusted.values()), None)",
+        "trusted.get(signature.key_id) or next((key for key in trusted.values() if key.key_id not in signers), None)",
     ),
     Without("comity.certs.envelope:_signers", "key.verify(signature.signature, encoded)"),
 )

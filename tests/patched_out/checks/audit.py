@@ -1,0 +1,139 @@
+"""What shows a log that was rewritten, cut or forked."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import check
+from tests.patched_out.checks.files import MERKLE, MUST_NOT, NOTE, PEERS, VERIFY
+from tests.patched_out.patching import Without
+
+CHECKS = (
+    check(
+        "audit: two checkpoints of one size have one root",
+        Without("comity.audit.verify:_forks", "if earlier.checkpoint.root"),
+        VERIFY("test_a_fork_shows_in_the_witness_alone"),
+    ),
+    check(
+        "audit: a log has the root that a peer saw",
+        Without("comity.audit.verify:_compare", "if other:"),
+        VERIFY("test_a_tail_that_was_cut_and_regrown_fails"),
+        falls=("ValueError",),
+    ),
+    check(
+        "audit: a log has all that a peer saw",
+        Without("comity.audit.verify:_compare", "if beyond:"),
+        VERIFY("test_an_older_checkpoint_put_back_fails"),
+    ),
+    check(
+        "audit: two copies of a log agree",
+        Without("comity.audit.verify:_compare_copies", "if roots[log.size]"),
+        VERIFY("test_two_copies_of_a_fork_are_found"),
+    ),
+    check(
+        "audit: a log never shrinks, and has one root for a size",
+        Without("comity.audit.peers:PeerCheckpoints.saw", "if checkpoint.size <= last.size:"),
+        PEERS(
+            "test_a_shrunk_log_is_a_contradiction_and_logged",
+            "test_two_roots_for_one_size_are_a_contradiction",
+            "test_what_was_seen_survives_a_restart",
+        ),
+    ),
+    check(
+        "audit: what has been said is not said again",
+        Without("comity.audit.peers:PeerCheckpoints.due", "if last is not None"),
+        PEERS("test_due_once_for_each_news_and_at_most_each_second", "test_two_ends_fall_silent"),
+    ),
+    check(
+        "audit: a size is a plain decimal",
+        Without("comity.audit.checkpoint:Checkpoint.parse", "if not size.isascii()"),
+        NOTE(
+            "test_a_size_that_is_not_a_plain_decimal_is_refused[01]",
+            "test_a_size_that_is_not_a_plain_decimal_is_refused[ 1]",
+        ),
+    ),
+    check(
+        "audit: a checkpoint is of its origin",
+        Without("comity.audit.checkpoint:open_checkpoint", "if checkpoint.origin"),
+        NOTE("test_a_checkpoint_of_another_origin_is_refused"),
+    ),
+    check(
+        "audit: a checkpoint is signed by the key that the trust names",
+        Without("comity.audit.folder_check:_check_head", "open_checkpoint("),
+        VERIFY("test_bytes_of_every_file_count", "test_a_log_rebuilt_under_another_key_fails"),
+    ),
+    check(
+        "audit: a log is one that the trust names",
+        Without("comity.audit.folder_check:_check_head", "if not keys:"),
+        VERIFY("test_a_log_that_the_trust_does_not_name_fails"),
+    ),
+    check(
+        "audit: a tile that should be there is missed",
+        Without("comity.audit.folder_check:_TreeCheck._check_tiles", "if name.level"),
+        VERIFY("test_a_missing_file_is_named[tile/0/000]", "test_a_missing_file_is_named[tile/1/000.p/1]"),
+    ),
+    check(
+        "audit: a tile agrees with the tree",
+        Without("comity.audit.folder_check:_TreeCheck._check_tiles", "if fault:"),
+        VERIFY(
+            "test_bytes_of_every_file_count",
+            "test_a_changed_hash_names_its_tile",
+            "test_extra_partial_tiles_are_held_to_the_tree",
+            "test_rubbish_is_a_finding_and_never_an_error[<lambda>0]",
+        ),
+    ),
+    check(
+        "audit: a changed entry is told from a changed tile",
+        Without("comity.audit.folder_check:_TreeCheck._decide", "if tiles is not None"),
+        VERIFY("test_a_changed_byte_names_its_entry", "test_swapped_entries_do_not_verify"),
+    ),
+    check(
+        "audit: a verifier key has its own hash",
+        Without("comity.audit.note:VerifierKey.parse", "if key.hash.hex()"),
+        NOTE(
+            "test_a_verifier_key_that_is_not_one_is_refused[PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TX]",
+            "test_a_verifier_key_that_is_not_one_is_refused[PeterNeumann+c84f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW]",
+        ),
+        VERIFY("test_bytes_of_every_file_count"),
+    ),
+    check(
+        "audit: a note's signature is over its text",
+        Without("comity.audit.note:VerifierKey.verify", "Ed25519PublicKey"),
+        NOTE(
+            "test_the_published_note_with_one_letter_changed_does_not_open",
+            "test_a_changed_byte_never_opens_as_another_text",
+        ),
+        VERIFY("test_bytes_of_every_file_count"),
+    ),
+    check(
+        "audit: no signature stands twice",
+        Without("comity.audit.note:open_note", "if key in signers:"),
+        NOTE("test_a_doubled_signature_is_refused"),
+    ),
+    check(
+        "audit: a note is signed by a known key",
+        Without("comity.audit.note:open_note", "if not signers:"),
+        NOTE("test_what_is_signed_opens_with_its_key_and_no_other"),
+        PEERS("test_a_checkpoint_under_another_key_is_not_logged"),
+        VERIFY("test_bytes_of_every_file_count", "test_a_log_rebuilt_under_another_key_fails"),
+    ),
+    check(
+        "audit: an inclusion proof leads to the root",
+        Without("comity.audit.merkle:verify_inclusion", "if computed != root:"),
+        MUST_NOT("test_forged_path_is_rejected"),
+        MERKLE("test_every_inclusion_proof_verifies_and_no_forged_one_does"),
+    ),
+    check(
+        "audit: a tree never shrinks",
+        Without("comity.audit.merkle:verify_consistency", "if not 0 <= old_size"),
+        MERKLE("test_a_shrunk_tree_is_never_consistent"),
+    ),
+    check(
+        "audit: a consistency proof leads to the new root",
+        Without("comity.audit.merkle:verify_consistency", "if computed_new"),
+        MERKLE("test_every_consistency_proof_verifies_and_no_forged_one_does"),
+    ),
+    check(
+        "audit: a consistency proof leads to the old root",
+        Without("comity.audit.merkle:verify_consistency", "if computed_old"),
+        MERKLE("test_every_consistency_proof_verifies_and_no_forged_one_does"),
+    ),
+)

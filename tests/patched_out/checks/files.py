@@ -1,0 +1,113 @@
+"""The files whose tests are shown to test something, and the honest test of each."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import File
+
+MUST_NOT = File(
+    "tests/adapters/test_must_not.py", honest="test_announcement_that_comes_a_moment_later_counts"
+)
+REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
+MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
+NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
+PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_with_its_note")
+TRUST = File("tests/audit/test_trust.py", honest="test_the_keys_of_all_logs_come_from_the_signed_roster")
+VERIFY = File("tests/audit/test_verify.py", honest="test_whole_logs_verify")
+ADMISSION = File("tests/broker/test_admission.py", honest="test_member_with_its_own_leaf_is_admitted")
+DESK = File(
+    "tests/broker/test_desk.py", honest="test_answered_exchange_is_routed_announced_stamped_accounted"
+)
+ACCOUNT = File(
+    "tests/broker/test_exchange.py", honest="test_receipt_that_verified_gives_its_own_kind_and_a_stamp"
+)
+ORDERS = File("tests/broker/test_orders.py", honest="test_good_order_is_taken_with_ceilings_and_leaf_order")
+RECEIPTS = File("tests/broker/test_receipts.py", honest="test_good_receipt_is_stamped")
+BOUNDS = File(
+    "tests/broker/test_review_bounds.py",
+    honest="test_refusals_while_the_log_is_unwritable_do_not_fill_the_memory",
+)
+AGREEMENTS = File("tests/certs/test_agreements.py", honest="test_agreement_signed_by_both")
+ASSERTIONS = File("tests/certs/test_assertions.py", honest="test_honest_assertion_vouches_for_its_user")
+CA = File("tests/certs/test_ca.py", honest="test_saved_ca_loads_and_issues")
+CREDENTIALS = File("tests/certs/test_credentials.py", honest="")
+ENVELOPE = File("tests/certs/test_envelope.py", honest="test_threshold_of_two_distinct_keys_opens")
+ENVELOPE_JSON = File("tests/certs/test_envelope_json.py", honest="test_json_form_has_the_fields_of_dsse")
+ENVELOPE_VECTORS = File("tests/certs/test_envelope_vectors.py", honest="test_envelope_is_accepted")
+KEYS = File("tests/certs/test_keys.py", honest="test_saved_key_is_private_and_loads_again")
+LEAF = File(
+    "tests/certs/test_leaf_verification.py", honest="test_leaf_of_its_own_ca_is_accepted_and_described"
+)
+PUBLISHED = File("tests/certs/test_published.py", honest="test_roster_is_taken_and_remembered")
+ROSTER = File("tests/certs/test_roster.py", honest="test_honest_roster_is_accepted")
+SPIFFE = File("tests/certs/test_spiffe.py", honest="test_id_is_read_into_domain_and_path")
+EXCHANGE = File(
+    "tests/gateway/test_exchange.py", honest="test_verified_stamped_results_of_both_providers_are_shown"
+)
+GATEWAY = File("tests/gateway/test_gateway.py", honest="test_summary_comes_last_and_accounts_for_everyone")
+QUESTION = File("tests/gateway/test_question.py", honest="test_complete_request_is_a_question")
+RELOAD = File("tests/gateway/test_reload.py", honest="test_new_member_is_asked_once_there_is_an_agreement")
+REVIEW = File(
+    "tests/gateway/test_review_gateway.py",
+    honest="test_unknown_outcome_of_a_provider_whose_receipt_is_here_is_no_fault",
+)
+ATTACKS = File("tests/links/sessions/test_attacks.py", honest="test_honest_handshake_passes_the_odd_gateway")
+CODEC = File("tests/links/sessions/test_codec.py", honest="test_sizes_around_a_bucket_s_edge")
+HUB = File("tests/links/sessions/test_hub.py", honest="test_messages_travel_both_ways_in_order")
+SESSION_TRUST = File("tests/links/sessions/test_review_trust_and_faults.py", honest="")
+LINK = File("tests/links/test_state.py", honest="")
+BUNDLE = File("tests/policy/test_bundle_check.py", honest="test_agency_may_name_store_classes_of_its_own")
+DECISION = File("tests/policy/test_decision.py", honest="test_permissive_bundle_permits")
+MARKINGS = File("tests/policy/test_markings.py", honest="test_cui_banner_is_written_as_the_registry_says")
+OBLIGATIONS = File("tests/policy/test_obligations.py", honest="test_clipping_never_widens")
+PLATES = File("tests/policy/test_plates.py", honest="test_ways_to_write_one_plate_fold_alike")
+SHIPPED = File("tests/policy/test_shipped_bundles.py", honest="test_every_case_of_a_shipped_bundle_holds")
+LYING_BROKER = File(
+    "tests/test_lying_broker.py", honest="test_lie_that_changes_nothing_changes_nothing[announces twice]"
+)
+LYING_ENDS = File("tests/test_lying_ends.py", honest="test_more_pages_than_the_receipt_covers_are_not_shown")
+
+FILES = (
+    MUST_NOT,
+    REPLAY,
+    MERKLE,
+    NOTE,
+    PEERS,
+    TRUST,
+    VERIFY,
+    ADMISSION,
+    DESK,
+    ACCOUNT,
+    ORDERS,
+    RECEIPTS,
+    BOUNDS,
+    AGREEMENTS,
+    ASSERTIONS,
+    CA,
+    CREDENTIALS,
+    ENVELOPE,
+    ENVELOPE_JSON,
+    ENVELOPE_VECTORS,
+    KEYS,
+    LEAF,
+    PUBLISHED,
+    ROSTER,
+    SPIFFE,
+    EXCHANGE,
+    GATEWAY,
+    QUESTION,
+    RELOAD,
+    REVIEW,
+    ATTACKS,
+    CODEC,
+    HUB,
+    SESSION_TRUST,
+    LINK,
+    BUNDLE,
+    DECISION,
+    MARKINGS,
+    OBLIGATIONS,
+    PLATES,
+    SHIPPED,
+    LYING_BROKER,
+    LYING_ENDS,
+)

@@ -1,0 +1,272 @@
+"""What the gateway checks before it shows anything, and before it asks."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import check
+from tests.patched_out.checks.files import EXCHANGE, GATEWAY, LYING_BROKER, QUESTION, RELOAD, REVIEW
+from tests.patched_out.patching import Without
+
+CHECKS = (
+    check(
+        "gateway: a receipt is not of the future",
+        Without("comity.gateway.verification:verify_receipt", "receipt: signed in the future"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt signed tomorrow]"),
+    ),
+    check(
+        "gateway: a receipt is not older than its order",
+        Without("comity.gateway.verification:verify_receipt", "receipt: signed before it was ordered"),
+        REVIEW("test_receipt_dated_back_to_a_retired_key_is_unverifiable"),
+    ),
+    check(
+        "gateway: a receipt names this exchange",
+        Without("comity.gateway.verification:verify_receipt", "receipt: names another exchange"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another exchange]"
+        ),
+    ),
+    check(
+        "gateway: a receipt names the provider asked",
+        Without("comity.gateway.verification:verify_receipt", "receipt: names another provider"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another provider]"
+        ),
+    ),
+    check(
+        "gateway: a receipt names this requester",
+        Without("comity.gateway.verification:verify_receipt", "receipt: names another requester"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another requester]"
+        ),
+    ),
+    check(
+        "gateway: a receipt answers the query that was sent",
+        Without("comity.gateway.verification:verify_receipt", "receipt: answers another query"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt answers another query]"
+        ),
+    ),
+    check(
+        "gateway: a receipt stands on the agreement in force",
+        Without("comity.gateway.verification:verify_receipt", "receipt: stands on another agreement"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt on another agreement]"
+        ),
+    ),
+    check(
+        "gateway: a receipt carries the agreement's ceiling",
+        Without("comity.gateway.verification:verify_receipt", "receipt: ceiling is not"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt with another ceiling]"
+        ),
+    ),
+    check(
+        "gateway: a receipt has a promise of its log",
+        Without("comity.gateway.verification:verify_receipt", "receipt: has no promise of its log"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt without a promise]"),
+    ),
+    check(
+        "gateway: a promise is of the provider's own log",
+        Without("comity.gateway.verification:_check_promise", "receipt: its promise is of another log"),
+        REVIEW("test_promise_of_anothers_log_is_unverifiable"),
+    ),
+    check(
+        "gateway: a detail names this exchange",
+        Without("comity.gateway.verification:verify_receipt", "detail: names another exchange"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail of another exchange]"
+        ),
+    ),
+    check(
+        "gateway: a detail tells the receipt's kind",
+        Without("comity.gateway.verification:verify_receipt", "detail: its kind is not"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail of another kind]"),
+    ),
+    check(
+        "gateway: nothing stands beside a refusal",
+        Without("comity.gateway.verification:verify_receipt", "detail: reads beside an outcome"),
+        EXCHANGE("test_reads_beside_a_refusal_are_unverifiable"),
+    ),
+    check(
+        "gateway: a detail carries a marking",
+        Without("comity.gateway.verification:verify_receipt", "_check_marking(expected, detail.HasField"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[marking under another agreement]",
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail without marking (A4)]",
+        ),
+    ),
+    check(
+        "gateway: as many reads came as were signed",
+        Without("comity.gateway.verification:verify_pages", "pages: their reads are not"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail counts more reads]"),
+    ),
+    check(
+        "gateway: pages stand in their order",
+        Without("comity.gateway.verification:verify_pages", "page: its number is wrong"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[page with a wrong number]"),
+    ),
+    check(
+        "gateway: a page names this exchange",
+        Without("comity.gateway.verification:verify_pages", "page: names another exchange"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[page of another exchange]"),
+    ),
+    check(
+        "gateway: a page carries a marking",
+        Without("comity.gateway.verification:verify_pages", "_check_marking(expected, page.HasField"),
+        EXCHANGE("test_marking_stricter_than_the_ceiling_is_unverifiable"),
+    ),
+    check(
+        "gateway: pages are those that were signed",
+        Without("comity.gateway.verification:verify_pages", "pages: are not those"),
+        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[root over other pages]"),
+    ),
+    check(
+        "gateway: a read carries a marking that holds",
+        Without("comity.gateway.verification:_check_read", "_check_marking(expected, read.HasField"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read without marking (A4)]",
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[banner that its fields don't give]",
+        ),
+    ),
+    check(
+        "gateway: a read is of the plate that was asked for (Q6)",
+        Without("comity.gateway.verification:_check_read", "read: is of another plate"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read of another plate (Q6)]"
+        ),
+    ),
+    check(
+        "gateway: a read is within the period that was asked for (Q6)",
+        Without("comity.gateway.verification:_check_read", "read: is outside the period"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read outside the period (Q6)]",
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read at the period's end (Q6)]",
+        ),
+    ),
+    check(
+        "gateway: a marking names the agreement in force",
+        Without("comity.gateway.verification:_check_marking", "marking names another agreement"),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[marking under another agreement]"
+        ),
+    ),
+    check(
+        "gateway: an account names this exchange",
+        Without("comity.gateway.verification:verify_account", "account: names another exchange"),
+        LYING_BROKER(
+            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[replays an account]",
+            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts for another exchange]",
+        ),
+    ),
+    check(
+        "gateway: an account names this requester",
+        Without("comity.gateway.verification:verify_account", "account: names another requester"),
+        LYING_BROKER(
+            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts to another requester]"
+        ),
+    ),
+    check(
+        "gateway: an account tells of this order",
+        Without("comity.gateway.verification:verify_account", "account: tells of another order"),
+        LYING_BROKER(
+            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts for another order]"
+        ),
+    ),
+    check(
+        "gateway: an account names every provider once",
+        Without("comity.gateway.verification:verify_account", "account: does not name every"),
+        EXCHANGE("test_account_without_one_of_the_providers_is_not_believed"),
+        falls=("StopIteration",),
+    ),
+    check(
+        "gateway: an account tells what is the broker's to tell",
+        Without("comity.gateway.verification:verify_account", "account: tells an outcome"),
+        REVIEW("test_account_with_an_unknown_outcome_is_a_finding_not_a_fault"),
+        falls=("ValueError",),
+    ),
+    check(
+        "gateway: a stamp is of the receipt that came",
+        Without("comity.gateway.verification:contradictions", "if entry.HasField('stamp') and receipt and"),
+        EXCHANGE(
+            "test_stamp_in_an_early_account_is_held_against_the_receipt",
+            "test_stamp_of_another_receipt_is_a_finding",
+        ),
+    ),
+    check(
+        "gateway: an attested outcome is held against the receipt",
+        Without(
+            "comity.gateway.verification:contradictions", "if receipt and (not entry.HasField('stamp')):"
+        ),
+        EXCHANGE(
+            "test_broker_that_denies_a_receipt_is_contradicted_by_it",
+            "test_early_account_does_not_make_its_lies_come_true",
+        ),
+    ),
+    check(
+        "gateway: an account tells the receipt's kind",
+        Without("comity.gateway.verification:contradictions", "if receipt and entry.HasField('stamp') and"),
+        LYING_BROKER("test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[tells another outcome]"),
+    ),
+    check(
+        "gateway: an account binds the stamp that was given",
+        Without("comity.gateway.verification:contradictions", "if stamp is not None and"),
+        EXCHANGE("test_account_that_drops_a_stamp_is_a_finding"),
+    ),
+    check(
+        "gateway: a provider has one receipt",
+        Without("comity.gateway.exchange:Exchange.on_result", "if part.receipt is not None:"),
+        EXCHANGE("test_second_receipt_while_pages_are_missing_is_unverifiable"),
+    ),
+    check(
+        "gateway: a missing account is a finding",
+        Without(
+            "comity.gateway.exchange:Exchange.end_waiting", "if self.account is None and (not self.rejected):"
+        ),
+        EXCHANGE("test_broker_that_gives_no_account_is_a_finding"),
+    ),
+    check(
+        "gateway: a question is whole (Q1, Q2, Q3)",
+        Without("comity.gateway.question:parse_question", "if found:"),
+        QUESTION(
+            "test_empty_request_names_every_missing_field_at_once",
+            "test_query_without_period_is_refused",
+            "test_half_a_period_is_refused",
+            "test_error_never_repeats_what_the_user_entered",
+        ),
+    ),
+    check(
+        "gateway: nothing is asked without a link",
+        Without("comity.gateway.gateway:Gateway.search", "if self.link is None"),
+        GATEWAY("test_without_a_link_nothing_is_asked"),
+    ),
+    check(
+        "gateway: completeness that isn't met is an error",
+        Without("comity.gateway.gateway:Gateway.search", "if not summary.complete:"),
+        GATEWAY("test_unmet_quorum_is_an_error_after_the_summary"),
+    ),
+    check(
+        "gateway: nobody answered is an error",
+        Without("comity.gateway.gateway:Gateway.search", "if not has_answer(settled):"),
+        GATEWAY(
+            "test_nobody_answered_is_an_error_after_the_summary", "test_lost_link_ends_every_exchange_at_once"
+        ),
+        falls=("Incomplete",),
+    ),
+    check(
+        "gateway: completeness that can't be met asks nobody",
+        Without("comity.gateway.gateway:Gateway.search", "require_reachable("),
+        GATEWAY("test_completeness_that_nobody_could_meet_asks_nobody"),
+        falls=("Incomplete",),
+    ),
+    check(
+        "gateway: nothing leaves under an expired roster",
+        Without(
+            "comity.gateway.standing:Standing.require_asking", "if now >= self.federation.trusted_until:"
+        ),
+        RELOAD("test_nothing_leaves_under_an_expired_roster_until_it_is_refreshed"),
+    ),
+    check(
+        "gateway: a suspended agency asks nothing",
+        Without("comity.gateway.standing:Standing.require_asking", "if own.suspended"),
+        RELOAD("test_own_suspension_is_told_and_nothing_leaves"),
+    ),
+)

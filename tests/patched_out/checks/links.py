@@ -1,0 +1,163 @@
+"""What ends a session or a link whose bytes or peer are not what they should be."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import check
+from tests.patched_out.checks.files import ATTACKS, CODEC, HUB, LINK, LYING_BROKER, SESSION_TRUST
+from tests.patched_out.patching import Instead, Without
+
+CHECKS = (
+    check(
+        "links: sessions are of TLS 1.3 in their own lane",
+        Without("comity.links.sessions.tls:TlsEnd._judge", "if self._tls.version()"),
+        ATTACKS(
+            "test_other_lane_or_no_lane_is_refused[alpn0]",
+            "test_other_lane_or_no_lane_is_refused[alpn1]",
+            "test_other_lane_or_no_lane_is_refused[alpn2]",
+        ),
+    ),
+    check(
+        "links: a session is not resumed",
+        Without("comity.links.sessions.tls:TlsEnd._judge", "if self._tls.session_reused:"),
+        ATTACKS("test_resumed_session_is_refused[gateway]", "test_resumed_session_is_refused[adapter]"),
+    ),
+    check(
+        "links: a message has a bounded size",
+        Without("comity.links.sessions.codec:bucket", "if size > MAX_FRAMED_BYTES:"),
+        CODEC("test_largest_message_fits_and_one_byte_more_does_not"),
+        HUB("test_message_over_a_mebibyte_is_not_sent"),
+    ),
+    check(
+        "links: a session has a bounded queue",
+        Without("comity.links.sessions.core:SessionHub.send", "if session.pending_bytes"),
+        HUB("test_reader_that_never_gives_credit_costs_bounded_memory"),
+    ),
+    check(
+        "links: a roster past its time opens no session",
+        Without("comity.links.sessions.core:SessionHub._pair", "if self.clock() >="),
+        SESSION_TRUST("test_roster_past_its_time_opens_no_session"),
+    ),
+    check(
+        "links: an agreement pins the peer's identity key",
+        Without("comity.links.sessions.core:SessionHub._pair", "if agreement.parties"),
+        HUB("test_agreement_that_pins_another_key_opens_nothing"),
+    ),
+    check(
+        "links: a gateway takes the session that it asked for, in its lane",
+        Instead("comity.links.sessions.hub:GatewaySessions._opened", "opened.lane != LANE", "False"),
+        LYING_BROKER("test_session_whose_ends_are_told_different_lanes_does_not_begin[gateway]"),
+    ),
+    check(
+        "links: a provider's first message is its own Ready",
+        Without("comity.links.sessions.hub:GatewaySessions._check_ready", "if ready.version"),
+        ATTACKS(
+            "test_adapter_that_doesn_t_begin_with_its_ready_is_closed[other agency]",
+            "test_adapter_that_doesn_t_begin_with_its_ready_is_closed[other version]",
+            "test_adapter_that_doesn_t_begin_with_its_ready_is_closed[no pages]",
+        ),
+    ),
+    check(
+        "links: both ends hold one agreement",
+        Without("comity.links.sessions.hub:GatewaySessions._check_ready", "if ready.agreement_digest"),
+        HUB("test_ends_that_hold_different_agreements_don_t_speak"),
+    ),
+    check(
+        "links: nothing is asked before Ready",
+        Without("comity.links.sessions.hub:AdapterSessions._judged", "if messages:"),
+        ATTACKS("test_gateway_that_asks_before_it_was_judged_is_closed"),
+    ),
+    check(
+        "links: a message is one that may be sent there",
+        Without("comity.links.sessions.core:SessionHub._give", "if name not in self.accepted:"),
+        ATTACKS(
+            "test_message_of_the_wrong_direction_ends_the_session[gateway]",
+            "test_message_of_the_wrong_direction_ends_the_session[adapter]",
+        ),
+        falls=("TimeoutError",),
+    ),
+    check(
+        "links: a message fills a bucket",
+        Without("comity.links.sessions.codec:Decoder._end", "if total > MAX_FRAMED_BYTES"),
+        ATTACKS(
+            "test_malformed_message_ends_the_session[huge]",
+            "test_malformed_message_ends_the_session[no bucket]",
+        ),
+        falls=("TimeoutError",),
+    ),
+    check(
+        "links: a message over the bound is not taken",
+        Instead("comity.links.sessions.codec:Decoder._end", "total > MAX_FRAMED_BYTES", "False"),
+        ATTACKS(
+            "test_malformed_message_ends_the_session[huge]",
+            "test_malformed_message_ends_the_session[over the cap]",
+        ),
+    ),
+    check(
+        "links: an opening that nobody answers is given up",
+        Without("comity.links.sessions.core:SessionHub._over", "if not session.is_open:"),
+        HUB("test_opening_that_nobody_answers_is_given_up"),
+    ),
+    check(
+        "links: a peer's leaf is judged again under a newer roster",
+        Without("comity.links.sessions.core:SessionHub._over", "trust.expected.verify"),
+        HUB("test_replaced_ca_ends_sessions_of_the_old_one"),
+        falls=("IndexError",),
+    ),
+    check(
+        "links: a link's queue has a bound in bytes",
+        Without("comity.links.state:OutQueue.push", "if self.bytes + total"),
+        LINK("test_full_queue_closes_with_limit_and_lets_everything_go"),
+    ),
+    check(
+        "links: a link's queue has a bound in frames",
+        Without("comity.links.state:OutQueue.push", "if len(self._frames)"),
+        LINK("test_many_small_frames_pass_the_limit_of_frames"),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: a frame has a bounded size",
+        Without("comity.links.state:LinkMachine._check", "if frame.ByteSize()"),
+        LINK("test_too_large_frame_is_refused_here_and_a_violation_there"),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: each frame is for whom the contract says",
+        Without("comity.links.state:LinkMachine._check", "if one not in table"),
+        LINK("test_frames_before_a_violation_are_delivered_and_none_after"),
+    ),
+    check(
+        "links: a link begins with its greeting",
+        Without("comity.links.state:LinkMachine._check", "if one not in due"),
+        LINK(
+            "test_false_greeting_is_a_violation[two hellos]",
+            "test_false_greeting_is_a_violation[nothing]",
+            "test_false_welcome_is_a_violation[early frame]",
+            "test_false_welcome_is_a_violation[hello]",
+        ),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: an end speaks the link's version",
+        Without("comity.links.state:LinkMachine._greeted", "if PROTOCOL_VERSION"),
+        LINK("test_false_greeting_is_a_violation[version]"),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: a greeting names an end's role",
+        Without("comity.links.state:LinkMachine._greeted", "if hello.role"),
+        LINK("test_false_greeting_is_a_violation[broker]", "test_false_greeting_is_a_violation[no role]"),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: a welcome's version is the link's",
+        Without("comity.links.state:LinkMachine._welcomed", "if welcome.version"),
+        LINK("test_false_welcome_is_a_violation[version]"),
+        falls=("ValueError",),
+    ),
+    check(
+        "links: a welcome leaves room for frames",
+        Without("comity.links.state:LinkMachine._welcomed", "if welcome.session_window"),
+        LINK("test_false_welcome_is_a_violation[window]", "test_false_welcome_is_a_violation[frame size]"),
+        falls=("ValueError",),
+    ),
+)
