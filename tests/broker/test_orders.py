@@ -14,7 +14,8 @@ from comity.broker.errors import OrderRefusal, OrderRefused
 from comity.broker.exchange import AcceptedOrder
 from comity.broker.orders import MAX_PROVIDERS, claimed_exchange_id, verify_order
 from comity.broker.replay import SeenExchanges
-from comity.v1 import link_pb2, query_pb2
+from comity.certs.envelope import payload_type, seal_payload
+from comity.v1 import link_pb2, query_pb2, result_pb2
 
 T0 = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -73,9 +74,12 @@ def test_changed_order_is_refused(desk: Desk, statements: Any) -> None:
 
 
 def test_other_statement_passed_off_as_an_order_is_refused(desk: Desk, statements: Any) -> None:
-    """The payload type is part of what is signed: a receipt can't be placed as an order."""
+    """The payload type is part of what is signed: bytes that are signed as a receipt are no order."""
     placement = statements.placement("cbp")
-    placement.order.payload_type = "application/vnd.comity.v1.Receipt+protobuf"
+    as_receipt = payload_type(result_pb2.Receipt)
+    placement.order.payload_type = as_receipt
+    assert refusal_of(desk, placement) is OrderRefusal.SIGNATURE
+    placement.order.CopyFrom(seal_payload(as_receipt, placement.order.payload, statements.keys["sheriff"]))
     assert refusal_of(desk, placement) is OrderRefusal.SIGNATURE
 
 

@@ -154,7 +154,7 @@ CHECKS = (
     ),
     check(
         "broker: an agency has a bounded number of exchanges in flight",
-        Without("comity.broker.desk:ExchangeDesk._take", "if self._in_flight.get(agency, 0)"),
+        Without("comity.broker.desk:ExchangeDesk._require_room", "if self._in_flight.get(agency, 0)"),
         DESK("test_agency_over_its_limit_is_refused_and_another_is_not"),
     ),
     check(
