@@ -106,6 +106,7 @@ async def test_held_records_cost_one_deadline_and_are_named(
 
 async def test_records_of_two_sessions_that_change_places_end_both(federation: FederationSimulator) -> None:
     """What LAPD's session carries is never taken for LAHD's."""
+    await federation.search()  # the sessions stand: what changes places are answers, no handshakes
     attack = federation.broker.crosses_sessions("lapd", "lahd")
     answer = await federation.search()
     assert attack.happened
@@ -119,6 +120,7 @@ async def test_records_of_two_sessions_that_change_places_end_both(federation: F
 
 async def test_records_of_two_requesters_that_change_places_end_both(federation: FederationSimulator) -> None:
     """What the sheriff asks LAPD is never taken for a question of LAHD's: neither is answered."""
+    await asyncio.gather(federation.search(of=["lapd"]), federation.search(by="lahd"))  # the sessions stand
     asked = federation["lapd"].asked
     attack = federation.broker.crosses_pairs("lapd")
     one, other = await asyncio.gather(federation.search(of=["lapd"]), federation.search(by="lahd"))

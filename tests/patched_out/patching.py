@@ -9,6 +9,7 @@ doubled breaks its patch, and no patch can rot into one that changes nothing.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import importlib.util
 import inspect
@@ -37,15 +38,19 @@ class Without:
     where: str
     fragment: str
 
-    def edit(self, function: ast.AST) -> None:
-        """Leave the statement out of `function`."""
+    def find(self, function: ast.AST) -> tuple[list[ast.stmt], int]:
+        """Return the block that holds the statement, and its place there."""
         found = [
             (block, index)
             for block in _blocks(function)
             for index, statement in enumerate(block)
             if _plain(self.fragment) in _first_line(statement)
         ]
-        block, index = _only(found, self)
+        return _only(found, self)
+
+    def edit(self, function: ast.AST) -> None:
+        """Leave the statement out of `function`."""
+        block, index = self.find(function)
         left = block[index]
         rest = left.orelse if isinstance(left, ast.If) else []
         block[index : index + 1] = rest or [ast.copy_location(ast.Pass(), left)]
@@ -59,23 +64,25 @@ class Instead:
     before: str
     after: str
 
-    def edit(self, function: ast.AST) -> None:
-        """Exchange the expression in `function`."""
-        before = ast.unparse(ast.parse(self.before, mode="eval"))
+    def find(self, function: ast.AST) -> tuple[ast.AST, str, int | None]:
+        """Return what holds the expression, and where in it."""
+        before = ast.dump(ast.parse(self.before, mode="eval").body)
         found = [
             (parent, name, index)
             for parent in ast.walk(function)
             for name, index, child in _expressions(parent)
-            if ast.unparse(child) == before
+            if before.startswith(type(child).__name__) and ast.dump(child) == before
         ]
-        parent, name, index = _only(found, self)
+        return _only(found, self)
+
+    def edit(self, function: ast.AST) -> None:
+        """Exchange the expression in `function`."""
+        parent, name, index = self.find(function)
         after = ast.parse(self.after, mode="eval").body
         if index is None:
-            after = ast.copy_location(after, getattr(parent, name))
-            setattr(parent, name, after)
+            setattr(parent, name, ast.copy_location(after, getattr(parent, name)))
         else:
-            after = ast.copy_location(after, getattr(parent, name)[index])
-            getattr(parent, name)[index] = after
+            getattr(parent, name)[index] = ast.copy_location(after, getattr(parent, name)[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +92,15 @@ class Body:
     where: str
     source: str
 
-    def edit(self, function: ast.AST) -> None:
-        """Exchange the body of `function`."""
+    def find(self, function: ast.AST) -> ast.FunctionDef | ast.AsyncFunctionDef:
+        """Return the function itself."""
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             raise PatchBroken(f"{self}: `{self.where}` is no function")
-        function.body = ast.parse(textwrap.dedent(self.source)).body
+        return function
+
+    def edit(self, function: ast.AST) -> None:
+        """Exchange the body of `function`."""
+        self.find(function).body = ast.parse(textwrap.dedent(self.source)).body
 
 
 Patch = Without | Instead | Body
@@ -97,31 +108,43 @@ Patch = Without | Instead | Body
 
 def apply(patches: Sequence[Patch]) -> None:
     """Exchange the code of the functions that `patches` name, in this process; raises PatchBroken."""
-    for name in dict.fromkeys(_target(patch)[0] for patch in patches):
-        module = importlib.import_module(name)
-        own = [patch for patch in patches if _target(patch)[0] == name]
-        code = compile(patched(own), inspect.getsourcefile(module) or name, "exec")
-        for patch in own:
-            _exchange(module, code, patch)
-
-
-def patched(patches: Sequence[Patch]) -> ast.Module:
-    """Return the source of the one module that `patches` name, patched and parsed; raises PatchBroken."""
-    tree = ast.parse(_source(_target(patches[0])[0]))
+    trees = {name: ast.parse(_source(name)) for name in dict.fromkeys(_module(patch) for patch in patches)}
     for patch in patches:
-        node: ast.AST = tree
-        for name in _target(patch)[1]:
-            inside = tree.body if node is tree else list(ast.walk(node))
-            found = [each for each in inside if isinstance(each, Definition) and each.name == name]
-            node = _only(found, patch)
-        patch.edit(node)
-    return ast.fix_missing_locations(tree)
+        patch.edit(_definition(trees[_module(patch)], patch))
+    for name, tree in trees.items():
+        module = importlib.import_module(name)
+        code = compile(
+            ast.fix_missing_locations(tree), inspect.getsourcefile(module) or name, "exec", dont_inherit=True
+        )
+        for patch in patches:
+            if _module(patch) == name:
+                _exchange(module, code, patch)
+
+
+def check_fit(patch: Patch) -> None:
+    """Raise PatchBroken unless `patch` finds what it changes, without changing it."""
+    patch.find(_definition(_parsed(_module(patch)), patch))
+
+
+@functools.cache
+def _parsed(module_name: str) -> ast.Module:
+    return ast.parse(_source(module_name))
+
+
+def _definition(tree: ast.Module, patch: Patch) -> ast.AST:
+    """Return the function or class that `patch` names."""
+    node: ast.AST = tree
+    for name in _path(patch):
+        inside = tree.body if node is tree else list(ast.walk(node))
+        found = [each for each in inside if isinstance(each, Definition) and each.name == name]
+        node = _only(found, patch)
+    return node
 
 
 def _exchange(module: ModuleType, code: CodeType, patch: Patch) -> None:
     """Give the function that `patch` names its part of the module's new code."""
     owner: Any = module
-    for name in _target(patch)[1]:
+    for name in _path(patch):
         code = _inner(code, name, patch)
         owner = inspect.getattr_static(owner, name)
         function = _function(owner)
@@ -133,17 +156,25 @@ def _exchange(module: ModuleType, code: CodeType, patch: Patch) -> None:
 
 @functools.cache
 def _source(module_name: str) -> str:
-    found = importlib.util.find_spec(module_name)
+    """Return a module's source, as it is on disk."""
+    try:
+        found = importlib.util.find_spec(module_name)
+    except ModuleNotFoundError:
+        found = None
     if found is None or found.origin is None:
         raise PatchBroken(f"module `{module_name}` isn't there")
     return Path(found.origin).read_text()
 
 
-def _target(patch: Patch) -> tuple[str, list[str]]:
-    module, colon, path = patch.where.partition(":")
-    if not colon or not path:
+def _module(patch: Patch) -> str:
+    return patch.where.partition(":")[0]
+
+
+def _path(patch: Patch) -> list[str]:
+    path = patch.where.partition(":")[2]
+    if not path:
         raise PatchBroken(f"{patch}: `where` is not `module:function`")
-    return module, path.split(".")
+    return path.split(".")
 
 
 def _only(found: list[Found], patch: Patch) -> Found:
@@ -168,7 +199,14 @@ def _expressions(node: ast.AST) -> Iterator[tuple[str, int | None, ast.expr]]:
 
 
 def _first_line(statement: ast.stmt) -> str:
-    return _plain(ast.unparse(statement).partition("\n")[0])
+    """Return a statement's first line as `ast` writes it: of a compound one, what stands before its colon."""
+    alone = copy.copy(statement)
+    for inside in ("orelse", "handlers", "finalbody", "cases", "decorator_list"):
+        if hasattr(alone, inside):
+            setattr(alone, inside, [])
+    if hasattr(alone, "body"):
+        alone.body = [ast.Pass()]
+    return _plain(ast.unparse(alone).partition("\n")[0])
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ lifted.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -82,6 +83,7 @@ class LyingBroker:
         self._clock = clock
         self._server = NoServer()
         self._impostors: dict[int, Any] = {}
+        self._own_sessions = itertools.count(1 << 41)
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
         self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
@@ -374,7 +376,7 @@ class LyingBroker:
 
     async def asks_itself(self, provider: str, *, in_the_name_of: str, with_leaf_of: Path) -> Session:
         """Open a session with a provider's adapter as if it were a gateway's; raises `SessionFailed`."""
-        wire, session_id = self.wires[f"{provider}/adapter"], 1 << 41
+        wire, session_id = self.wires[f"{provider}/adapter"], next(self._own_sessions)
 
         def rule_of(attack: Attack) -> Rule:
             def rule(end: str, outward: bool, frame: LinkFrame) -> list[LinkFrame] | None:

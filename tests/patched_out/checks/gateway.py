@@ -6,11 +6,18 @@ from tests.patched_out.check import check
 from tests.patched_out.checks.files import EXCHANGE, GATEWAY, LYING_BROKER, QUESTION, RELOAD, REVIEW
 from tests.patched_out.patching import Without
 
+
+def _lying(*faults: str) -> tuple[str, ...]:
+    return EXCHANGE(
+        *(f"test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[{fault}]" for fault in faults)
+    )
+
+
 CHECKS = (
     check(
         "gateway: a receipt is not of the future",
         Without("comity.gateway.verification:verify_receipt", "receipt: signed in the future"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt signed tomorrow]"),
+        _lying("receipt signed tomorrow"),
     ),
     check(
         "gateway: a receipt is not older than its order",
@@ -20,49 +27,37 @@ CHECKS = (
     check(
         "gateway: a receipt names this exchange",
         Without("comity.gateway.verification:verify_receipt", "receipt: names another exchange"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another exchange]"
-        ),
+        _lying("receipt names another exchange"),
     ),
     check(
         "gateway: a receipt names the provider asked",
         Without("comity.gateway.verification:verify_receipt", "receipt: names another provider"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another provider]"
-        ),
+        _lying("receipt names another provider"),
     ),
     check(
         "gateway: a receipt names this requester",
         Without("comity.gateway.verification:verify_receipt", "receipt: names another requester"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt names another requester]"
-        ),
+        _lying("receipt names another requester"),
     ),
     check(
         "gateway: a receipt answers the query that was sent",
         Without("comity.gateway.verification:verify_receipt", "receipt: answers another query"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt answers another query]"
-        ),
+        _lying("receipt answers another query"),
     ),
     check(
         "gateway: a receipt stands on the agreement in force",
         Without("comity.gateway.verification:verify_receipt", "receipt: stands on another agreement"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt on another agreement]"
-        ),
+        _lying("receipt on another agreement"),
     ),
     check(
         "gateway: a receipt carries the agreement's ceiling",
         Without("comity.gateway.verification:verify_receipt", "receipt: ceiling is not"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt with another ceiling]"
-        ),
+        _lying("receipt with another ceiling"),
     ),
     check(
         "gateway: a receipt has a promise of its log",
         Without("comity.gateway.verification:verify_receipt", "receipt: has no promise of its log"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[receipt without a promise]"),
+        _lying("receipt without a promise"),
     ),
     check(
         "gateway: a promise is of the provider's own log",
@@ -72,14 +67,12 @@ CHECKS = (
     check(
         "gateway: a detail names this exchange",
         Without("comity.gateway.verification:verify_receipt", "detail: names another exchange"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail of another exchange]"
-        ),
+        _lying("detail of another exchange"),
     ),
     check(
         "gateway: a detail tells the receipt's kind",
         Without("comity.gateway.verification:verify_receipt", "detail: its kind is not"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail of another kind]"),
+        _lying("detail of another kind"),
     ),
     check(
         "gateway: nothing stands beside a refusal",
@@ -89,25 +82,22 @@ CHECKS = (
     check(
         "gateway: a detail carries a marking",
         Without("comity.gateway.verification:verify_receipt", "_check_marking(expected, detail.HasField"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[marking under another agreement]",
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail without marking (A4)]",
-        ),
+        _lying("marking under another agreement", "detail without marking (A4)"),
     ),
     check(
         "gateway: as many reads came as were signed",
         Without("comity.gateway.verification:verify_pages", "pages: their reads are not"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[detail counts more reads]"),
+        _lying("detail counts more reads"),
     ),
     check(
         "gateway: pages stand in their order",
         Without("comity.gateway.verification:verify_pages", "page: its number is wrong"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[page with a wrong number]"),
+        _lying("page with a wrong number"),
     ),
     check(
         "gateway: a page names this exchange",
         Without("comity.gateway.verification:verify_pages", "page: names another exchange"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[page of another exchange]"),
+        _lying("page of another exchange"),
     ),
     check(
         "gateway: a page carries a marking",
@@ -117,37 +107,27 @@ CHECKS = (
     check(
         "gateway: pages are those that were signed",
         Without("comity.gateway.verification:verify_pages", "pages: are not those"),
-        EXCHANGE("test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[root over other pages]"),
+        _lying("root over other pages"),
     ),
     check(
         "gateway: a read carries a marking that holds",
         Without("comity.gateway.verification:_check_read", "_check_marking(expected, read.HasField"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read without marking (A4)]",
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[banner that its fields don't give]",
-        ),
+        _lying("read without marking (A4)", "banner that its fields don't give"),
     ),
     check(
         "gateway: a read is of the plate that was asked for (Q6)",
         Without("comity.gateway.verification:_check_read", "read: is of another plate"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read of another plate (Q6)]"
-        ),
+        _lying("read of another plate (Q6)"),
     ),
     check(
         "gateway: a read is within the period that was asked for (Q6)",
         Without("comity.gateway.verification:_check_read", "read: is outside the period"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read outside the period (Q6)]",
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[read at the period's end (Q6)]",
-        ),
+        _lying("read outside the period (Q6)", "read at the period's end (Q6)"),
     ),
     check(
         "gateway: a marking names the agreement in force",
         Without("comity.gateway.verification:_check_marking", "marking names another agreement"),
-        EXCHANGE(
-            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown[marking under another agreement]"
-        ),
+        _lying("marking under another agreement"),
     ),
     check(
         "gateway: an account names this exchange",

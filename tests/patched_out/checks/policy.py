@@ -70,7 +70,6 @@ CHECKS = (
         BUNDLE(
             'test_permit_without_a_required_annotation_is_refused[@retain_days("30")\\n-@retain_days]',
             "test_permit_that_includes_search_needs_limits_too[action]",
-            'test_permit_that_includes_search_needs_limits_too[action in [Action::"Search", Action::"ViewImages"]]',
         ),
         DECISION(
             "test_permit_without_limits_does_not_pass_even_if_it_was_loaded[missing0]",
@@ -167,7 +166,6 @@ CHECKS = (
         Without("comity.policy.bundle:_parse", "if fault:"),
         BUNDLE(
             "test_schema_that_describes_other_questions_is_refused[  goodStanding: Bool,-]",
-            "test_schema_that_describes_other_questions_is_refused[  goodStanding: Bool,-  goodStanding: Bool, clearance: Long,]",
             "test_schema_that_describes_other_questions_is_refused[ViewVehicle, -]",
         ),
     ),
@@ -188,7 +186,6 @@ CHECKS = (
             'test_permit_without_a_required_annotation_is_refused[@retain_days("30")\\n-@retain_days]',
             'test_permit_without_a_required_annotation_is_refused[@max_window("none")\\n-@max_window]',
             "test_permit_that_includes_search_needs_limits_too[action]",
-            'test_permit_that_includes_search_needs_limits_too[action in [Action::"Search", Action::"ViewImages"]]',
         ),
     ),
     check(
