@@ -7,7 +7,7 @@ FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gatewa
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test lint types proto proto-check verifier floors campaign load fuzz bench lock clean help
+.PHONY: demo test patched-out lint types proto proto-check verifier floors campaign load fuzz bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ demo: $(VENV)/.done  ## Run the demonstration federation, end to end.
 
 test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 	$(BIN)/pytest $(SPREAD)
+
+patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
+	$(BIN)/python -m tests.patched_out
 
 verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
 
