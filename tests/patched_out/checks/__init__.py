@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tests.patched_out.check import Check
-from tests.patched_out.checks import adapters, audit, broker, certs, gateway, lies, links, policy
+from tests.patched_out.checks import adapters, audit, broker, certs, ends, gateway, lies, links, policy
 from tests.patched_out.checks.files import FILES
 
 CHECKS: tuple[Check, ...] = tuple(
-    check for room in (broker, adapters, gateway, links, certs, policy, audit, lies) for check in room.CHECKS
+    check
+    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends)
+    for check in room.CHECKS
 )
 HONEST = {file.path: f"{file.path}::{file.honest}" for file in FILES}

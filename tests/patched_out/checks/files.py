@@ -69,7 +69,15 @@ SHIPPED = File(
 LYING_BROKER = File(
     "tests/test_lying_broker.py", honest="test_lie_that_changes_nothing_changes_nothing[announces twice]"
 )
-LYING_ENDS = File("tests/test_lying_ends.py", honest="test_more_pages_than_the_receipt_covers_are_not_shown")
+LYING_PROVIDER = File(
+    "tests/test_lying_provider.py", honest="test_one_receipt_repeated_is_one_receipt[in the session]"
+)
+LYING_REQUESTER = File(
+    "tests/test_lying_requester.py",
+    honest="test_assertion_for_another_certificate_is_the_gateways_to_refuse",
+)
+STOLEN_KEY = File("tests/test_stolen_key.py", honest="test_leaf_without_a_fault_opens_a_link")
+ON_THE_WIRE = File("tests/test_frames_on_the_wire.py", honest="test_systems_name_alone_passes_the_same_tool")
 
 FILES = (
     MUST_NOT,
@@ -114,5 +122,8 @@ FILES = (
     PLATES,
     SHIPPED,
     LYING_BROKER,
-    LYING_ENDS,
+    LYING_PROVIDER,
+    LYING_REQUESTER,
+    STOLEN_KEY,
+    ON_THE_WIRE,
 )

@@ -1,4 +1,4 @@
-"""What stops or shows the lies that are told to the whole federation: by its broker, and by an end.
+"""What stops or shows the lies that the broker tells to the whole federation.
 
 Most lies meet more than one check. Where each alone leaves the test green, all of them are patched out.
 """
@@ -6,14 +6,12 @@ Most lies meet more than one check. Where each alone leaves the test green, all 
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ATTACKS, LYING_BROKER, LYING_ENDS
+from tests.patched_out.checks.files import ATTACKS, LYING_BROKER
 from tests.patched_out.checks.shared import ANY_SIGNATURE
 from tests.patched_out.patching import Body, Instead, Without
 
 TLS = "comity.links.sessions.tls"
 HUB = "comity.links.sessions.hub"
-RECEIPT = "comity.gateway.verification:verify_receipt"
-PAGES = "comity.gateway.verification:verify_pages"
 ACCOUNT = "comity.gateway.verification:verify_account"
 FINDINGS = "comity.gateway.findings:contradictions"
 EXCHANGE = "comity.gateway.exchange:Exchange"
@@ -62,10 +60,6 @@ def _records(*lies: str) -> tuple[str, ...]:
     return LYING_BROKER(
         *(f"test_record_that_is_not_the_senders_next_ends_its_session_alone[{lie}]" for lie in lies)
     )
-
-
-def _pages(*lies: str) -> tuple[str, ...]:
-    return LYING_ENDS(*(f"test_pages_that_are_not_those_of_the_receipt_are_not_shown[{lie}]" for lie in lies))
 
 
 CHECKS = (
@@ -268,68 +262,5 @@ CHECKS = (
         "federation: a rejection's text is cut to a printable line",
         Instead(f"{EXCHANGE}.on_rejected", "text[:LONGEST_WORD]", "text"),
         LYING_BROKER("test_order_that_is_taken_and_denied_is_loud"),
-    ),
-    check(
-        "federation: pages are those that were signed",
-        (
-            Without(PAGES, "pages: are not those"),
-            Without(PAGES, "page: its number is wrong"),
-            Without(PAGES, "pages: their reads are not"),
-        ),
-        _pages("another page than it signed", "a page twice", "pages in another order", "another detail"),
-        falls=("AssertionError", "KeyError"),
-    ),
-    check(
-        "federation: nothing is shown before every page is there",
-        (
-            Instead(
-                f"{EXCHANGE}._try_verify",
-                "len(part.pages) < part.receipt.detail.page_count",
-                "len(part.pages) < min(1, part.receipt.detail.page_count)",
-            ),
-            Without(PAGES, "pages: their number is not"),
-            Without(PAGES, "pages: are not those"),
-            Without(PAGES, "pages: their reads are not"),
-        ),
-        _pages("fewer pages than it signed"),
-        falls=("AssertionError", "KeyError"),
-    ),
-    check(
-        "federation: nothing stands beside a refusal",
-        Without(RECEIPT, "detail: reads beside an outcome"),
-        LYING_ENDS("test_reads_after_a_refusal_are_not_shown"),
-    ),
-    check(
-        "federation: two receipts of a provider are a finding",
-        Instead(f"{EXCHANGE}._other", "is_other_receipt(part.expected, part.stamped, known)", "False"),
-        LYING_ENDS("test_provider_that_tells_broker_and_requester_different_things_is_found"),
-    ),
-    check(
-        "federation: a receipt is of the provider that was asked, and of its question",
-        (
-            ANY_SIGNATURE,
-            Without(RECEIPT, "receipt: names another provider"),
-            Without(RECEIPT, "receipt: answers another query"),
-            Without(RECEIPT, "receipt: stands on another agreement"),
-            Without(RECEIPT, "receipt: ceiling is not"),
-            Without("comity.gateway.verification:_check_promise", "receipt: its promise is of another log"),
-            Without("comity.gateway.verification:_check_marking", "marking names another agreement"),
-            Without("comity.gateway.verification:_check_marking", "marking names another agency"),
-            Without("comity.gateway.verification:_check_marking", "marking is stricter"),
-        ),
-        LYING_ENDS("test_another_providers_receipt_counts_with_nobody"),
-    ),
-    check(
-        "federation: a question is answered by the one that it is addressed to",
-        (
-            Without("comity.adapters.orders:check_addressed", "if leaf.provider != own:"),
-            Without("comity.adapters.orders:check_addressed", "if named != "),
-        ),
-        LYING_ENDS("test_questions_beyond_their_audience_release_nothing"),
-    ),
-    check(
-        "federation: a statement key of another agency signs nothing",
-        (ANY_SIGNATURE, Without("comity.broker.orders:verify_order", "if order.requester != agency:")),
-        LYING_ENDS("test_order_signed_with_another_agencys_stolen_key_is_answered_by_nobody"),
     ),
 )
