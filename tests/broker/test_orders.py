@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from comity.audit import merkle
 from comity.broker.errors import OrderRefusal, OrderRefused
 from comity.broker.exchange import AcceptedOrder
 from comity.broker.orders import MAX_PROVIDERS, claimed_exchange_id, verify_order
@@ -205,6 +206,22 @@ def test_order_with_room_for_content_is_refused(desk: Desk, statements: Any) -> 
     assert refusal_of(desk, fat) is OrderRefusal.MALFORMED
     assert claimed_exchange_id(fat) == b""
     assert refusal_of(desk, statements.placement("c" * 100)) is OrderRefusal.LEAVES
+
+
+@pytest.mark.parametrize("fault", ["room for content", "digest cut short", "salt cut short"])
+def test_leaf_of_another_size_than_an_honest_one_is_refused(desk: Desk, statements: Any, fault: str) -> None:
+    """Under a root that is signed over just that: what no field of a leaf holds has no place in one."""
+    leaf = statements.leaf("cbp")
+    if fault == "digest cut short":
+        leaf.query_digest = leaf.query_digest[:31]
+    if fault == "salt cut short":
+        leaf.salt = leaf.salt[:15]
+    unknown_field = b"\x7a\x50" + bytes(80) if fault == "room for content" else b""
+    data = leaf.SerializeToString() + unknown_field
+    root = merkle.root([merkle.leaf_hash(data)])
+    placement = statements.placement("cbp", change=lambda order: setattr(order, "root", root))
+    placement.leaves[:] = [data]
+    assert refusal_of(desk, placement) is OrderRefusal.LEAVES
 
 
 @pytest.mark.parametrize("name", ["", "LAPD", "la pd", "lapd\n2026-03-04 all is well", "8ABC123", "a" * 33])

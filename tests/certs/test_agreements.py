@@ -229,6 +229,17 @@ def test_suspended_member_is_granted_nothing(forge: Forge, tmp_path: Path) -> No
     assert AgreementBook.load(tmp_path, forge.verify()).grant(provider="lapd", requester="lahd", now=NOON)
 
 
+def test_member_that_does_not_provide_or_ask_is_granted_nothing(forge: Forge, tmp_path: Path) -> None:
+    """The roster says who provides and who asks; an agreement makes nobody either (D4)."""
+    (tmp_path / "moa.json").write_bytes(to_json(both_sign(forge)))
+    for entry, role in ((forge.lapd.entry, "provides"), (forge.lahd.entry, "asks")):
+        setattr(entry, role, False)
+        book = AgreementBook.load(tmp_path, forge.verify())
+        assert book.grant(provider="lapd", requester="lahd", now=NOON) is None
+        setattr(entry, role, True)
+    assert AgreementBook.load(tmp_path, forge.verify()).grant(provider="lapd", requester="lahd", now=NOON)
+
+
 def test_pair_without_agreement(forge: Forge, tmp_path: Path) -> None:
     """An agreement between two grants nothing to a third, and one direction isn't the other (D4)."""
     one_way = AgreementTerms(

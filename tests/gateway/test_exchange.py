@@ -82,6 +82,10 @@ LIES: list[tuple[str, Callable[[], Lies]]] = [
         lambda: Lies(receipt=lambda r: setattr(r, "ceiling_marking", b"\x0a\x01x")),
     ),
     ("receipt without a promise", lambda: Lies(receipt=lambda r: r.ClearField("promise"))),
+    (
+        "promise without a leaf",
+        lambda: Lies(receipt=lambda r: setattr(r.promise, "leaf_hash", b"")),
+    ),
     ("receipt of the broker's kind", lambda: Lies(receipt=lambda r: setattr(r, "kind", 8))),
     (
         "receipt signed tomorrow",
@@ -105,6 +109,17 @@ LIES: list[tuple[str, Callable[[], Lies]]] = [
     ("detail of another exchange", lambda: Lies(detail=lambda d: setattr(d, "exchange_id", bytes(16)))),
     ("page without marking (A4)", lambda: Lies(page=lambda p: p.ClearField("marking"))),
     ("page of another exchange", lambda: Lies(page=lambda p: setattr(p, "exchange_id", bytes(16)))),
+    (
+        "page without a read",
+        lambda: Lies(page=lambda p: p.ClearField("reads"), detail=lambda d: setattr(d, "read_count", 0)),
+    ),
+    (
+        "page of too many reads",
+        lambda: Lies(
+            page=lambda p: p.reads.extend([p.reads[0]] * (201 - len(p.reads))),
+            detail=lambda d: setattr(d, "read_count", 201),
+        ),
+    ),
     ("page with a wrong number", lambda: Lies(page=lambda p: setattr(p, "index", 1))),
     ("read without marking (A4)", lambda: Lies(page=lambda p: p.reads[1].ClearField("marking"))),
     (
@@ -153,7 +168,12 @@ def test_marking_stricter_than_the_ceiling_is_unverifiable(story: Story) -> None
         scheme=result_pb2.MARKING_SCHEME_CUI,
         categories=["LEI"],
     )
-    story.answers("lapd", Lies(page=lambda p: p.marking.CopyFrom(stricter)))
+
+    def mark(page: result_pb2.Page) -> None:
+        stricter.agreement_digest = page.marking.agreement_digest
+        page.marking.CopyFrom(stricter)
+
+    story.answers("lapd", Lies(page=mark))
     assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
 
 

@@ -26,7 +26,7 @@ from hypothesis import settings
 from tests.patched_out.patching import Patch, apply
 
 LONGEST = 120.0
-"""Seconds that one run may take: a check without which a test hangs has to be told another way."""
+"""Seconds that ten tests may take: a check without which a test hangs has to be told another way."""
 
 OPTIONS = (
     "--override-ini=addopts=--import-mode=importlib",
@@ -55,6 +55,11 @@ class Job:
     tests: tuple[str, ...]
     """Node ids; one without parameters stands for the test with all of them."""
     patches: tuple[Patch, ...] = ()
+
+    @property
+    def longest(self) -> float:
+        """Seconds that it may take."""
+        return LONGEST * max(1.0, len(self.tests) / 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +131,12 @@ class _Loop:
     def _ended(self) -> int:
         """Return the process of a job that ended; end one that takes too long."""
         while True:
-            for pid, (_, folder, since) in self._running.items():
+            for pid, (job, folder, since) in self._running.items():
                 if os.waitpid(pid, os.WNOHANG)[0]:
                     return pid
-                if time.monotonic() - since > LONGEST:
+                if time.monotonic() - since > job.longest:
                     _kill(pid)
-                    _note(folder / "broken", f"was not done after {LONGEST:.0f} seconds")
+                    _note(folder / "broken", f"was not done after {job.longest:.0f} seconds")
                     return pid
             time.sleep(0.01)
 

@@ -82,6 +82,19 @@ CHECKS = (
         ORDERS("test_provider_named_twice_or_nobody_or_too_many_is_refused"),
     ),
     check(
+        "broker: a leaf has no room for content",
+        Without("comity.broker.orders:_leaves", "if any((len(leaf) > MAX_LEAF_BYTES"),
+        ORDERS("test_leaf_of_another_size_than_an_honest_one_is_refused[room for content]"),
+    ),
+    check(
+        "broker: a leaf's digest and salt have their size",
+        Without("comity.broker.orders:_check_leaf", "if len(leaf.query_digest)"),
+        ORDERS(
+            "test_leaf_of_another_size_than_an_honest_one_is_refused[digest cut short]",
+            "test_leaf_of_another_size_than_an_honest_one_is_refused[salt cut short]",
+        ),
+    ),
+    check(
         "broker: a leaf names what can be an agency",
         Without("comity.broker.orders:_leaves", "_check_leaf(leaf)"),
         ORDERS(

@@ -546,6 +546,11 @@ CHECKS = (
         ),
     ),
     check(
+        "certs: a member provides, or asks, if the roster says so",
+        Without("comity.certs.agreements:AgreementBook.grant", "if not asked.provides"),
+        AGREEMENTS("test_member_that_does_not_provide_or_ask_is_granted_nothing"),
+    ),
+    check(
         "certs: a suspended member is granted nothing",
         Instead("comity.certs.agreements:AgreementBook.grant", "asked.suspended", "False"),
         AGREEMENTS("test_suspended_member_is_granted_nothing"),

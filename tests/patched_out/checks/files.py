@@ -50,6 +50,9 @@ REVIEW = File(
     "tests/gateway/test_review_gateway.py",
     honest="test_unknown_outcome_of_a_provider_whose_receipt_is_here_is_no_fault",
 )
+SUBJECTS = File(
+    "tests/gateway/test_subjects.py", honest="test_user_in_good_standing_trained_and_logged_on_may_ask"
+)
 ATTACKS = File("tests/links/sessions/test_attacks.py", honest="test_honest_handshake_passes_the_odd_gateway")
 CODEC = File("tests/links/sessions/test_codec.py", honest="test_sizes_around_a_bucket_s_edge")
 HUB = File("tests/links/sessions/test_hub.py", honest="test_messages_travel_both_ways_in_order")
@@ -110,6 +113,7 @@ FILES = (
     QUESTION,
     RELOAD,
     REVIEW,
+    SUBJECTS,
     ATTACKS,
     CODEC,
     HUB,

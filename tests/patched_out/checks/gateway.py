@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import EXCHANGE, GATEWAY, LYING_BROKER, QUESTION, RELOAD, REVIEW
+from tests.patched_out.checks.files import EXCHANGE, GATEWAY, LYING_BROKER, QUESTION, RELOAD, REVIEW, SUBJECTS
+from tests.patched_out.checks.shared import ANY_SIGNATURE
 from tests.patched_out.patching import Without
 
 
@@ -13,7 +14,55 @@ def _lying(*faults: str) -> tuple[str, ...]:
     )
 
 
+FIT = "comity.gateway.subjects:require_fit"
+
 CHECKS = (
+    check(
+        "gateway: a page holds reads, and not too many",
+        Without("comity.gateway.verification:verify_pages", "page: holds no read, or too many"),
+        _lying("page without a read", "page of too many reads"),
+    ),
+    check(
+        "gateway: a promise names a leaf",
+        Without("comity.gateway.verification:_check_promise", "receipt: its promise has no leaf hash"),
+        _lying("promise without a leaf"),
+    ),
+    check(
+        "gateway: an agreement's ceiling covers each marking",
+        Without("comity.gateway.verification:_check_marking", "marking is stricter"),
+        EXCHANGE("test_marking_stricter_than_the_ceiling_is_unverifiable"),
+    ),
+    check(
+        "gateway: a receipt is signed by a statement key of the provider asked",
+        ANY_SIGNATURE,
+        _lying("another key signs"),
+    ),
+    check(
+        "gateway: a user is in good standing (Q4)",
+        Without(FIT, "if not claims.good_standing:"),
+        SUBJECTS("test_user_who_may_not_ask_is_told_why[bad standing]"),
+    ),
+    check(
+        "gateway: a user is trained each year (Q4)",
+        Without(FIT, "if claims.trained_at > now or"),
+        SUBJECTS(
+            "test_user_who_may_not_ask_is_told_why[training a year ago]",
+            "test_user_who_may_not_ask_is_told_why[training to come]",
+        ),
+    ),
+    check(
+        "gateway: a user accepted the rules at this logon (Q4)",
+        Without(FIT, "if claims.rules_accepted_at > now"),
+        SUBJECTS(
+            "test_user_who_may_not_ask_is_told_why[old logon]",
+            "test_user_who_may_not_ask_is_told_why[logon to come]",
+        ),
+    ),
+    check(
+        "gateway: a user attests Q9",
+        Without(FIT, "if not claims.protections_attested:"),
+        SUBJECTS("test_user_who_may_not_ask_is_told_why[no Q9]"),
+    ),
     check(
         "gateway: a receipt is not of the future",
         Without("comity.gateway.verification:verify_receipt", "receipt: signed in the future"),

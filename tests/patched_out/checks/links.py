@@ -8,6 +8,18 @@ from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
     check(
+        "links: with a suspended member there is no session",
+        (
+            Without("comity.links.sessions.core:SessionHub._pair", "if member.suspended:"),
+            Without("comity.certs.agreements:AgreementBook.grant", "if asked is None or"),
+        ),
+        HUB(
+            "test_adapter_refuses_before_any_byte_of_tls[suspended]",
+            "test_suspension_ends_sessions_that_are_open",
+        ),
+        falls=("AssertionError", "Failed", "IndexError"),
+    ),
+    check(
         "links: sessions are of TLS 1.3 in their own lane",
         Without("comity.links.sessions.tls:TlsEnd._judge", "if self._tls.version()"),
         ATTACKS(

@@ -7,6 +7,20 @@ from tests.patched_out.checks.files import BUNDLE, DECISION, MARKINGS, MUST_NOT,
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
+    # That nothing was allowed and that something failed is said twice: by Cedar's verdict and about it.
+    check(
+        "policy: what fails while it is evaluated permits nothing",
+        (
+            Instead(
+                "comity.policy.cedar:_verdict",
+                "result.allowed is True and not failed",
+                "result.allowed is True",
+            ),
+            Without("comity.policy.decision:PolicyEngine._store", "if verdict.errors:"),
+        ),
+        DECISION("test_forbid_that_errors_refuses_although_cedar_would_skip_it"),
+        MUST_NOT("test_policy_that_errors_permits_nothing"),
+    ),
     check(
         "policy: a marking's parts agree",
         Without("comity.policy.markings:validate", "_checked(marking)"),
