@@ -179,25 +179,10 @@ CHECKS = (
         _lying("marking under another agreement"),
     ),
     check(
-        "gateway: an account names this exchange",
-        Without("comity.gateway.verification:verify_account", "account: names another exchange"),
-        LYING_BROKER(
-            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[replays an account]",
-            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts for another exchange]",
-        ),
-    ),
-    check(
         "gateway: an account names this requester",
         Without("comity.gateway.verification:verify_account", "account: names another requester"),
         LYING_BROKER(
             "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts to another requester]"
-        ),
-    ),
-    check(
-        "gateway: an account tells of this order",
-        Without("comity.gateway.verification:verify_account", "account: tells of another order"),
-        LYING_BROKER(
-            "test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away[accounts for another order]"
         ),
     ),
     check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ATTACKS, CODEC, HUB, LINK, LYING_BROKER, SESSION_TRUST
+from tests.patched_out.checks.files import ATTACKS, CODEC, HUB, LINK, SESSION_TRUST
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -53,11 +53,6 @@ CHECKS = (
         "links: an agreement pins the peer's identity key",
         Without("comity.links.sessions.core:SessionHub._pair", "if agreement.parties"),
         HUB("test_agreement_that_pins_another_key_opens_nothing"),
-    ),
-    check(
-        "links: a gateway takes the session that it asked for, in its lane",
-        Instead("comity.links.sessions.hub:GatewaySessions._opened", "opened.lane != LANE", "False"),
-        LYING_BROKER("test_session_whose_ends_are_told_different_lanes_does_not_begin[gateway]"),
     ),
     check(
         "links: a provider's first message is its own Ready",
