@@ -33,6 +33,13 @@ async def federation(laid_out: FederationOnDisk, tmp_path: Path) -> AsyncIterato
         yield running
 
 
+def all_are_linked(running: FederationSimulator) -> bool:
+    """Whether every end has its link to the broker."""
+    adapters = (provider.end and provider.end.link for provider in running.providers.values())
+    gateways = (end.gateway and end.gateway.link for end in running.asking.values())
+    return all(link is not None and link.is_up for link in (*adapters, *gateways))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(
     laid_out: FederationOnDisk, tmp_path_factory: pytest.TempPathFactory
@@ -41,7 +48,9 @@ async def running(
     root = tmp_path_factory.mktemp("shared") / "f"
     shutil.copytree(laid_out.root, root)
     async with simulate(FederationOnDisk(root=root, spec=laid_out.spec)) as running:
+        await running.until(lambda: all_are_linked(running))
         yield running
+        await running.until(lambda: all_are_linked(running))
         assert await running.recovers(), "an honest federation answers in full again, whatever was done to it"
 
 

@@ -23,7 +23,7 @@ from comity.links.frames import kind
 from comity.v1 import common_pb2, link_pb2, result_pb2
 from comity.v1.envelope_pb2 import Envelope
 from tests.simulator import Answer, FederationSimulator
-from tests.support.evidence import BROKER, assert_undisturbed, entries, outcomes, statement_key
+from tests.support.evidence import BROKER, PATIENT, assert_undisturbed, entries, outcomes, statement_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -121,7 +121,7 @@ async def test_pages_that_are_not_those_of_the_receipt_are_not_shown(
     """Nothing of the provider is shown, the answer says why, and its receipt is kept to hold against it."""
     tell, outcome = PAGES[lie]
     federation["lapd"].lies.append(tell)
-    answer = await federation.search(days=30)
+    answer = await federation.search(days=30, timeout=PATIENT)
     assert_only_lapd_lied(federation, answer, outcome)
     (receipt,) = kept(federation, answer)
     assert receipt.exchange_id == answer.exchange_id
@@ -131,11 +131,11 @@ async def test_page_of_an_earlier_exchange_is_not_shown(federation: FederationSi
     """A page that was released once, for the same plate to the same asker, is none of this exchange."""
     earlier: list[Reply] = []
     federation["lapd"].lies.append(lambda reply: earlier.append(reply) or reply)  # type: ignore[func-returns-value]
-    assert (await federation.search()).is_whole
+    assert (await federation.search(timeout=PATIENT)).is_whole
     federation["lapd"].lies[:] = [lambda reply: replace(reply, pages=earlier[0].pages)]
-    assert_only_lapd_lied(federation, await federation.search())
+    assert_only_lapd_lied(federation, await federation.search(timeout=PATIENT))
     federation["lapd"].lies[:] = [lambda reply: over(federation, reply, reply.detail, earlier[0].pages)]
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert_only_lapd_lied(federation, answer)
     assert "names another exchange" in answer.outcomes["lapd"].text
 
@@ -143,7 +143,7 @@ async def test_page_of_an_earlier_exchange_is_not_shown(federation: FederationSi
 async def test_more_pages_than_the_receipt_covers_are_not_shown(federation: FederationSimulator) -> None:
     """What follows a result that is complete is no part of it; the simulator compares page for page."""
     federation["lapd"].lies.append(lambda reply: replace(reply, pages=(*reply.pages, *reply.pages)))
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert answer.is_whole
 
 
@@ -182,7 +182,7 @@ async def test_receipt_that_says_what_it_must_not_shows_nothing(
 ) -> None:
     """However well signed: the asker checks it against what it asked, whatever the broker made of it."""
     federation["lapd"].lies.append(lambda reply: signed(federation, reply, RECEIPTS[lie]))
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert_only_lapd_lied(federation, answer)
     assert len(kept(federation, answer)) == 1
     assert not answer.findings, "an honest broker is suspected of nothing"
@@ -201,7 +201,7 @@ async def test_receipt_under_a_key_that_is_not_the_providers_counts_nowhere(
         return replace(reply, receipt=seal(result_pb2.Receipt.FromString(reply.receipt.payload), other))
 
     federation["lapd"].lies.append(lie)
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert_only_lapd_lied(federation, answer)
     assert outcomes(federation, answer)["lapd"] == "bad_receipt"
 
@@ -219,7 +219,7 @@ async def test_another_providers_receipt_counts_with_nobody(federation: Federati
 
     federation["lapd"].adapter_answers = copied
     try:
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     finally:
         federation["lapd"].adapter_answers = speak
     assert_only_lapd_lied(federation, answer)
@@ -233,7 +233,7 @@ async def test_policy_that_was_never_in_force_is_refuted_by_the_providers_log(
 ) -> None:
     """A gateway can't know a provider's policy; its log keeps the digest that the provider never logged."""
     federation["lapd"].lies.append(lambda r: signed(federation, r, _set("policy_digest", b"p" * 32)))
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert answer.outcomes["lapd"].kind == "RESPONDED"
     delivered = entries(federation, "sheriff/gateway", answer, "delivered")
     told = next(e.public["policy"] for e in delivered if e.public["peer"] == "lapd")
@@ -280,7 +280,7 @@ async def test_reads_beside_a_refusal_are_not_shown(federation: FederationSimula
         return signed(federation, told, lambda receipt: setattr(receipt, "kind", REFUSED))
 
     federation["lapd"].lies.append(lie)
-    assert_only_lapd_lied(federation, await federation.search())
+    assert_only_lapd_lied(federation, await federation.search(timeout=PATIENT))
 
 
 async def test_results_after_a_refusal_are_not_shown_and_are_held_against_it(
@@ -294,7 +294,7 @@ async def test_results_after_a_refusal_are_not_shown_and_are_held_against_it(
         return tuple(sent)
 
     with delivering(federation, parts):
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     lapd = answer.outcomes["lapd"]
     assert (lapd.kind, lapd.attested_by, lapd.pages) == ("REFUSED", "PROVIDER", ())
     assert_undisturbed(answer, *OTHERS)
@@ -313,7 +313,7 @@ async def test_two_receipts_at_the_broker_are_a_contradiction_in_its_log(
         return tuple(sent)
 
     with delivering(federation, parts):
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     (contradiction,) = entries(federation, BROKER, answer, "contradiction")
     assert contradiction.public["peer"] == "lapd"
     assert contradiction.public["statement"] == digest(sent[1].receipt.payload).hex()
@@ -345,7 +345,7 @@ async def test_second_receipt_before_the_pages_shows_nothing_and_both_are_kept(
         return without_pages(reply), without_pages(other)
 
     with delivering(federation, parts):
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     assert_only_lapd_lied(federation, answer)
     one, two = kept(federation, answer)
     assert one.exchange_id == two.exchange_id == answer.exchange_id and one.nonce != two.nonce
@@ -370,7 +370,7 @@ async def test_provider_that_tells_broker_and_requester_different_things_is_foun
 
     adapter.exchanges._link.send = two_tongued  # type: ignore[method-assign]
     try:
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     finally:
         adapter.exchanges._link.send = send  # type: ignore[method-assign]
     assert "lapd: the provider signed two different receipts of one exchange" in answer.findings
@@ -385,7 +385,7 @@ async def test_one_receipt_repeated_is_one_receipt(federation: FederationSimulat
         return reply, replace(without_pages(reply), announced=way == "to the broker")
 
     with delivering(federation, parts):
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
         await federation.passes(seconds=1)
     assert answer.is_whole
     assert not entries(federation, BROKER, answer, "contradiction")

@@ -33,6 +33,7 @@ from tests.certs.test_assertions import payload_of, segment
 from tests.simulator import FederationSimulator
 from tests.support.evidence import (
     BROKER,
+    PATIENT,
     assert_rejected,
     assert_undisturbed,
     entries,
@@ -76,8 +77,8 @@ async def test_questions_beyond_their_audience_release_nothing(
 ) -> None:
     """The sheriff sends LAHD what it ordered of LAPD and the other way round: neither searches anything."""
     orders(lambda o: asking(o, lapd=o.asking["lahd"], lahd=o.asking["lapd"]))
-    answer = await federation.search()
-    assert_rejected(federation, answer, "lapd", "lahd", reason="readdressed")
+    answer = await federation.search(timeout=PATIENT)
+    await assert_rejected(federation, answer, "lapd", "lahd", reason="readdressed")
     assert_undisturbed(answer, "cbp", "dea")
 
 
@@ -87,14 +88,14 @@ async def test_leaf_of_another_order_releases_nothing(
     """A query with leaf and path of an earlier order, well signed as that was, is none of this one."""
     earlier: list[SignedOrder] = []
     orders(lambda order: earlier.append(order) or order)  # type: ignore[func-returns-value]
-    assert (await federation.search()).is_whole
+    assert (await federation.search(timeout=PATIENT)).is_whole
     old = earlier[0].asking["lapd"]
     orders(lambda o: asking(o, lapd=replace(o.asking["lapd"], inclusion=old.inclusion)))
-    answer = await federation.search()
-    assert_rejected(federation, answer, "lapd", reason="readdressed")
+    answer = await federation.search(timeout=PATIENT)
+    await assert_rejected(federation, answer, "lapd", reason="readdressed")
     assert_undisturbed(answer, "cbp", "dea", "lahd")
     orders(lambda o: asking(o, lapd=replace(o.asking["lapd"], query=old.query, inclusion=old.inclusion)))
-    assert_rejected(federation, await federation.search(), "lapd", reason="readdressed")
+    await assert_rejected(federation, await federation.search(timeout=PATIENT), "lapd", reason="readdressed")
 
 
 async def test_question_that_was_not_ordered_releases_nothing(
@@ -108,8 +109,8 @@ async def test_question_that_was_not_ordered_releases_nothing(
         return asking(order, lapd=replace(order.asking["lapd"], query=query.SerializeToString()))
 
     orders(another)
-    answer = await federation.search()
-    assert_rejected(federation, answer, "lapd", reason="readdressed")
+    answer = await federation.search(timeout=PATIENT)
+    await assert_rejected(federation, answer, "lapd", reason="readdressed")
     assert_undisturbed(answer, "cbp", "dea", "lahd")
 
 
@@ -127,7 +128,7 @@ async def test_leaves_that_are_not_those_that_were_signed_are_placed_nowhere(
 ) -> None:
     """The broker asks nobody, and logs the refusal under the agency whose link it came on."""
     orders(lambda order: replace(order, leaves=LEAVES[lie](order.leaves)))
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert answer.error is not None
     assert not [name for name in PROVIDERS if federation.released.get((answer.exchange_id, name))]
     await federation.until(lambda: entries(federation, BROKER, answer, "order_refused"))
@@ -146,10 +147,10 @@ async def test_question_past_the_broker_releases_nothing(federation: FederationS
 
     link.send = past  # type: ignore[method-assign]
     try:
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     finally:
         link.send = send  # type: ignore[method-assign]
-    assert_rejected(federation, answer, *PROVIDERS, reason="unannounced")
+    await assert_rejected(federation, answer, *PROVIDERS, reason="unannounced")
     assert not entries(federation, BROKER, answer, "routed", "accounted")
 
 
@@ -166,10 +167,12 @@ async def test_question_asked_twice_is_answered_once(
         await ask_one(running, provider)
 
     monkeypatch.setattr(gateway, "_ask_one", twice)
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert answer.is_whole
     for name in PROVIDERS:
-        replayed = entries(federation, f"{name}/adapter", answer, "rejected")
+        end = f"{name}/adapter"
+        await federation.until(lambda end=end: entries(federation, end, answer, "rejected"))
+        replayed = entries(federation, end, answer, "rejected")
         assert [entry.public["reason"] for entry in replayed] == ["replayed"]
         assert len(entries(federation, f"{name}/adapter", answer, "released")) == 1
 
@@ -197,12 +200,16 @@ async def test_question_under_a_stale_agreement_releases_nothing(
     assert adapter is not None
     path = federation["lapd"].adapter_answers.__self__  # type: ignore[attr-defined]
     standing = path.standing
-    book = ended(standing.agreements, federation)
+    book, refused = (
+        ended(standing.agreements, federation),
+        len(federation["lapd"].journal.of("session_refused")),
+    )
     path.standing = replace(standing, agreements=book)
     if when == "before the session":
         adapter.sessions.refresh(standing.federation, book)
+        await federation.passes(seconds=0.1)
     try:
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     finally:
         path.standing = standing
         adapter.sessions.refresh(standing.federation, standing.agreements)
@@ -210,6 +217,7 @@ async def test_question_under_a_stale_agreement_releases_nothing(
     assert_undisturbed(answer, "cbp", "dea", "lahd")
     if when == "before the session":
         assert answer.outcomes["lapd"].kind == "SESSION_FAILED"
+        await federation.until(lambda: len(federation["lapd"].journal.of("session_refused")) > refused)
         assert federation["lapd"].journal.of("session_refused")[-1].public["reason"] == "no_agreement"
         assert (answer.exchange_id, "lapd") not in federation.released
     else:
@@ -233,7 +241,7 @@ async def test_gateway_that_holds_another_agreement_gets_no_session(federation: 
     federation.forgets_sessions()
     gateway.refresh(replace(standing, agreements=older))
     try:
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
     finally:
         gateway.refresh(standing)
     assert answer.outcomes["lapd"].kind == "SESSION_FAILED"
@@ -325,8 +333,8 @@ async def test_assertion_that_vouches_for_nobody_releases_nothing(
 ) -> None:
     """Every provider looks itself, whatever the gateway let pass: nothing is searched; it is logged (Q4)."""
     orders(assertion=ASSERTIONS[lie](federation))
-    answer = await federation.search()
-    assert_rejected(federation, answer, *PROVIDERS, reason="subject")
+    answer = await federation.search(timeout=PATIENT)
+    await assert_rejected(federation, answer, *PROVIDERS, reason="subject")
     assert set(answer.kinds.values()) == {"MALFORMED"}
     assert not [line for line in federation.warnings if "fault" in line]
 
@@ -342,7 +350,7 @@ async def test_assertion_for_another_certificate_is_the_gateways_to_refuse(
         federation.made.user("sheriff"), federation.made.client_certificate("lahd"), federation.clock()
     )
     orders(assertion=lent)
-    assert (await federation.search()).is_whole
+    assert (await federation.search(timeout=PATIENT)).is_whole
 
 
 # -- keys of the wrong kind ----------------------------------------------------------------------------
@@ -382,7 +390,7 @@ async def test_signature_of_the_wrong_kind_under_the_right_key_id_is_none(
         return order
 
     orders(forged)
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     assert answer.error is not None
     await federation.until(lambda: entries(federation, BROKER, answer, "order_refused"))
     (refused,) = entries(federation, BROKER, answer, "order_refused")

@@ -36,7 +36,7 @@ from comity.v1 import common_pb2, link_pb2, result_pb2
 from comity.v1.envelope_pb2 import Envelope
 from tests.certs.test_leaf_verification import Issuer, mint
 from tests.simulator import FederationSimulator
-from tests.support.evidence import BROKER, assert_undisturbed, entries, statement_key
+from tests.support.evidence import BROKER, PATIENT, assert_undisturbed, entries, statement_key
 from tests.support.links import RecordingEvents
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -64,7 +64,7 @@ async def test_order_signed_with_another_agencys_stolen_key_is_answered_by_nobod
         return sign(*arguments, **{**options, "key": key, "requester": requester})
 
     monkeypatch.setattr(gateway_module, "sign_order", forged)
-    answer = await federation.search()
+    answer = await federation.search(timeout=PATIENT)
     await federation.until(lambda: entries(federation, BROKER, answer, "order_refused"))
     await federation.passes(seconds=3)
     assert not any(exchange == answer.exchange_id for exchange, _ in federation.released)
@@ -101,7 +101,7 @@ async def test_stolen_leaf_takes_the_link_and_nothing_else_and_its_owner_sees_it
     await federation.until(lambda: any(kind(frame) == "order_rejection" for frame in events.got))
     await thief.close()
     await dialling
-    assert len(federation.journals["sheriff/gateway"].of("link_closed")) > closed
+    await federation.until(lambda: len(federation.journals["sheriff/gateway"].of("link_closed")) > closed)
     gateway = federation.asking["sheriff"].gateway
     assert gateway is not None and gateway.link is not None
     await federation.until(lambda: gateway.link.is_up)  # type: ignore[union-attr]
@@ -233,7 +233,7 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
     )
     try:
         await federation.until(ready.is_set)
-        answer = await federation.search()
+        answer = await federation.search(timeout=PATIENT)
         assert_undisturbed(answer, "cbp", "dea", "lahd")
         (delivered,) = [
             e
@@ -245,7 +245,7 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
         receipt = open_envelope(told, result_pb2.Receipt, [key]).message
         assert receipt.promise.origin == "lapd.example/adapter"
         assert not [entry for entry in owner.entries if entry.exchange == answer.exchange_id]
-        assert owner.of("link_closed"), "the owner saw that another took its link"
+        await federation.until(lambda: owner.of("link_closed"))  # the owner saw that another took its link
     finally:
         stop.set()
         await thief

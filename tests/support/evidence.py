@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from comity.audit.entry import Entry
 from comity.certs.envelope import open_envelope
 from comity.certs.keys import SigningKey
@@ -10,6 +12,8 @@ from comity.v1.query_pb2 import Order
 from tests.simulator import Answer, FederationSimulator
 
 BROKER = "operator/broker"
+PATIENT = timedelta(seconds=60)
+"""A deadline that no slow machine passes: simulated time moves with real time, and jumps where it can."""
 
 
 def statement_key(federation: FederationSimulator, end: str) -> SigningKey:
@@ -33,13 +37,15 @@ def outcomes(federation: FederationSimulator, answer: Answer) -> dict[str, objec
     return dict(found)
 
 
-def assert_rejected(
+async def assert_rejected(
     federation: FederationSimulator, answer: Answer, *providers: str, reason: str, order: bool = True
 ) -> None:
     """Each provider turned the exchange away before any decision, and keeps the requester's signed order."""
     for name in providers:
         assert not federation.released.get((answer.exchange_id, name)), "pages left the provider"
-        (rejected,) = entries(federation, f"{name}/adapter", answer, "rejected")
+        end = f"{name}/adapter"
+        await federation.until(lambda end=end: entries(federation, end, answer, "rejected"))
+        (rejected,) = entries(federation, end, answer, "rejected")
         assert rejected.public["reason"] == reason
         assert not entries(federation, f"{name}/adapter", answer, "received", "decided", "released")
         if order:
