@@ -13,6 +13,7 @@ one line::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import sqlite3
@@ -311,10 +312,12 @@ class FederationSimulator:
         await asyncio.sleep(seconds)
 
     async def until(self, condition: Callable[[], object], *, seconds: float = 30) -> None:
-        """Let time go by until something is true."""
-        async with asyncio.timeout(seconds):
-            while not condition():
-                await asyncio.sleep(0.01)
+        """Let time go by until something is true; fail if it doesn't become so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await asyncio.sleep(0.01)
+        assert condition(), f"not true within {seconds:g} s"
 
     def _has_session(self, end: str, session_id: int) -> bool:
         agency, role = end.split("/")
