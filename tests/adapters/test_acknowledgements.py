@@ -64,7 +64,8 @@ class Waiting:
 
 
 def said(clock: HandClock, key: SigningKey = LAHD, **changes: Any) -> session_pb2.AcknowledgementDelivery:
-    promise = Promise(origin="lahd.example/gateway", index=7, leaf_hash=b"l" * 32)
+    leaf = changes.pop("leaf", b"l" * 32)
+    promise = Promise(origin="lahd.example/gateway", index=7, leaf_hash=leaf)
     statement = acknowledgement("lahd", "lapd", EXCHANGE, digest(b"receipt"), promise, clock())
     for name, value in changes.items():
         setattr(statement, name, value)
@@ -108,6 +109,8 @@ FORGED: dict[str, Callable[[HandClock], tuple[str, session_pb2.AcknowledgementDe
     "of another exchange": lambda clock: ("lahd", said(clock, exchange_id=b"f" * 16)),
     "to another provider": lambda clock: ("lahd", said(clock, provider="dea")),
     "in another agency's name": lambda clock: ("lahd", said(clock, requester="sheriff")),
+    "without an entry of its log": lambda clock: ("lahd", said(clock, leaf=b"")),
+    "with more than an entry's hash": lambda clock: ("lahd", said(clock, leaf=b"l" * 60_000)),
     "brought by another agency": lambda clock: ("sheriff", said(clock)),
     "brought by a stranger": lambda clock: ("nobody", said(clock)),
 }

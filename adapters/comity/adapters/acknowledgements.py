@@ -18,6 +18,7 @@ from typing import Final
 from comity.adapters import records
 from comity.adapters.beside import Beside
 from comity.adapters.path import Reply
+from comity.audit.merkle import HASH_SIZE
 from comity.certs.clock import Clock
 from comity.certs.envelope import digest, open_envelope
 from comity.certs.errors import EnvelopeInvalid
@@ -94,6 +95,9 @@ class Acknowledgements:
             LOGGER.warning("an acknowledgement of `%s` does not verify: %s", peer, error)
             return
         said = opened.message
+        if len(said.promise.leaf_hash) != HASH_SIZE:
+            LOGGER.warning("an acknowledgement of `%s` names no entry of its log", peer)
+            return
         if (said.exchange_id, said.requester, said.provider, said.receipt_digest) != (
             delivery.exchange_id,
             peer,
