@@ -8,6 +8,7 @@ The first byte of an input tells who listens and how; the rest is what they hear
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
@@ -83,7 +84,7 @@ def link(data: bytes) -> str:
     )
 
 
-class _Listener:
+class _Listener(ABC):
     """One side of a link, as `LinkStream` drives it, and what its owner does with the frames."""
 
     def __init__(self, machine: LinkMachine) -> None:
@@ -146,8 +147,9 @@ class _Listener:
     def greeted(self, hello: link_pb2.Hello) -> None:
         raise AssertionError("an end was greeted")
 
+    @abstractmethod
     def frame(self, frame: link_pb2.LinkFrame) -> str:
-        raise NotImplementedError
+        """Do what the owner of this side does with a frame; return what became of it."""
 
 
 class _Broker(_Listener):

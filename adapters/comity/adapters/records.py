@@ -139,8 +139,9 @@ def rejected(
     if order is not None:
         public["order"] = digest(order.payload).hex()
         attachments["order"] = order.SerializeToString()
-    exchange = exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None
-    return Entry(kind="rejected", at=at, exchange=exchange, public=public, attachments=attachments)
+    return Entry(
+        kind="rejected", at=at, exchange=_exchange(exchange_id), public=public, attachments=attachments
+    )
 
 
 def answered(
@@ -207,7 +208,7 @@ def cancelled(agency: str, peer: str, exchange_id: bytes, reason: str, at: datet
     return Entry(
         kind="cancelled",
         at=at,
-        exchange=exchange_id if len(exchange_id) == EXCHANGE_ID_BYTES else None,
+        exchange=_exchange(exchange_id),
         public={"agency": agency, "peer": peer, "reason": reason},
     )
 

@@ -159,7 +159,7 @@ def _seal(entry: Entry, salt: Callable[[], bytes]) -> SealedEntry:
 def parse_entry(leaf: bytes) -> LoggedEntry:
     """Read an entry from its bytes in a log; they must be canonical RFC 8785. Raises `EntryInvalid`."""
     try:
-        record = json.loads(leaf, object_pairs_hook=_object_without_doubles)
+        record = json.loads(leaf, object_pairs_hook=object_without_doubles)
     except (ValueError, RecursionError) as problem:
         raise EntryInvalid("entry: it is not JSON") from problem
     if not isinstance(record, dict):
@@ -200,7 +200,8 @@ def _is_canonical(record: dict[str, JsonValue], leaf: bytes) -> bool:
         return False
 
 
-def _object_without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+def object_without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    """Return a JSON object, for `object_pairs_hook`; raise `ValueError` if a name stands twice in it."""
     record = dict(pairs)
     if len(record) != len(pairs):
         raise ValueError("a name stands twice")

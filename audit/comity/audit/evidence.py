@@ -57,6 +57,11 @@ class ProvenEntry:
     openings: tuple[Opening, ...] = field(default=(), repr=False)
     kept: tuple[KeptEnvelope, ...] = ()
 
+    @property
+    def exchange(self) -> bytes:
+        """The exchange that the entry is about."""
+        return self.entry.exchange or b""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceReport:
@@ -80,14 +85,18 @@ class EvidenceReport:
 
 
 def prove_exchange(
-    log: Path, state: Path | None, exchange: bytes, *, opened: Collection[str] | None, content: bool
+    log: Path, state: Path | None, exchange: str, *, opened: Collection[str] | None, content: bool
 ) -> list[ProvenEntry]:
     """Return all entries of an exchange in a `log/` folder, each with its proof in the current checkpoint.
 
-    `state` is the end's `state.db`, if at hand. `opened` names the private fields to open; None opens all.
-    `content`: also attachments that are no signed statements, such as the query itself. Raises
-    `EvidenceInvalid` if the log has no such entry or a field can't be opened, and what reading a log raises.
+    `exchange` is the exchange's id in hex, or as much of its beginning as no other has. `state` is the end's
+    `state.db`, if at hand. `opened` names the private fields to open; None opens all. `content`: also
+    attachments that are no signed statements, such as the query itself. Raises `EvidenceInvalid` unless
+    exactly one exchange of the log begins so and the fields can be opened, and what reading a log raises.
     """
+    prefix = exchange.lower()
+    if not prefix or set(prefix) - set("0123456789abcdef"):
+        raise EvidenceInvalid(f"exchange `{prefix}` is not hex")
     try:
         note = (log / "checkpoint").read_bytes()
     except OSError as problem:
@@ -95,23 +104,25 @@ def prove_exchange(
     tiles = TileFolder(log)
     size = peek_checkpoint(note).size
     prover = TreeProver(tiles, size)
-    wanted = exchange.hex().encode()
-    proven: list[ProvenEntry] = []
+    wanted = f'"exchange":"{prefix}'.encode()
+    found: dict[bytes, list[tuple[int, bytes, LoggedEntry]]] = {}
     for index, leaf in tiles.all_entries(size):
-        if wanted not in leaf:
-            continue
-        entry = parse_entry(leaf)
-        if entry.exchange != exchange:
-            continue
-        proof = make_proof(leaf, index, prover.inclusion(index), note)
-        proven.append(ProvenEntry(index=index, entry=entry, proof=proof))
-    if not proven:
-        raise EvidenceInvalid(f"exchange `{exchange.hex()}`: no entry of this log is about it")
+        if wanted in leaf:
+            entry = parse_entry(leaf)
+            if entry.exchange is not None and entry.exchange.hex().startswith(prefix):
+                found.setdefault(entry.exchange, []).append((index, leaf, entry))
+    if len(found) != 1:
+        raise EvidenceInvalid(f"exchange `{prefix}`: {len(found) or 'no'} exchanges of this log begin so")
+    (entries,) = found.values()
+    proven = [
+        ProvenEntry(index=index, entry=entry, proof=make_proof(leaf, index, prover.inclusion(index), note))
+        for index, leaf, entry in entries
+    ]
     return [_with_openings(one, state, opened, content=content) for one in proven]
 
 
-def write_evidence(folder: Path, exchange: bytes, proven: Sequence[ProvenEntry]) -> list[Path]:
-    """Write the folder, its files readable by their owner alone; return what was written.
+def write_evidence(folder: Path, proven: Sequence[ProvenEntry]) -> list[Path]:
+    """Write what `prove_exchange` gave, its files readable by their owner alone; return what was written.
 
     Raises `EvidenceInvalid` if the folder isn't empty: evidence isn't mixed.
     """
@@ -146,7 +157,7 @@ def write_evidence(folder: Path, exchange: bytes, proven: Sequence[ProvenEntry])
     manifest = {
         "format": FORMAT,
         "origin": proven[0].proof.claimed.origin,
-        "exchange": exchange.hex(),
+        "exchange": proven[0].exchange.hex(),
         "entries": entries,
     }
     write(MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -9,11 +9,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from comity.audit.checkpoint import peek_checkpoint
-from comity.audit.entry import parse_entry
 from comity.audit.errors import AuditError, EvidenceInvalid
 from comity.audit.evidence import EvidenceReport, prove_exchange, write_evidence
-from comity.audit.tiles import TileFolder
 from comity.audit.verify import find_logs
 from comity.certs.errors import CertsError
 from comity.cli.audit_show import clean
@@ -57,16 +54,15 @@ def prove(
         raise click.UsageError(f"`{folder}` must hold one log, found {len(logs)}")
     state = logs[0].absolute().parent / "state.db"
     try:
-        whole = _exchange(logs[0], exchange)
         names = None if "all" in opened else opened
         proven = prove_exchange(
-            logs[0], state if state.is_file() else None, whole, opened=names, content=content
+            logs[0], state if state.is_file() else None, exchange, opened=names, content=content
         )
         unknown = sorted(set(names or ()) - {n for one in proven for n in one.entry.commitments})
         if unknown:
             known = ", ".join(sorted({n for one in proven for n in one.entry.commitments})) or "none"
             raise EvidenceInvalid(f"open `{unknown[0]}`: the exchange's private fields are {known}")
-        written = write_evidence(out, whole, proven)
+        written = write_evidence(out, proven)
     except (AuditError, CertsError) as problem:
         raise click.UsageError(str(problem)) from problem
     except OSError as problem:
@@ -74,7 +70,7 @@ def prove(
     fields = sorted({opening.name for one in proven for opening in one.openings})
     if as_json:
         told = {
-            "exchange": whole.hex(),
+            "exchange": proven[0].exchange.hex(),
             "out": str(out),
             "entries": [{"index": one.index, "kind": one.entry.kind} for one in proven],
             "opened": fields,
@@ -114,24 +110,3 @@ def print_evidence(report: EvidenceReport, console: Console) -> None:
         console.print(Text(f"     {clean(statement)}"), soft_wrap=True)
     for finding in report.findings:
         console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
-
-
-def _exchange(log: Path, prefix: str) -> bytes:
-    """Return the one exchange of a log whose id begins so. Raises `EvidenceInvalid`."""
-    prefix = prefix.lower()
-    if not prefix or set(prefix) - set("0123456789abcdef"):
-        raise EvidenceInvalid(f"exchange `{prefix}` is not hex")
-    try:
-        size = peek_checkpoint((log / "checkpoint").read_bytes()).size
-    except OSError as problem:
-        raise EvidenceInvalid(f"`{log / 'checkpoint'}` can't be read") from problem
-    wanted = f'"exchange":"{prefix}'.encode()
-    found: set[bytes] = set()
-    for _, leaf in TileFolder(log).all_entries(size):
-        if wanted in leaf:
-            entry = parse_entry(leaf)
-            if entry.exchange is not None and entry.exchange.hex().startswith(prefix):
-                found.add(entry.exchange)
-    if len(found) == 1:
-        return found.pop()
-    raise EvidenceInvalid(f"exchange `{prefix}`: {len(found) or 'no'} exchanges of this log begin so")

@@ -31,7 +31,7 @@ create table if not exists progress (
     last_at integer not null, identity text not null
 );
 """
-_IN_ORDER = "select exchange, place, at, kind, told from facts where exchange > ? order by exchange, place"
+_IN_ORDER = "select exchange, place, at, kind, told from facts order by exchange, place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +156,10 @@ class Scratch:
         """Make the exchanges readable in order; what takes longest of this is done once."""
         self._connection.execute("create index if not exists facts_in_order on facts (exchange, place)")
 
-    def exchanges(self, after: bytes = b"") -> Iterator[tuple[bytes, list[Fact]]]:
+    def exchanges(self) -> Iterator[tuple[bytes, list[Fact]]]:
         """Yield exchange ids in order, each with its facts as they stand in the log."""
         current, facts = b"", list[Fact]()
-        with closing(self._connection.execute(_IN_ORDER, (after,))) as rows:
+        with closing(self._connection.execute(_IN_ORDER)) as rows:
             for exchange, place, at, kind, told in rows:
                 if exchange != current:
                     if facts:

@@ -14,7 +14,7 @@ from pathlib import Path
 from comity.audit import merkle
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
-from comity.audit.entry import CHECKPOINT_SEEN
+from comity.audit.entry import CHECKPOINT_SEEN, object_without_doubles
 from comity.audit.errors import NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
@@ -39,7 +39,7 @@ _KEPT = frozenset(
             "receipts",
             "policy",
         ),
-        *("absent", "providers", "deadline", "reason", "index", "leaf", "acknowledgement", "why"),
+        *("absent", "providers", "deadline", "index", "leaf"),
     }
 )
 """Public fields that reconciliation compares."""
@@ -213,7 +213,7 @@ class _Gathering:
 
     def _entry(self, place: int, leaf: bytes, stretch: _Stretch) -> None:
         try:
-            record = json.loads(leaf, object_pairs_hook=_object)
+            record = json.loads(leaf, object_pairs_hook=object_without_doubles)
             kind, at = record["kind"], record["at"]
             exchange = bytes.fromhex(record.get("exchange", ""))
             if not isinstance(kind, str) or not isinstance(at, int):
@@ -266,13 +266,6 @@ class _Gathering:
         except TileInvalid as problem:
             texts.append(str(problem))
         return [Fault(place=claimed.size, exchange=None, what="edited", text=text) for text in texts]
-
-
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        raise ValueError("a name stands twice")
-    return record
 
 
 def _exchange_of(leaf: bytes) -> bytes | None:

@@ -46,7 +46,6 @@ CLASSES = (
 )
 SIGNED = frozenset({"responded", "refused", "referred", "rate_limited", "audit_unavailable", "malformed"})
 """Outcomes that a provider signs itself."""
-_ANSWERING = frozenset({"released", "rejected"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
