@@ -14,6 +14,7 @@ from comity.certs.envelope import digest, from_json, seal, seal_payload, to_json
 from comity.certs.keys import SigningKey
 from comity.cli.main import cli
 from comity.v1.query_pb2 import Order
+from comity.v1.result_pb2 import Acknowledgement
 from tests.support.federation import build_federation
 from tests.support.logs import NOON, asked, noon
 
@@ -56,11 +57,18 @@ async def home(places: tuple[Path, Path], tmp_path: Path) -> Path:
         private={"plate": "8ABC123", "case": "26-0417", "user": "j.ortega"},
         attachments={"order": order.SerializeToString(), "query": QUERY},
     )
-    released = Entry(kind="released", at=NOON, exchange=EXCHANGE, public={"agency": "lapd"})
+    word = seal(Acknowledgement(exchange_id=EXCHANGE, requester="sheriff", provider="lapd"), key)
+    acknowledged = Entry(
+        kind="acknowledged",
+        at=NOON,
+        exchange=EXCHANGE,
+        public={"agency": "lapd", "peer": "sheriff", "acknowledgement": digest(word.payload).hex()},
+        attachments={"acknowledgement": word.SerializeToString()},
+    )
     log_key = LogKey.load(home / "keys/log.key", ORIGIN)
     log = await SignedLog.open(home, origin=ORIGIN, key=log_key, clock=noon)
     await log.append(*[asked(number) for number in range(150)], received)
-    await log.append(*[asked(number) for number in range(150, 300)], released)
+    await log.append(*[asked(number) for number in range(150, 300)], acknowledged)
     await log.close()
     return home
 
@@ -79,15 +87,18 @@ def verify(out: Path, trust: Path) -> tuple[int, dict[str, object]]:
 def test_evidence_verifies_with_the_trust_file_alone(
     places: tuple[Path, Path], home: Path, tmp_path: Path
 ) -> None:
-    """Both entries with their proofs, the requester's signed order, and the one field that was opened."""
+    """Both entries with their proofs, what the requester signed, and the one field that was opened."""
     out = tmp_path / "out"
     prove(home, out, "--open", "case")
     shutil.rmtree(home)
     status, report = verify(out, places[1])
     assert status == 0
-    assert [entry.split()[:2] for entry in report["entries"]] == [["150", "received"], ["301", "released"]]  # type: ignore[attr-defined]
+    assert [entry.split()[:2] for entry in report["entries"]] == [
+        ["150", "received"],
+        ["301", "acknowledged"],
+    ]  # type: ignore[attr-defined]
     assert report["opened"] == {"150 case": "26-0417"}
-    assert report["statements"] == ["order: signed by sheriff"]
+    assert report["statements"] == ["order: signed by sheriff", "acknowledgement: signed by sheriff"]
 
 
 def test_what_was_not_opened_is_nowhere_in_the_evidence(home: Path, tmp_path: Path) -> None:
@@ -121,7 +132,7 @@ def test_content_goes_along_when_asked_for_and_is_the_one_that_the_entry_names(
         ("evidence.json", EXCHANGE.hex(), "ff" * 16, "another entry than"),
         ("evidence.json", "lapd.example/adapter", "dea.example/adapter", "names no such log"),
         ("evidence.json", "150-received.tlog-proof", "../x", "not what `comity audit prove` writes"),
-        ("evidence.json", "150-received.tlog-proof", "301-released.tlog-proof", "another entry than"),
+        ("evidence.json", "150-received.tlog-proof", "301-acknowledged.tlog-proof", "another entry than"),
         ("evidence.json", "comity-evidence-v1", "comity-evidence-v2", "not what `comity audit prove` writes"),
         ("150-received.tlog-proof", "index 150", "index 149", "does not lead to the root"),
         ("150-received.tlog-proof", "\n302\n", "\n303\n", "does not verify"),

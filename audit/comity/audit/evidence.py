@@ -35,14 +35,15 @@ from comity.certs.files import write_private
 from comity.v1.account_pb2 import Account
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.query_pb2 import Order
-from comity.v1.result_pb2 import Receipt
+from comity.v1.result_pb2 import Acknowledgement, Receipt
 
 FORMAT = "comity-evidence-v1"
 MANIFEST = "evidence.json"
-_ENVELOPES: Mapping[str, type[Order] | type[Receipt] | type[Account]] = {
+_ENVELOPES: Mapping[str, type[Order] | type[Receipt] | type[Account] | type[Acknowledgement]] = {
     "order": Order,
     "receipt": Receipt,
     "account": Account,
+    "acknowledgement": Acknowledgement,
 }
 """Attachments that are signed statements, by the first part of their name; all others are content."""
 
