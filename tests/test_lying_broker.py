@@ -64,6 +64,7 @@ async def test_record_that_is_not_the_senders_next_ends_its_session_alone(
     federation: FederationSimulator, lie: str, toward: str
 ) -> None:
     """The others answer in full; of that provider nothing is shown that didn't come whole before the lie."""
+    await federation.search()  # the sessions stand: what is lied about is no handshake
     before = federation.positions()
     attack = RECORDS[lie](federation.broker, of="lapd", toward=toward)
     answer = await federation.search()

@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from comity.audit.note import LogKey as NoteKey
 from comity.certs.envelope import to_json
 from comity.certs.errors import FileUnusable, RosterExpired, RosterInvalid, UnknownLog, UnknownMember
 from comity.certs.instants import from_instant
@@ -331,7 +332,8 @@ def test_end_without_a_log(forge: Forge) -> None:
 
 def test_member_with_a_broker_log(forge: Forge) -> None:
     """Only the operator runs a broker."""
-    forge.lapd.key_set.log_keys[0].role = END_ROLE_BROKER
+    line = NoteKey.generate("lapd.example/broker").verifier_key
+    forge.lapd.key_set.log_keys.add(role=END_ROLE_BROKER, origin="lapd.example/broker", verifier_key=line)
     forge.lapd.sign_key_set()
     with pytest.raises(RosterInvalid, match="member `lapd`"):
         forge.verify()

@@ -59,6 +59,7 @@ def test_nothing_is_shown_before_its_receipt_has_verified(story: Story) -> None:
 def test_nothing_is_shown_before_every_page_is_there(story: Story) -> None:
     """A receipt whose pages are still to come settles nothing."""
     story.answers("lapd", Lies(sent=lambda pages: []))
+    story.stamps("lapd")
     assert settled(story) == {}
 
 

@@ -320,4 +320,34 @@ CHECKS = (
         ),
         falls=("Failed", "AssertionError", "StateUnwritable"),
     ),
+    check(
+        "adapter: the decision is durable in the real log",
+        Without(f"{SERVE}._serve", "await self._append(work, 'log decision', received, decided)"),
+        MUST_NOT("test_real_log_that_cannot_be_written_lets_nothing_out_and_recovers"),
+    ),
+    check(
+        "adapter: what can't be withheld or marked is refused",
+        Body("comity.adapters.content:Composer.result", "return self._result(question, ruling, found)"),
+        MUST_NOT(
+            "test_obligation_that_fails_while_it_is_applied_refuses",
+            "test_data_that_cannot_be_marked_does_not_leave",
+        ),
+        falls=("ObligationUnknown", "MarkingInvalid"),
+    ),
+    check(
+        "replay: what was admitted is known after a restart",
+        Without(f"{SEEN}.__init__", "self._known[str(agency), bytes(exchange_id)] = int(until)"),
+        REPLAY("test_second_arrival_after_restart_is_refused"),
+        falls=("StateUnwritable",),
+    ),
+    check(
+        "replay: what can't be written is not admitted",
+        Without(f"{SEEN}._commit", "raise StateUnwritable"),
+        REPLAY("test_unwritable_state_admits_nothing"),
+    ),
+    check(
+        "replay: every admitted exchange is written",
+        Without(f"{SEEN}._write", "connection.execute(insert(SEEN), rows)"),
+        REPLAY("test_many_at_once_are_all_durable"),
+    ),
 )

@@ -138,4 +138,36 @@ CHECKS = (
         Without("comity.audit.merkle:verify_consistency", "if computed_old"),
         MERKLE("test_every_consistency_proof_verifies_and_no_forged_one_does"),
     ),
+    check(
+        "audit: a log has all that a peer saw of it",
+        Without("comity.audit.verify:_compare", "if beyond:"),
+        VERIFY("test_a_tail_cut_and_signed_again_with_the_right_key_fails"),
+        falls=("ValueError",),
+    ),
+    check(
+        "audit: evidence is signed by the peer whose it is",
+        Without("comity.audit.folder_check:_TreeCheck._check_entry", "self._check_seen(index, entry)"),
+        VERIFY("test_evidence_that_the_peer_never_signed_counts_against_the_witness"),
+        falls=("AssertionError", "IndexError"),
+    ),
+    check(
+        "audit: an entry is of the one form",
+        Without("comity.audit.folder_check:_TreeCheck._check_entry", "if self._bad_entries <= MAX_FINDINGS:"),
+        VERIFY("test_an_entry_in_another_form_is_named"),
+        falls=("AssertionError", "IndexError"),
+    ),
+    check(
+        "audit: entries lead to the root that is signed",
+        Without(
+            "comity.audit.folder_check:_TreeCheck._decide",
+            "self._log.findings.append(f'the {self._checkpoint.size} entries",
+        ),
+        VERIFY("test_an_entry_changed_together_with_its_tile_does_not_verify"),
+    ),
+    check(
+        "audit: the same checkpoint is logged once",
+        Without("comity.audit.peers:PeerCheckpoints.saw", "if (last.size, last.root) =="),
+        PEERS("test_the_same_checkpoint_is_logged_once"),
+        falls=("PeerContradiction",),
+    ),
 )

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ACCOUNT, ADMISSION, BOUNDS, DESK, ENVELOPE, ORDERS, RECEIPTS
-from tests.patched_out.checks.shared import ANY_SIGNATURE
+from tests.patched_out.checks.files import (
+    ACCOUNT,
+    ADMISSION,
+    BOUNDS,
+    DESK,
+    ENVELOPE,
+    LOOPBACK,
+    ORDERS,
+    RECEIPTS,
+)
+from tests.patched_out.checks.shared import ANY_LEAF, ANY_SIGNATURE
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -226,5 +235,74 @@ CHECKS = (
         "broker: a roster past its time carries no session",
         Without("comity.broker.trust:Trust.ceiling", "if not self.is_current(now):"),
         BOUNDS("test_roster_past_its_time_carries_no_session"),
+    ),
+    check(
+        "broker: a receipt is signed by the provider on whose link it came",
+        ANY_SIGNATURE,
+        RECEIPTS("test_receipt_signed_by_another_provider_is_bad"),
+    ),
+    check(
+        "broker: a second statement about one exchange is logged",
+        Without("comity.broker.desk:ExchangeDesk.receipt", "self._scribe.write(entry)"),
+        DESK("test_second_different_receipt_is_logged_as_a_contradiction"),
+    ),
+    check(
+        "broker: an exchange is cancelled by its asker alone",
+        Instead("comity.broker.desk:ExchangeDesk.cancel", "exchange.order.requester != agency", "False"),
+        DESK("test_asker_cancels_and_nobody_else_can"),
+    ),
+    check(
+        "broker: a gateway that is gone cancels its own exchanges",
+        (
+            Instead(
+                "comity.broker.desk:ExchangeDesk.gateway_lost", "exchange.order.requester == agency", "True"
+            ),
+            Instead("comity.broker.desk:ExchangeDesk.cancel", "exchange.order.requester != agency", "False"),
+        ),
+        DESK("test_gateway_that_is_gone_cancels_its_exchanges_alone"),
+    ),
+    check(
+        "broker: all exchanges together have a bound",
+        Without("comity.broker.desk:ExchangeDesk._require_room", "if len(self._exchanges) >="),
+        DESK("test_full_broker_refuses_everybody_until_an_exchange_ends"),
+        falls=("ValueError",),
+    ),
+    check(
+        "broker: routed is on disk before anybody hears of it",
+        Instead(
+            "comity.broker.desk:ExchangeDesk.place",
+            "await self._log_routed(accepted)",
+            "asyncio.get_running_loop().create_task(self._log_routed(accepted))",
+        ),
+        DESK("test_routed_is_on_disk_before_anybody_hears_of_it"),
+        falls=("AssertionError", "ValueError", "StopIteration", "IndexError"),
+    ),
+    check(
+        "broker: a leaf verifies under its member's CA, at its time, in one spelling",
+        (
+            ANY_LEAF,
+            Without("comity.broker.admission:_check_claim", "if not hello.spiffe_id.startswith("),
+        ),
+        ADMISSION("test_leaf_of_another_members_ca_is_refused", "test_expired_leaf_is_refused"),
+    ),
+    check(
+        "broker: sessions are carried for pairs with a lodged ceiling",
+        Without("comity.broker.router:Router._open_session", "if self._trust.ceiling("),
+        LOOPBACK("test_session_without_a_lodged_ceiling_is_closed_for_want_of_agreement"),
+    ),
+    check(
+        "broker: links are judged again under a newer roster",
+        Without(
+            "comity.broker.router:Router.trust_replaced",
+            "self._end(link, CloseReason.CLOSE_REASON_CREDENTIALS",
+        ),
+        LOOPBACK("test_member_that_is_suspended_loses_its_link_and_gets_no_other"),
+        falls=("AssertionError", "TimeoutError"),
+    ),
+    check(
+        "broker: an end has one link",
+        Without("comity.broker.router:Router.linked", "if older is not None:"),
+        LOOPBACK("test_newest_link_of_an_end_takes_the_place_of_the_older"),
+        falls=("AssertionError", "TimeoutError"),
     ),
 )

@@ -24,7 +24,8 @@ from tests.patched_out.checks.files import (
     SPIFFE,
     TRUST,
 )
-from tests.patched_out.patching import Instead, Without
+from tests.patched_out.checks.shared import ANY_SIGNATURE, ANY_TOKEN_KEY
+from tests.patched_out.patching import Body, Instead, Without
 
 CHECKS = (
     check(
@@ -576,6 +577,131 @@ CHECKS = (
             "test_key_that_others_can_read_is_named[leaf.key]",
             "test_key_that_others_can_read_is_named[statement.key]",
             "test_key_that_others_can_read_is_named[log.key]",
+        ),
+    ),
+    check(
+        "certs: a chain verifies, at its time, under the constraints of its CA",
+        Body("comity.certs.x509:_verify_chain", "return [leaf, *roots]"),
+        LEAF(
+            "test_expired_leaf_is_refused",
+            "test_leaf_of_the_future_is_refused",
+            "test_leaf_of_an_expired_ca_is_refused_and_ends_with_it",
+            "test_leaf_of_an_unknown_ca_with_our_constraints_is_refused",
+            "test_ca_sent_in_the_chain_is_trusted_in_nothing",
+            "test_intermediate_with_wider_names_widens_nothing",
+            "test_our_cas_issue_no_intermediates",
+            "test_end_cannot_issue_with_its_leaf",
+            "test_leaf_changed_in_any_byte_is_refused",
+        ),
+    ),
+    check(
+        "certs: an assertion is of the member's own identity provider",
+        (
+            Instead("comity.certs.assertions:_verified_payload", "provider.issuer == issuer", "True"),
+            Instead(
+                "comity.certs.assertions:_verified_payload",
+                "es256_keys(provider.jwks).get(kid)",
+                "next(iter(es256_keys(provider.jwks).values()))",
+            ),
+            ANY_TOKEN_KEY,
+            Without("comity.certs.assertions:_claims", "if _text(subject, 'agency')"),
+        ),
+        ASSERTIONS("test_assertion_of_another_agency", "test_stolen_kid"),
+    ),
+    check(
+        "certs: a segment of a token has one spelling",
+        (
+            Without("comity.certs.assertions:_from_base64url", "if base64.urlsafe_b64encode(data)"),
+            ANY_TOKEN_KEY,
+        ),
+        ASSERTIONS("test_padded_or_non_canonical_segments"),
+    ),
+    check(
+        "certs: a key set of an identity provider has a key for ES256",
+        Without("comity.certs.jwks:es256_keys", "if not found:"),
+        ASSERTIONS("test_key_from_another_curve_or_use"),
+    ),
+    check(
+        "certs: no key stands twice in a key set",
+        Without("comity.certs.jwks:es256_keys", "if not isinstance(kid, str) or not kid or kid in found:"),
+        ASSERTIONS("test_jwks_with_a_point_off_the_curve_or_a_kid_twice"),
+    ),
+    check(
+        "certs: a claim that must be there is there",
+        Without("comity.certs.assertions:_required", "if value is None:"),
+        ASSERTIONS("test_missing_claim_about_the_user"),
+        falls=("AssertionError", "Failed", "AttributeError", "TypeError"),
+    ),
+    check(
+        "certs: the authority's documents are signed by its keys",
+        ANY_SIGNATURE,
+        ROSTER(
+            "test_roster_signed_by_the_operator",
+            "test_timestamp_signed_by_strangers",
+            "test_key_set_signed_by_another_identity",
+        ),
+        falls=("Failed", "AssertionError"),
+    ),
+    check(
+        "certs: a roster is signed, and is the one that its timestamp names",
+        (
+            ANY_SIGNATURE,
+            Without("comity.certs.roster:Federation.verify", "if (found.version, opened.digest)"),
+        ),
+        ROSTER("test_roster_changed_after_signing"),
+    ),
+    check(
+        "certs: a timestamp has not expired",
+        Without("comity.certs.roster:_in_time", "if now >= expires_at:"),
+        ROSTER("test_frozen_timestamp"),
+    ),
+    check(
+        "certs: a time is set",
+        Without("comity.certs.instants:to_instant", "if not message.HasField(field):"),
+        ROSTER("test_times_that_are_not_set"),
+    ),
+    check(
+        "certs: a member has no log of a broker",
+        Instead("comity.certs.members:_check_logs", "needed <= roles <= allowed", "needed <= roles"),
+        ROSTER("test_member_with_a_broker_log"),
+    ),
+    check(
+        "certs: an agreement counts in its time",
+        Instead("comity.certs.agreements:AgreementBook.grant", "agreement.in_force(now)", "True"),
+        AGREEMENTS("test_agreement_out_of_its_time"),
+    ),
+    check(
+        "certs: a lodgement is signed by its provider's identity key",
+        ANY_SIGNATURE,
+        AGREEMENTS("test_lodgement_by_the_requester", "test_lodgement_by_the_statement_key"),
+    ),
+    check(
+        "certs: an envelope is signed by a trusted key",
+        ANY_SIGNATURE,
+        ENVELOPE(
+            "test_trusted_key_without_its_name_is_refused",
+            "test_any_flipped_bit_of_a_sealed_envelope_is_refused",
+        ),
+    ),
+    check(
+        "certs: no trusted key opens nothing",
+        Without("comity.certs.envelope:open_envelope", "if len(signers) < threshold:"),
+        ENVELOPE("test_no_trusted_key_opens_nothing"),
+    ),
+    check(
+        "certs: a published folder is verified under the pinned keys",
+        Instead(
+            "comity.certs.published:PublishedRoster._verified",
+            "Federation.load(self.public, now=self._clock(), pin=self.pin)",
+            "Federation.load(self.public, now=self._clock())",
+        ),
+        PUBLISHED("test_replaced_folder_is_not_trusted"),
+    ),
+    check(
+        "certs: a roster is remembered before it counts",
+        Without("comity.certs.published:PublishedRoster.load", "found.save(self._seen_path)"),
+        PUBLISHED(
+            "test_roster_that_cannot_be_remembered_is_not_taken", "test_roster_is_taken_and_remembered"
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import LYING_PROVIDER, LYING_REQUESTER, ON_THE_WIRE, STOLEN_KEY
-from tests.patched_out.checks.shared import ANY_SIGNATURE
+from tests.patched_out.checks.shared import ANY_LEAF, ANY_SIGNATURE, ANY_TOKEN_KEY
 from tests.patched_out.patching import Body, Instead, Without
 
 RECEIPT = "comity.gateway.verification:verify_receipt"
@@ -19,11 +19,6 @@ ANY_PAGES = (
     Without(PAGES, "pages: are not those"),
     Without(PAGES, "page: its number is wrong"),
     Without(PAGES, "pages: their reads are not"),
-)
-ANY_TOKEN_KEY = Instead(
-    f"{TOKEN}:_verified_payload",
-    "_JWS.decode(assertion, _public_key(key.der), algorithms=[ALGORITHM])",
-    "_from_base64url(assertion.split('.')[1], 'payload')",
 )
 
 
@@ -311,16 +306,7 @@ THIEF = (
     ),
     check(
         "thief: a leaf is judged again where a link begins",
-        Body(
-            "comity.certs.x509:verify_leaf",
-            """
-            leaf, claimed = load_certificate(chain_der[0]), SpiffeId.parse(spiffe_id)
-            return VerifiedLeaf(
-                spiffe_id=spiffe_id, domain=claimed.domain, path=claimed.path, dns_names=(),
-                not_after=leaf.not_valid_after_utc, fingerprint=leaf.fingerprint(hashes.SHA256()),
-            )
-            """,
-        ),
+        ANY_LEAF,
         STOLEN_KEY("test_leaf_that_is_not_exactly_the_ends_opens_no_link"),
     ),
     check(

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import EXCHANGE, GATEWAY, LYING_BROKER, QUESTION, RELOAD, REVIEW, SUBJECTS
+from tests.patched_out.checks.files import (
+    EXCHANGE,
+    GATEWAY,
+    LIMITS,
+    LYING_BROKER,
+    QUESTION,
+    RELOAD,
+    REVIEW,
+    SUBJECTS,
+)
 from tests.patched_out.checks.shared import ANY_SIGNATURE
-from tests.patched_out.patching import Without
+from tests.patched_out.patching import Instead, Without
 
 
 def _lying(*faults: str) -> tuple[str, ...]:
@@ -194,6 +203,7 @@ CHECKS = (
     check(
         "gateway: an account tells what is the broker's to tell",
         Without("comity.gateway.verification:verify_account", "account: tells an outcome"),
+        ),
         REVIEW("test_account_with_an_unknown_outcome_is_a_finding_not_a_fault"),
         falls=("ValueError",),
     ),
@@ -288,5 +298,107 @@ CHECKS = (
         "gateway: a suspended agency asks nothing",
         Without("comity.gateway.standing:Standing.require_asking", "if own.suspended"),
         RELOAD("test_own_suspension_is_told_and_nothing_leaves"),
+    ),
+    check(
+        "gateway: an account is signed by the operator",
+        ANY_SIGNATURE,
+        EXCHANGE("test_account_signed_by_somebody_else_is_not_believed"),
+    ),
+    check(
+        "gateway: two different accounts are a finding",
+        Without("comity.gateway.exchange:Exchange.on_account", "if account != self.account:"),
+        EXCHANGE("test_two_different_accounts_are_a_finding"),
+    ),
+    check(
+        "gateway: one finding is told once",
+        Instead(
+            "comity.gateway.exchange:Exchange._find",
+            "all(finding.text != known.text for known in self._found)",
+            "True",
+        ),
+        EXCHANGE("test_flood_of_bad_accounts_is_found_once"),
+    ),
+    check(
+        "gateway: a result that is stamped and never comes is a finding",
+        Without("comity.gateway.exchange:Exchange.end_waiting", "self._find(withheld"),
+        EXCHANGE("test_result_that_is_stamped_and_never_comes_is_a_finding"),
+        falls=("AssertionError", "ValueError"),
+    ),
+    check(
+        "gateway: nothing is shown before its receipt and all its pages",
+        (
+            Instead(
+                "comity.gateway.exchange:Exchange._try_verify",
+                "len(part.pages) < part.receipt.detail.page_count",
+                "False",
+            ),
+            Without("comity.gateway.verification:verify_pages", "pages: their number is not"),
+            Without("comity.gateway.verification:verify_pages", "pages: are not those"),
+            Without("comity.gateway.verification:verify_pages", "pages: their reads are not"),
+        ),
+        EXCHANGE("test_nothing_is_shown_before_every_page_is_there"),
+    ),
+    check(
+        "gateway: what comes after an outcome is settled changes nothing",
+        Instead("comity.gateway.exchange:Exchange._open", "part.stage is _Stage.PENDING", "True"),
+        EXCHANGE("test_second_receipt_after_the_first_changes_nothing"),
+    ),
+    check(
+        "gateway: the broker attests its own four outcomes alone",
+        (
+            Without("comity.gateway.verification:verify_account", "account: tells an outcome"),
+            Instead(
+                "comity.gateway.summary:lacks",
+                "item.kind == common_pb2.OUTCOME_KIND_RESPONDED and item.is_signed_by_provider",
+                "item.kind == common_pb2.OUTCOME_KIND_RESPONDED",
+            ),
+        REVIEW("test_broker_cannot_attest_that_a_provider_responded"),
+    ),
+    check(
+        "gateway: asked is durable before a frame leaves",
+        Without("comity.gateway.gateway:Gateway._ask", "await self._append(records.asked("),
+        GATEWAY(
+            "test_asked_is_durable_before_a_frame_leaves", "test_log_that_cannot_write_asked_sends_nothing"
+        ),
+        falls=("AssertionError", "Failed", "ValueError"),
+    ),
+    check(
+        "gateway: delivered is durable before the caller sees a read",
+        Instead(
+            "comity.gateway.gateway:Gateway._settle", "await self._append(*entries)", "[None] * len(entries)"
+        ),
+        GATEWAY(
+            "test_delivered_is_durable_before_the_caller_sees_a_read",
+            "test_log_that_cannot_write_delivered_shows_nothing",
+        ),
+    ),
+    check(
+        "gateway: all exchanges together have a bound",
+        Without("comity.gateway.limits:Places.take", "if self._taken >= self._limits.max_in_flight:"),
+        GATEWAY("test_burst_does_not_pass_the_limit_of_exchanges_in_flight"),
+    ),
+    check(
+        "gateway: a user's exchanges have a bound",
+        Without("comity.gateway.limits:Places.take", "if self._users[user] >="),
+        LIMITS("test_user_over_the_limit_is_refused_and_another_user_is_not"),
+        falls=("ValueError",),
+    ),
+    check(
+        "gateway: a place is given back once",
+        Without("comity.gateway.limits:Place.leave", "self._is_left = True"),
+        LIMITS("test_place_is_given_back_once"),
+    ),
+    check(
+        "gateway: an agreement that is over asks nobody",
+        Instead("comity.certs.agreements:AgreementBook.grant", "agreement.in_force(now)", "True"),
+        RELOAD("test_agreement_that_passed_its_end_asks_nobody"),
+    ),
+    check(
+        "gateway: a suspended member is not asked",
+        (
+            Without("comity.gateway.gateway:Gateway._plan", "if member.suspended:"),
+            Instead("comity.certs.agreements:AgreementBook.grant", "asked.suspended", "False"),
+        ),
+        RELOAD("test_suspended_member_is_not_asked_any_more"),
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import ATTACKS, LYING_BROKER
-from tests.patched_out.checks.shared import ANY_SIGNATURE
+from tests.patched_out.checks.shared import ANY_SIGNATURE, ANYBODY
 from tests.patched_out.patching import Body, Instead, Without
 
 TLS = "comity.links.sessions.tls"
@@ -24,25 +24,6 @@ IN_CLEAR = (
 
 ANY_NUMBER = Without("comity.links.flow:Flow.accept", "if sequence != self.sequence:")
 
-ANYBODY = (
-    Instead(f"{TLS}:make_context", "ssl.CERT_REQUIRED", "ssl.CERT_NONE"),
-    Body(
-        f"{TLS}:TlsEnd._judge",
-        """
-        end = self._clock().replace(year=9999)
-        return VerifiedLeaf(
-            spiffe_id=self._expected.spiffe_id,
-            domain="",
-            path="",
-            dns_names=(),
-            not_after=end,
-            fingerprint=bytes(32),
-        )
-        """,
-    ),
-    Without(f"{HUB}:GatewaySessions._judged", "self._check_ready(session, first.ready)"),
-)
-"""Whoever speaks in a session is the peer that was expected."""
 
 ANY_LANE = (
     Instead(f"{HUB}:GatewaySessions._opened", "opened.lane != LANE", "False"),
@@ -262,5 +243,46 @@ CHECKS = (
         "federation: a rejection's text is cut to a printable line",
         Instead(f"{EXCHANGE}.on_rejected", "text[:LONGEST_WORD]", "text"),
         LYING_BROKER("test_order_that_is_taken_and_denied_is_loud"),
+    ),
+    check(
+        "federation: records come once, in their order, and whole",
+        (*IN_CLEAR, ANY_NUMBER),
+        _records(
+            "drops and numbers anew-gateway",
+            "drops and numbers anew-adapter",
+            "drops and leaves a gap-gateway",
+            "drops and leaves a gap-adapter",
+            "repeats and numbers anew-adapter",
+            "repeats-adapter",
+        ),
+        LYING_BROKER("test_reordered_records_end_the_session"),
+    ),
+    check(
+        "federation: a session opened in another's name is refused",
+        ANYBODY,
+        LYING_BROKER("test_session_that_is_opened_in_another_requesters_name_is_refused[lapd]"),
+    ),
+    check(
+        "federation: a checkpoint is its log's newest, and its own",
+        Without("comity.audit.peers:PeerCheckpoints.saw", "if checkpoint.size <= last.size:"),
+        LYING_BROKER("test_checkpoint_that_is_not_the_brokers_newest_is_told[replays a checkpoint]"),
+    ),
+    check(
+        "federation: a checkpoint is of its origin, under its key",
+        (
+            Without("comity.audit.checkpoint:open_checkpoint", "if checkpoint.origin != origin:"),
+            Without("comity.audit.note:open_note", "if not signers:"),
+            Without("comity.audit.checkpoint:open_checkpoint", "if not own:"),
+            Without("comity.audit.peers:PeerCheckpoints.saw", "if checkpoint.size <= last.size:"),
+        ),
+        LYING_BROKER(
+            "test_checkpoint_that_is_not_the_brokers_newest_is_told[shows another log's checkpoint]"
+        ),
+    ),
+    check(
+        "federation: absence is refuted when broker and provider speak again",
+        Instead("comity.gateway.findings:SaidAbsent.refuted", "linked_since is None", "True"),
+        LYING_BROKER("test_unreachable_said_of_a_linked_provider_is_refuted_when_they_speak_again"),
+        falls=("TimeoutError",),
     ),
 )

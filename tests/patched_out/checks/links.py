@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import ATTACKS, CODEC, HUB, LINK, SESSION_TRUST
+from tests.patched_out.checks.shared import ANYBODY
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -166,5 +167,75 @@ CHECKS = (
         Without("comity.links.state:LinkMachine._welcomed", "if welcome.session_window"),
         LINK("test_false_welcome_is_a_violation[window]", "test_false_welcome_is_a_violation[frame size]"),
         falls=("ValueError",),
+    ),
+    check(
+        "links: credit is of what is in flight",
+        Without("comity.links.flow:Flow.credit", "if not 0 < size <= self.in_flight:"),
+        ATTACKS("test_credit_from_nowhere_ends_the_session"),
+        falls=("TimeoutError",),
+    ),
+    check(
+        "links: a sender keeps to its window",
+        Without("comity.links.flow:Flow.accept", "if size > self.room:"),
+        HUB("test_sender_that_ignores_its_window_loses_the_session_at_both_ends"),
+        falls=("AssertionError", "TimeoutError"),
+    ),
+    check(
+        "links: an asker shows itself to nobody but the provider",
+        Without("comity.links.sessions.tls:TlsEnd._handshake", "self._out.read()"),
+        ATTACKS(
+            "test_gateway_s_certificate_doesn_t_reach_a_false_provider[the provider's own, of another end]"
+        ),
+    ),
+    check(
+        "links: nothing older than TLS 1.3 is spoken",
+        Without("comity.links.sessions.tls:make_context", "context.minimum_version = ssl.TLSVersion.TLSv1_3"),
+        ATTACKS("test_context_is_strict"),
+    ),
+    check(
+        "links: certificates are verified strictly",
+        Instead(
+            "comity.links.sessions.tls:_strict",
+            "(flags | ssl.VERIFY_X509_STRICT) & ~ssl.VERIFY_X509_PARTIAL_CHAIN",
+            "flags",
+        ),
+        ATTACKS("test_context_is_strict"),
+        falls=("AssertionError",),
+    ),
+    check(
+        "links: an adapter takes its own lane",
+        Instead("comity.links.sessions.hub:AdapterSessions._unacceptable", "opened.lane != LANE", "False"),
+        ATTACKS("test_bulk_lane_is_not_spoken_yet"),
+    ),
+    check(
+        "links: a gateway presents a certificate",
+        ANYBODY,
+        ATTACKS("test_gateway_without_certificate_is_refused"),
+    ),
+    check(
+        "links: sizes are those of buckets",
+        (
+            Instead("comity.links.sessions.codec:encode", "bucket(used)", "used"),
+            Instead("comity.links.sessions.codec:Decoder._end", "bucket(total) != total", "False"),
+        ),
+        ATTACKS("test_broker_sees_sizes_in_buckets_only"),
+    ),
+    check(
+        "links: a requester has a bounded number of sessions",
+        Without("comity.links.sessions.hub:AdapterSessions._unacceptable", "if having >= self.limits"),
+        HUB("test_requester_has_a_limited_number_of_sessions"),
+        falls=("AssertionError", "Failed"),
+    ),
+    check(
+        "links: a session ends with the first leaf",
+        Without("comity.links.sessions.core:SessionHub._over", "if now >= session.ends_at:"),
+        HUB("test_session_ends_with_the_first_leaf"),
+        falls=("AssertionError", "IndexError", "TimeoutError"),
+    ),
+    check(
+        "links: a session ends with its agreement",
+        Instead("comity.certs.agreements:AgreementBook.grant", "agreement.in_force(now)", "True"),
+        HUB("test_expired_agreement_ends_the_session"),
+        falls=("AssertionError", "IndexError", "TimeoutError"),
     ),
 )

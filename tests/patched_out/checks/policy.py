@@ -225,4 +225,27 @@ CHECKS = (
         Without("comity.policy.facts:_known", "if value not in known:"),
         DECISION("test_request_with_unknown_words_cannot_be_built"),
     ),
+    check(
+        "policy: a view whose forbid failed is withheld",
+        Instead(
+            "comity.policy.cedar:_verdict", "result.allowed is True and not failed", "result.allowed is True"
+        ),
+        DECISION("test_forbid_that_errors_on_a_view_withholds"),
+    ),
+    check(
+        "policy: an obligation that is not implemented refuses",
+        Without("comity.policy.decision:PolicyEngine._store", "if not policies or any"),
+        DECISION("test_obligation_that_is_not_implemented_refuses"),
+        falls=("ObligationUnknown",),
+    ),
+    check(
+        "policy: an element outside the agreement is withheld",
+        Without("comity.policy.decision:PolicyEngine._permit", "withheld.extend(_not_granted("),
+        DECISION("test_element_outside_the_agreement_is_withheld"),
+    ),
+    check(
+        "policy: training that is to come is none",
+        Instead("comity.policy.cedar:_subject", "subject.trained_at <= request.now + SKEW", "True"),
+        DECISION("test_training_that_never_was_or_is_to_come_is_no_training[trained1]"),
+    ),
 )
