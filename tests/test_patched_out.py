@@ -15,6 +15,7 @@ from tests.patched_out.__main__ import faults_of, faults_unpatched
 from tests.patched_out.check import File, check
 from tests.patched_out.checks import CHECKS, HONEST
 from tests.patched_out.checks.files import FILES
+from tests.patched_out.checks.unchecked import UNCHECKED, WHOLE
 from tests.patched_out.patching import Body, Instead, PatchBroken, Without, apply, check_fit
 from tests.patched_out.running import Fallen, Ran
 
@@ -50,6 +51,19 @@ def test_every_test_that_is_named_exists() -> None:
         if not re.search(rf"^(async )?def {function}\(", (ROOT / path).read_text(), re.MULTILINE):
             missing.append(node_id)
     assert missing == []
+
+
+def test_every_test_of_an_attack_has_its_check_or_its_reason() -> None:
+    """Who adds an attack says which check stops it, or why there is none to patch out."""
+    named = {test.partition("[")[0] for one in CHECKS for test in one.red}
+    assert not named & UNCHECKED.keys()
+    there = {
+        f"{file.path}::{name}"
+        for file in WHOLE
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", (ROOT / file.path).read_text(), re.MULTILINE)
+    }
+    assert sorted(there - named - UNCHECKED.keys()) == []
+    assert sorted(UNCHECKED.keys() - there) == []
 
 
 @pytest.mark.parametrize(

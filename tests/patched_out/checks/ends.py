@@ -182,6 +182,12 @@ PROVIDER = (
         Instead(f"{EXCHANGE}._other", "is_other_receipt(part.expected, part.stamped, known)", "False"),
         LYING_PROVIDER("test_provider_that_tells_broker_and_requester_different_things_is_found"),
     ),
+    check(
+        "lying provider: a second receipt is a finding whenever it comes",
+        Body("comity.gateway.verification:is_other_receipt", "return False"),
+        LYING_PROVIDER("test_results_after_a_refusal_are_not_shown_and_are_held_against_it"),
+        falls=("AssertionError", "ValueError"),
+    ),
 )
 
 REQUESTER = (

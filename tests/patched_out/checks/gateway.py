@@ -203,7 +203,6 @@ CHECKS = (
     check(
         "gateway: an account tells what is the broker's to tell",
         Without("comity.gateway.verification:verify_account", "account: tells an outcome"),
-        ),
         REVIEW("test_account_with_an_unknown_outcome_is_a_finding_not_a_fault"),
         falls=("ValueError",),
     ),
@@ -352,6 +351,7 @@ CHECKS = (
                 "item.kind == common_pb2.OUTCOME_KIND_RESPONDED and item.is_signed_by_provider",
                 "item.kind == common_pb2.OUTCOME_KIND_RESPONDED",
             ),
+        ),
         REVIEW("test_broker_cannot_attest_that_a_provider_responded"),
     ),
     check(

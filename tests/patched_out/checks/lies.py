@@ -7,22 +7,14 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import ATTACKS, LYING_BROKER
-from tests.patched_out.checks.shared import ANY_SIGNATURE, ANYBODY
-from tests.patched_out.patching import Body, Instead, Without
+from tests.patched_out.checks.shared import ANY_NUMBER, ANY_SIGNATURE, ANYBODY, IN_CLEAR
+from tests.patched_out.patching import Instead, Without
 
 TLS = "comity.links.sessions.tls"
 HUB = "comity.links.sessions.hub"
 ACCOUNT = "comity.gateway.verification:verify_account"
 FINDINGS = "comity.gateway.findings:contradictions"
 EXCHANGE = "comity.gateway.exchange:Exchange"
-
-IN_CLEAR = (
-    Body(f"{TLS}:TlsEnd.seal", "self._out.write(plaintext)"),
-    Body(f"{TLS}:TlsEnd._decrypt", "return self._in.read()"),
-)
-"""After its handshake a session goes on without encryption."""
-
-ANY_NUMBER = Without("comity.links.flow:Flow.accept", "if sequence != self.sequence:")
 
 
 ANY_LANE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import ATTACKS, CODEC, HUB, LINK, SESSION_TRUST
-from tests.patched_out.checks.shared import ANYBODY
+from tests.patched_out.checks.shared import ANY_NUMBER, ANYBODY, IN_CLEAR
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -189,7 +189,7 @@ CHECKS = (
     ),
     check(
         "links: nothing older than TLS 1.3 is spoken",
-        Without("comity.links.sessions.tls:make_context", "context.minimum_version = ssl.TLSVersion.TLSv1_3"),
+        Without("comity.links.sessions.tls:make_context", "context.minimum_version ="),
         ATTACKS("test_context_is_strict"),
     ),
     check(
@@ -237,5 +237,44 @@ CHECKS = (
         Instead("comity.certs.agreements:AgreementBook.grant", "agreement.in_force(now)", "True"),
         HUB("test_expired_agreement_ends_the_session"),
         falls=("AssertionError", "IndexError", "TimeoutError"),
+    ),
+    check(
+        "links: what decrypts is a message",
+        (
+            *IN_CLEAR,
+            Instead(
+                "comity.links.sessions.codec:Decoder._end",
+                "total > MAX_FRAMED_BYTES or bucket(total) != total",
+                "False",
+            ),
+        ),
+        ATTACKS("test_injected_bytes_end_the_session"),
+        falls=("AssertionError", "TimeoutError"),
+    ),
+    check(
+        "links: a session's records are its own",
+        (*IN_CLEAR, ANY_NUMBER),
+        ATTACKS("test_sessions_of_two_pairs_can_t_be_crossed"),
+        falls=("AssertionError", "TimeoutError"),
+    ),
+    check(
+        "links: a handshake of TLS 1.2 is none",
+        (
+            Without("comity.links.sessions.tls:make_context", "context.minimum_version ="),
+            Instead("comity.links.sessions.tls:TlsEnd._judge", "self._tls.version() != 'TLSv1.3'", "False"),
+        ),
+        ATTACKS("test_tls_1_2_is_refused"),
+    ),
+    check(
+        "links: an adapter gives no ticket",
+        Without("comity.links.sessions.tls:make_context", "context.num_tickets = 0"),
+        ATTACKS("test_adapter_gives_no_ticket"),
+        falls=("AssertionError", "Failed"),
+    ),
+    check(
+        "links: records of no session reach nobody",
+        Without("comity.links.sessions.core:SessionHub._data", "if session is None:"),
+        ATTACKS("test_frames_of_unknown_sessions_reach_nobody"),
+        falls=("AttributeError",),
     ),
 )

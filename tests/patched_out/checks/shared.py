@@ -45,3 +45,12 @@ ANYBODY = (
     Without("comity.links.sessions.hub:GatewaySessions._judged", "self._check_ready(session, first.ready)"),
 )
 """Whoever speaks in a session is the peer that was expected."""
+
+IN_CLEAR = (
+    Body("comity.links.sessions.tls:TlsEnd.seal", "self._out.write(plaintext)"),
+    Body("comity.links.sessions.tls:TlsEnd._decrypt", "return self._in.read()"),
+)
+"""After its handshake a session goes on without encryption."""
+
+ANY_NUMBER = Without("comity.links.flow:Flow.accept", "if sequence != self.sequence:")
+"""A session's frames come in any order, some of them twice or never."""
