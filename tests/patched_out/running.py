@@ -175,6 +175,7 @@ def _run(job: Job, session: pytest.Session, folder: Path) -> None:
         if not any(is_of(item.nodeid, test) for item in items):
             _note(folder / "broken", f"{test}: there is no such test")
     apply(job.patches)
+    session.config.option.tbstyle = "native"  # the others cost more than the tests, and nobody reads them
     session.config.pluginmanager.register(_Recorder(folder))
     for item, following in zip(items, [*items[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

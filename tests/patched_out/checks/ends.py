@@ -170,7 +170,7 @@ PROVIDER = (
         "lying provider: a second receipt at the broker is a contradiction",
         Without("comity.broker.desk:ExchangeDesk.receipt", "self._scribe.write(entry)"),
         LYING_PROVIDER("test_two_receipts_at_the_broker_are_a_contradiction_in_its_log"),
-        falls=("ValueError",),
+        falls=("ValueError", "TimeoutError"),
     ),
     check(
         "lying provider: a provider has one receipt",
