@@ -1,6 +1,7 @@
 """Reconciliation of three ends' logs: what matches, and each way not to (L1, L2; design 7)."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -138,6 +139,7 @@ def test_each_way_to_disagree_has_its_class_and_evidence(tmp_path: Path, way: st
         _promise_again(ledger)
     _, counts, evidence = reconcile(tmp_path, *ledger.write(tmp_path / "logs").values())
     assert counts == {"matched": 2, what: 1}
+    assert all(re.search(r"entry \d+ ", line) for line in evidence.splitlines() if what == "disagrees")
     assert evidence
 
 

@@ -221,44 +221,48 @@ class _Judging:
 
     def _agreement(self) -> None:
         provider = self.case.provider
-        order = {
-            "requester": self.asked.text("order") if self.asked else "",
-            "broker": self.routed.text("order") if self.routed else "",
-            "provider": self.received.text("order") if self.received else "",
-        }
-        self._same("order", order)
-        query = {
-            "requester": self.asked.texts("asked").get(provider, "") if self.asked else "",
-            "provider": self._first("provider", "query", self.received, self.answering),
-        }
-        self._same("query", query)
-        receipt = {
-            "requester": self.delivered.text("receipt") if self.delivered else "",
-            "broker": self.accounted.texts("receipts").get(provider, "") if self.accounted else "",
-            "provider": self.answered.text("receipt") if self.answered else "",
-        }
-        self._same("receipt", receipt)
-        outcome = {
-            "requester": self.delivered.text("outcome") if self.delivered else "",
-            "broker": self._outcome_at_broker() if self._outcome_at_broker() in SIGNED else "",
-            "provider": self._first("provider", "outcome", self.answered, self.answering),
-        }
-        self._same("outcome", outcome)
-        policy = {
-            "requester": self.delivered.text("policy") if self.delivered else "",
-            "provider": self._first("provider", "policy", self.answering, self.decided),
-        }
-        self._same("policy", policy)
+        self._same(
+            "order",
+            ("requester", self.asked, self._text(self.asked, "order")),
+            ("broker", self.routed, self._text(self.routed, "order")),
+            ("provider", self.received, self._text(self.received, "order")),
+        )
+        self._same(
+            "query",
+            ("requester", self.asked, self.asked.texts("asked").get(provider, "") if self.asked else ""),
+            ("provider", *self._first("query", self.received, self.answering)),
+        )
+        receipts = self.accounted.texts("receipts") if self.accounted else {}
+        self._same(
+            "receipt",
+            ("requester", self.delivered, self._text(self.delivered, "receipt")),
+            ("broker", self.accounted, receipts.get(provider, "")),
+            ("provider", self.answered, self._text(self.answered, "receipt")),
+        )
+        accounted = self._outcome_at_broker()
+        self._same(
+            "outcome",
+            ("requester", self.delivered, self._text(self.delivered, "outcome")),
+            ("broker", self.accounted, accounted if accounted in SIGNED else ""),
+            ("provider", *self._first("outcome", self.answered, self.answering)),
+        )
+        self._same(
+            "policy",
+            ("requester", self.delivered, self._text(self.delivered, "policy")),
+            ("provider", *self._first("policy", self.answering, self.decided)),
+        )
 
-    def _first(self, end: str, name: str, *facts: Fact | None) -> str:
-        return next((fact.text(name) for fact in facts if fact is not None and fact.text(name)), "")
+    def _text(self, fact: Fact | None, name: str) -> str:
+        return fact.text(name) if fact is not None else ""
 
-    def _same(self, name: str, said: Mapping[str, str]) -> None:
-        told = {end: value for end, value in said.items() if value}
-        if len(set(told.values())) > 1:
-            raise _Wrong(
-                "disagrees", *(f"{self._name(end)}: {name} {value[:16]}" for end, value in told.items())
-            )
+    def _first(self, name: str, *facts: Fact | None) -> tuple[Fact | None, str]:
+        return next(((fact, fact.text(name)) for fact in facts if fact and fact.text(name)), (None, ""))
+
+    def _same(self, name: str, *said: tuple[str, Fact | None, str]) -> None:
+        """Hold what the ends say of one thing against each other; an empty text says nothing."""
+        told = [(self._tells(end, fact), value) for end, fact, value in said if value]
+        if len({value for _, value in told}) > 1:
+            raise _Wrong("disagrees", *(f"{entry}: {name} {value[:16]}" for entry, value in told))
 
     # -- the provider's own order of things -----------------------------------------------------
 
