@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,8 +51,22 @@ class ValidKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierLogKeyView:
+    """A key with which a log's checkpoints were signed before it was replaced."""
+
+    verifier_key: str
+    """`<name>+<hash>+<base64>`."""
+    last_size: int
+    """Index of the entry that replaced it: the size of the largest checkpoint that it signs alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogKeyView:
-    """A log's key: the C2SP signed-note verifier key line, checked in form and hash."""
+    """A log's key: the C2SP signed-note verifier key line, checked in form and hash.
+
+    While a key is being replaced there are two, and those of before stay named, or what they signed could
+    not be verified any more.
+    """
 
     origin: str
     """The log's origin, which is the key's name: `<domain>/<end>`."""
@@ -59,9 +74,30 @@ class LogKeyView:
     """`<name>+<hash>+<base64>`."""
     role: str
     """`gateway`, `adapter` or `broker`."""
+    next_verifier_key: str = ""
+    """The key that is to follow, while the two overlap; empty: none."""
+    earlier: tuple[EarlierLogKeyView, ...] = ()
+    """The keys of before, the oldest first."""
 
     def __post_init__(self) -> None:
-        check_verifier_key(self.verifier_key, origin=self.origin)
+        for line in self.all:
+            check_verifier_key(line, origin=self.origin)
+        if len(set(self.all)) != len(self.all):
+            raise ValueError(f"log `{self.origin}`: it names a key twice")
+        sizes = [key.last_size for key in self.earlier]
+        if any(size >= after for size, after in itertools.pairwise(sizes)):
+            raise ValueError(f"log `{self.origin}`: its earlier keys are not in their order")
+
+    @property
+    def current(self) -> tuple[str, ...]:
+        """The keys that may sign a checkpoint now, the older first."""
+        following = (self.next_verifier_key,) if self.next_verifier_key else ()
+        return (self.verifier_key, *following)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every key that ever might sign a checkpoint of this log, the oldest first."""
+        return (*(key.verifier_key for key in self.earlier), *self.current)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +229,16 @@ def key_set_view(serialized: bytes, identity_key: VerifyKey) -> KeySetView:
                 for entry in found.statement_keys
             ),
             log_keys=tuple(
-                LogKeyView(origin=entry.origin, verifier_key=entry.verifier_key, role=_role(entry.role))
+                LogKeyView(
+                    origin=entry.origin,
+                    verifier_key=entry.verifier_key,
+                    role=_role(entry.role),
+                    next_verifier_key=entry.next_verifier_key,
+                    earlier=tuple(
+                        EarlierLogKeyView(verifier_key=key.verifier_key, last_size=key.last_size)
+                        for key in entry.earlier
+                    ),
+                )
                 for entry in found.log_keys
             ),
             identity_providers=tuple(
@@ -227,7 +272,8 @@ def key_uses(member: MemberView) -> Iterator[tuple[str, bytes]]:
     for number, valid in enumerate(member.key_set.statement_keys, start=1):
         yield f"statement key {number}", valid.key.der
     for log_key in member.key_set.log_keys:
-        yield f"log key `{log_key.origin}`", base64.b64decode(log_key.verifier_key.split("+", 2)[2])
+        for line in log_key.all:
+            yield f"log key `{log_key.origin}`", base64.b64decode(line.split("+", 2)[2])
     for der in member.key_set.ca_certificates:
         certificate = load_certificate(der)
         yield (

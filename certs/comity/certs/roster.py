@@ -49,6 +49,7 @@ from comity.certs.files import read_public
 from comity.certs.instants import CLOCK_SKEW, require_aware, to_instant
 from comity.certs.keys import VerifyKey
 from comity.certs.members import (
+    EarlierLogKeyView,
     IdentityProviderView,
     KeySetView,
     LogKeyView,
@@ -64,6 +65,7 @@ __all__ = [
     "ROSTER_FILE",
     "TIMESTAMP_FILE",
     "AuthorityPin",
+    "EarlierLogKeyView",
     "Federation",
     "IdentityProviderView",
     "KeySetView",

@@ -41,14 +41,26 @@ class KeyValidity(_message.Message):
     def __init__(self, public_key: _Optional[bytes] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., not_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LogKey(_message.Message):
-    __slots__ = ("origin", "verifier_key", "role")
+    __slots__ = ("origin", "verifier_key", "role", "next_verifier_key", "earlier")
     ORIGIN_FIELD_NUMBER: _ClassVar[int]
     VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
+    EARLIER_FIELD_NUMBER: _ClassVar[int]
     origin: str
     verifier_key: str
     role: _common_pb2.EndRole
-    def __init__(self, origin: _Optional[str] = ..., verifier_key: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ...) -> None: ...
+    next_verifier_key: str
+    earlier: _containers.RepeatedCompositeFieldContainer[EarlierLogKey]
+    def __init__(self, origin: _Optional[str] = ..., verifier_key: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ..., next_verifier_key: _Optional[str] = ..., earlier: _Optional[_Iterable[_Union[EarlierLogKey, _Mapping]]] = ...) -> None: ...
+
+class EarlierLogKey(_message.Message):
+    __slots__ = ("verifier_key", "last_size")
+    VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
+    LAST_SIZE_FIELD_NUMBER: _ClassVar[int]
+    verifier_key: str
+    last_size: int
+    def __init__(self, verifier_key: _Optional[str] = ..., last_size: _Optional[int] = ...) -> None: ...
 
 class IdentityProvider(_message.Message):
     __slots__ = ("issuer", "jwks")
