@@ -37,6 +37,7 @@ from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING
 from comity.adapters.threads import StoreThreads
+from comity.audit.acts import serving_acts
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
@@ -217,7 +218,8 @@ class _Adapter:
         try:
             endless = tasks[:-1]
             with METERING.watching(self._readings):
-                await asyncio.wait((*endless, stopping), return_when=asyncio.FIRST_COMPLETED)
+                async with serving_acts(self._config.home, self._log, clock=self._clock):
+                    await asyncio.wait((*endless, stopping), return_when=asyncio.FIRST_COMPLETED)
             failed = next((task for task in endless if task.done()), None)
         finally:
             stopping.cancel()

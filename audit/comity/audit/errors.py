@@ -13,6 +13,7 @@
     │   └── LogClosed          the log was closed
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
     ├── LogInUse               another process has this log open
+    ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
     ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
     └── TrustInvalid           a trust file cannot be read or does not verify
@@ -66,6 +67,10 @@ class LogDamaged(AuditError):
 
 class LogInUse(AuditError):
     """Another process, or another part of this one, has the log open."""
+
+
+class ActRefused(AuditError):
+    """An administrator's act on a log is not taken from this folder or this account."""
 
 
 class PeerContradiction(AuditError):

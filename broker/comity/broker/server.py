@@ -13,6 +13,7 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from comity.audit.acts import serving_acts
 from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
@@ -154,7 +155,8 @@ class Broker:
     async def run(self) -> None:
         """Work until cancelled, or until a part of the broker fails: then raise what it raised."""
         with METERING.watching(self._readings):
-            done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            async with serving_acts(self._config.home, self._log, clock=self._clock):
+                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
 

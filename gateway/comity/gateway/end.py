@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Self
 
+from comity.audit.acts import serving_acts
 from comity.audit.errors import AuditError, LogInUse
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
@@ -190,7 +191,8 @@ class GatewayEnd:
         failed = None
         try:
             with METERING.watching(readings):
-                yield
+                async with serving_acts(config.home, self._log, clock=clock):
+                    yield
         finally:
             failed = next((task for task in self._beside if task.done()), None)
             await self._stop()
