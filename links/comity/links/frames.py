@@ -72,7 +72,8 @@ class LinkLimits:
 
 
 _BOTH = frozenset(
-    {"goodbye", "session_open", "session_data", "session_credit", "session_close", "checkpoint"}
+    {"goodbye", "session_open", "session_data", "session_credit", "session_close"}
+    | {"checkpoint", "proof_request", "proofs", "cosignature"}
 )
 SENT_BY: dict[EndRole, frozenset[str]] = {
     EndRole.END_ROLE_GATEWAY: _BOTH | {"hello", "order", "cancel"},

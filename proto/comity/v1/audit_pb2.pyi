@@ -46,6 +46,8 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_EXPORTED: _ClassVar[EntryKind]
     ENTRY_KIND_DELETED: _ClassVar[EntryKind]
     ENTRY_KIND_HELD: _ClassVar[EntryKind]
+    ENTRY_KIND_UNPROVEN: _ClassVar[EntryKind]
+    ENTRY_KIND_PARDONED: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -80,6 +82,8 @@ ENTRY_KIND_REVIEWED: EntryKind
 ENTRY_KIND_EXPORTED: EntryKind
 ENTRY_KIND_DELETED: EntryKind
 ENTRY_KIND_HELD: EntryKind
+ENTRY_KIND_UNPROVEN: EntryKind
+ENTRY_KIND_PARDONED: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")
@@ -116,6 +120,32 @@ class ConsistencyProof(_message.Message):
     new_size: int
     path: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, old_size: _Optional[int] = ..., new_size: _Optional[int] = ..., path: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class ProofRequest(_message.Message):
+    __slots__ = ("old_size", "new_size", "indexes")
+    OLD_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NEW_SIZE_FIELD_NUMBER: _ClassVar[int]
+    INDEXES_FIELD_NUMBER: _ClassVar[int]
+    old_size: int
+    new_size: int
+    indexes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, old_size: _Optional[int] = ..., new_size: _Optional[int] = ..., indexes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ProofDelivery(_message.Message):
+    __slots__ = ("consistency", "inclusions")
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    INCLUSIONS_FIELD_NUMBER: _ClassVar[int]
+    consistency: ConsistencyProof
+    inclusions: _containers.RepeatedCompositeFieldContainer[InclusionProof]
+    def __init__(self, consistency: _Optional[_Union[ConsistencyProof, _Mapping]] = ..., inclusions: _Optional[_Iterable[_Union[InclusionProof, _Mapping]]] = ...) -> None: ...
+
+class Cosignature(_message.Message):
+    __slots__ = ("size", "line")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    line: bytes
+    def __init__(self, size: _Optional[int] = ..., line: _Optional[bytes] = ...) -> None: ...
 
 class Opening(_message.Message):
     __slots__ = ("index", "name", "salt", "value", "entered_at")

@@ -29,55 +29,55 @@ from comity.v1 import envelope_pb2 as comity_dot_v1_dot_envelope__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63omity/v1/link.proto\x12\tcomity.v1\x1a\x17\x63omity/v1/account.proto\x1a\x15\x63omity/v1/audit.proto\x1a\x16\x63omity/v1/common.proto\x1a\x18\x63omity/v1/envelope.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x0bLinkRequest\x12$\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x14.comity.v1.LinkFrame\"4\n\x0cLinkResponse\x12$\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x14.comity.v1.LinkFrame\"\xff\x05\n\tLinkFrame\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.comity.v1.HelloH\x00\x12%\n\x07welcome\x18\x02 \x01(\x0b\x32\x12.comity.v1.WelcomeH\x00\x12%\n\x07goodbye\x18\x03 \x01(\x0b\x32\x12.comity.v1.GoodbyeH\x00\x12\'\n\x08presence\x18\x04 \x01(\x0b\x32\x13.comity.v1.PresenceH\x00\x12.\n\x0csession_open\x18\x05 \x01(\x0b\x32\x16.comity.v1.SessionOpenH\x00\x12.\n\x0csession_data\x18\x06 \x01(\x0b\x32\x16.comity.v1.SessionDataH\x00\x12\x32\n\x0esession_credit\x18\x07 \x01(\x0b\x32\x18.comity.v1.SessionCreditH\x00\x12\x30\n\rsession_close\x18\x08 \x01(\x0b\x32\x17.comity.v1.SessionCloseH\x00\x12*\n\x05order\x18\t \x01(\x0b\x32\x19.comity.v1.OrderPlacementH\x00\x12\x34\n\x0forder_rejection\x18\n \x01(\x0b\x32\x19.comity.v1.OrderRejectionH\x00\x12/\n\x0c\x61nnouncement\x18\x0b \x01(\x0b\x32\x17.comity.v1.AnnouncementH\x00\x12-\n\x07receipt\x18\x0c \x01(\x0b\x32\x1a.comity.v1.ReceiptDeliveryH\x00\x12)\n\x05stamp\x18\r \x01(\x0b\x32\x18.comity.v1.StampDeliveryH\x00\x12+\n\x06\x63\x61ncel\x18\x0e \x01(\x0b\x32\x19.comity.v1.ExchangeCancelH\x00\x12-\n\x07\x61\x63\x63ount\x18\x0f \x01(\x0b\x32\x1a.comity.v1.AccountDeliveryH\x00\x12+\n\ncheckpoint\x18\x10 \x01(\x0b\x32\x15.comity.v1.CheckpointH\x00\x12\x13\n\x0btraceparent\x18\x11 \x01(\tB\x07\n\x05\x66rame\"u\n\x05Hello\x12\x10\n\x08versions\x18\x01 \x03(\r\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12 \n\x04role\x18\x03 \x01(\x0e\x32\x12.comity.v1.EndRole\x12\r\n\x05\x63hain\x18\x04 \x03(\x0c\x12\x16\n\x0eroster_version\x18\x05 \x01(\x04\"\x90\x01\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x16\n\x0esession_window\x18\x02 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x03 \x01(\r\x12\x16\n\x0eroster_version\x18\x04 \x01(\x04\x12+\n\x07\x65nds_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x07Goodbye\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.comity.v1.CloseReason\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1d\n\x08Presence\x12\x11\n\tproviders\x18\x01 \x03(\t\"a\n\x0bSessionOpen\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x11\n\treference\x18\x02 \x01(\x04\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x1d\n\x04lane\x18\x04 \x01(\x0e\x32\x0f.comity.v1.Lane\"D\n\x0bSessionData\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07records\x18\x03 \x01(\x0c\"2\n\rSessionCredit\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"]\n\x0cSessionClose\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x11\n\treference\x18\x02 \x01(\x04\x12&\n\x06reason\x18\x03 \x01(\x0e\x32\x16.comity.v1.CloseReason\"D\n\x0eOrderPlacement\x12\"\n\x05order\x18\x01 \x01(\x0b\x32\x13.comity.v1.Envelope\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\"d\n\x0eOrderRejection\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.comity.v1.OrderRejectionReason\"d\n\x0c\x41nnouncement\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x0fReceiptDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\"V\n\rStampDelivery\x12\x1f\n\x05stamp\x18\x01 \x01(\x0b\x32\x10.comity.v1.Stamp\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\">\n\x0e\x45xchangeCancel\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x02 \x01(\x08\"L\n\x0f\x41\x63\x63ountDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope*\xa1\x02\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43LOSE_REASON_SHUTDOWN\x10\x01\x12\x1c\n\x18\x43LOSE_REASON_PEER_ABSENT\x10\x02\x12\x19\n\x15\x43LOSE_REASON_PROTOCOL\x10\x03\x12\x1c\n\x18\x43LOSE_REASON_CREDENTIALS\x10\x04\x12\x16\n\x12\x43LOSE_REASON_LIMIT\x10\x05\x12\x1a\n\x16\x43LOSE_REASON_HANDSHAKE\x10\x06\x12\x18\n\x14\x43LOSE_REASON_RENEWAL\x10\x07\x12\x1d\n\x19\x43LOSE_REASON_NO_AGREEMENT\x10\x08\x12\x15\n\x11\x43LOSE_REASON_IDLE\x10\t*A\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\r\n\tLANE_BULK\x10\x02*\xc9\x02\n\x14OrderRejectionReason\x12&\n\"ORDER_REJECTION_REASON_UNSPECIFIED\x10\x00\x12$\n ORDER_REJECTION_REASON_MALFORMED\x10\x01\x12,\n(ORDER_REJECTION_REASON_NOT_THE_REQUESTER\x10\x02\x12\x1f\n\x1bORDER_REJECTION_REASON_TIME\x10\x03\x12#\n\x1fORDER_REJECTION_REASON_REPLAYED\x10\x04\x12%\n!ORDER_REJECTION_REASON_NO_CEILING\x10\x05\x12 \n\x1cORDER_REJECTION_REASON_LIMIT\x10\x06\x12&\n\"ORDER_REJECTION_REASON_UNAVAILABLE\x10\x07\x32L\n\rBrokerService\x12;\n\x04Link\x12\x16.comity.v1.LinkRequest\x1a\x17.comity.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x63omity/v1/link.proto\x12\tcomity.v1\x1a\x17\x63omity/v1/account.proto\x1a\x15\x63omity/v1/audit.proto\x1a\x16\x63omity/v1/common.proto\x1a\x18\x63omity/v1/envelope.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"3\n\x0bLinkRequest\x12$\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x14.comity.v1.LinkFrame\"4\n\x0cLinkResponse\x12$\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x14.comity.v1.LinkFrame\"\x8c\x07\n\tLinkFrame\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x10.comity.v1.HelloH\x00\x12%\n\x07welcome\x18\x02 \x01(\x0b\x32\x12.comity.v1.WelcomeH\x00\x12%\n\x07goodbye\x18\x03 \x01(\x0b\x32\x12.comity.v1.GoodbyeH\x00\x12\'\n\x08presence\x18\x04 \x01(\x0b\x32\x13.comity.v1.PresenceH\x00\x12.\n\x0csession_open\x18\x05 \x01(\x0b\x32\x16.comity.v1.SessionOpenH\x00\x12.\n\x0csession_data\x18\x06 \x01(\x0b\x32\x16.comity.v1.SessionDataH\x00\x12\x32\n\x0esession_credit\x18\x07 \x01(\x0b\x32\x18.comity.v1.SessionCreditH\x00\x12\x30\n\rsession_close\x18\x08 \x01(\x0b\x32\x17.comity.v1.SessionCloseH\x00\x12*\n\x05order\x18\t \x01(\x0b\x32\x19.comity.v1.OrderPlacementH\x00\x12\x34\n\x0forder_rejection\x18\n \x01(\x0b\x32\x19.comity.v1.OrderRejectionH\x00\x12/\n\x0c\x61nnouncement\x18\x0b \x01(\x0b\x32\x17.comity.v1.AnnouncementH\x00\x12-\n\x07receipt\x18\x0c \x01(\x0b\x32\x1a.comity.v1.ReceiptDeliveryH\x00\x12)\n\x05stamp\x18\r \x01(\x0b\x32\x18.comity.v1.StampDeliveryH\x00\x12+\n\x06\x63\x61ncel\x18\x0e \x01(\x0b\x32\x19.comity.v1.ExchangeCancelH\x00\x12-\n\x07\x61\x63\x63ount\x18\x0f \x01(\x0b\x32\x1a.comity.v1.AccountDeliveryH\x00\x12+\n\ncheckpoint\x18\x10 \x01(\x0b\x32\x15.comity.v1.CheckpointH\x00\x12\x30\n\rproof_request\x18\x12 \x01(\x0b\x32\x17.comity.v1.ProofRequestH\x00\x12*\n\x06proofs\x18\x13 \x01(\x0b\x32\x18.comity.v1.ProofDeliveryH\x00\x12-\n\x0b\x63osignature\x18\x14 \x01(\x0b\x32\x16.comity.v1.CosignatureH\x00\x12\x13\n\x0btraceparent\x18\x11 \x01(\tB\x07\n\x05\x66rame\"u\n\x05Hello\x12\x10\n\x08versions\x18\x01 \x03(\r\x12\x11\n\tspiffe_id\x18\x02 \x01(\t\x12 \n\x04role\x18\x03 \x01(\x0e\x32\x12.comity.v1.EndRole\x12\r\n\x05\x63hain\x18\x04 \x03(\x0c\x12\x16\n\x0eroster_version\x18\x05 \x01(\x04\"\x90\x01\n\x07Welcome\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x16\n\x0esession_window\x18\x02 \x01(\r\x12\x17\n\x0fmax_frame_bytes\x18\x03 \x01(\r\x12\x16\n\x0eroster_version\x18\x04 \x01(\x04\x12+\n\x07\x65nds_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"?\n\x07Goodbye\x12&\n\x06reason\x18\x01 \x01(\x0e\x32\x16.comity.v1.CloseReason\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1d\n\x08Presence\x12\x11\n\tproviders\x18\x01 \x03(\t\"a\n\x0bSessionOpen\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x11\n\treference\x18\x02 \x01(\x04\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\x1d\n\x04lane\x18\x04 \x01(\x0e\x32\x0f.comity.v1.Lane\"D\n\x0bSessionData\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07records\x18\x03 \x01(\x0c\"2\n\rSessionCredit\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"]\n\x0cSessionClose\x12\x12\n\nsession_id\x18\x01 \x01(\x04\x12\x11\n\treference\x18\x02 \x01(\x04\x12&\n\x06reason\x18\x03 \x01(\x0e\x32\x16.comity.v1.CloseReason\"D\n\x0eOrderPlacement\x12\"\n\x05order\x18\x01 \x01(\x0b\x32\x13.comity.v1.Envelope\x12\x0e\n\x06leaves\x18\x02 \x03(\x0c\"d\n\x0eOrderRejection\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0c\n\x04text\x18\x02 \x01(\t\x12/\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.comity.v1.OrderRejectionReason\"d\n\x0c\x41nnouncement\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x0fReceiptDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\"V\n\rStampDelivery\x12\x1f\n\x05stamp\x18\x01 \x01(\x0b\x32\x10.comity.v1.Stamp\x12$\n\x07receipt\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\">\n\x0e\x45xchangeCancel\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x02 \x01(\x08\"L\n\x0f\x41\x63\x63ountDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12$\n\x07\x61\x63\x63ount\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope*\xc4\x02\n\x0b\x43loseReason\x12\x1c\n\x18\x43LOSE_REASON_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43LOSE_REASON_SHUTDOWN\x10\x01\x12\x1c\n\x18\x43LOSE_REASON_PEER_ABSENT\x10\x02\x12\x19\n\x15\x43LOSE_REASON_PROTOCOL\x10\x03\x12\x1c\n\x18\x43LOSE_REASON_CREDENTIALS\x10\x04\x12\x16\n\x12\x43LOSE_REASON_LIMIT\x10\x05\x12\x1a\n\x16\x43LOSE_REASON_HANDSHAKE\x10\x06\x12\x18\n\x14\x43LOSE_REASON_RENEWAL\x10\x07\x12\x1d\n\x19\x43LOSE_REASON_NO_AGREEMENT\x10\x08\x12\x15\n\x11\x43LOSE_REASON_IDLE\x10\t\x12!\n\x1d\x43LOSE_REASON_LOG_CONTRADICTED\x10\n*A\n\x04Lane\x12\x14\n\x10LANE_UNSPECIFIED\x10\x00\x12\x14\n\x10LANE_INTERACTIVE\x10\x01\x12\r\n\tLANE_BULK\x10\x02*\xc9\x02\n\x14OrderRejectionReason\x12&\n\"ORDER_REJECTION_REASON_UNSPECIFIED\x10\x00\x12$\n ORDER_REJECTION_REASON_MALFORMED\x10\x01\x12,\n(ORDER_REJECTION_REASON_NOT_THE_REQUESTER\x10\x02\x12\x1f\n\x1bORDER_REJECTION_REASON_TIME\x10\x03\x12#\n\x1fORDER_REJECTION_REASON_REPLAYED\x10\x04\x12%\n!ORDER_REJECTION_REASON_NO_CEILING\x10\x05\x12 \n\x1cORDER_REJECTION_REASON_LIMIT\x10\x06\x12&\n\"ORDER_REJECTION_REASON_UNAVAILABLE\x10\x07\x32L\n\rBrokerService\x12;\n\x04Link\x12\x16.comity.v1.LinkRequest\x1a\x17.comity.v1.LinkResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'comity.v1.link_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLOSEREASON']._serialized_start=2304
-  _globals['_CLOSEREASON']._serialized_end=2593
-  _globals['_LANE']._serialized_start=2595
-  _globals['_LANE']._serialized_end=2660
-  _globals['_ORDERREJECTIONREASON']._serialized_start=2663
-  _globals['_ORDERREJECTIONREASON']._serialized_end=2992
+  _globals['_CLOSEREASON']._serialized_start=2445
+  _globals['_CLOSEREASON']._serialized_end=2769
+  _globals['_LANE']._serialized_start=2771
+  _globals['_LANE']._serialized_end=2836
+  _globals['_ORDERREJECTIONREASON']._serialized_start=2839
+  _globals['_ORDERREJECTIONREASON']._serialized_end=3168
   _globals['_LINKREQUEST']._serialized_start=166
   _globals['_LINKREQUEST']._serialized_end=217
   _globals['_LINKRESPONSE']._serialized_start=219
   _globals['_LINKRESPONSE']._serialized_end=271
   _globals['_LINKFRAME']._serialized_start=274
-  _globals['_LINKFRAME']._serialized_end=1041
-  _globals['_HELLO']._serialized_start=1043
-  _globals['_HELLO']._serialized_end=1160
-  _globals['_WELCOME']._serialized_start=1163
-  _globals['_WELCOME']._serialized_end=1307
-  _globals['_GOODBYE']._serialized_start=1309
-  _globals['_GOODBYE']._serialized_end=1372
-  _globals['_PRESENCE']._serialized_start=1374
-  _globals['_PRESENCE']._serialized_end=1403
-  _globals['_SESSIONOPEN']._serialized_start=1405
-  _globals['_SESSIONOPEN']._serialized_end=1502
-  _globals['_SESSIONDATA']._serialized_start=1504
-  _globals['_SESSIONDATA']._serialized_end=1572
-  _globals['_SESSIONCREDIT']._serialized_start=1574
-  _globals['_SESSIONCREDIT']._serialized_end=1624
-  _globals['_SESSIONCLOSE']._serialized_start=1626
-  _globals['_SESSIONCLOSE']._serialized_end=1719
-  _globals['_ORDERPLACEMENT']._serialized_start=1721
-  _globals['_ORDERPLACEMENT']._serialized_end=1789
-  _globals['_ORDERREJECTION']._serialized_start=1791
-  _globals['_ORDERREJECTION']._serialized_end=1891
-  _globals['_ANNOUNCEMENT']._serialized_start=1893
-  _globals['_ANNOUNCEMENT']._serialized_end=1993
-  _globals['_RECEIPTDELIVERY']._serialized_start=1995
-  _globals['_RECEIPTDELIVERY']._serialized_end=2071
-  _globals['_STAMPDELIVERY']._serialized_start=2073
-  _globals['_STAMPDELIVERY']._serialized_end=2159
-  _globals['_EXCHANGECANCEL']._serialized_start=2161
-  _globals['_EXCHANGECANCEL']._serialized_end=2223
-  _globals['_ACCOUNTDELIVERY']._serialized_start=2225
-  _globals['_ACCOUNTDELIVERY']._serialized_end=2301
-  _globals['_BROKERSERVICE']._serialized_start=2994
-  _globals['_BROKERSERVICE']._serialized_end=3070
+  _globals['_LINKFRAME']._serialized_end=1182
+  _globals['_HELLO']._serialized_start=1184
+  _globals['_HELLO']._serialized_end=1301
+  _globals['_WELCOME']._serialized_start=1304
+  _globals['_WELCOME']._serialized_end=1448
+  _globals['_GOODBYE']._serialized_start=1450
+  _globals['_GOODBYE']._serialized_end=1513
+  _globals['_PRESENCE']._serialized_start=1515
+  _globals['_PRESENCE']._serialized_end=1544
+  _globals['_SESSIONOPEN']._serialized_start=1546
+  _globals['_SESSIONOPEN']._serialized_end=1643
+  _globals['_SESSIONDATA']._serialized_start=1645
+  _globals['_SESSIONDATA']._serialized_end=1713
+  _globals['_SESSIONCREDIT']._serialized_start=1715
+  _globals['_SESSIONCREDIT']._serialized_end=1765
+  _globals['_SESSIONCLOSE']._serialized_start=1767
+  _globals['_SESSIONCLOSE']._serialized_end=1860
+  _globals['_ORDERPLACEMENT']._serialized_start=1862
+  _globals['_ORDERPLACEMENT']._serialized_end=1930
+  _globals['_ORDERREJECTION']._serialized_start=1932
+  _globals['_ORDERREJECTION']._serialized_end=2032
+  _globals['_ANNOUNCEMENT']._serialized_start=2034
+  _globals['_ANNOUNCEMENT']._serialized_end=2134
+  _globals['_RECEIPTDELIVERY']._serialized_start=2136
+  _globals['_RECEIPTDELIVERY']._serialized_end=2212
+  _globals['_STAMPDELIVERY']._serialized_start=2214
+  _globals['_STAMPDELIVERY']._serialized_end=2300
+  _globals['_EXCHANGECANCEL']._serialized_start=2302
+  _globals['_EXCHANGECANCEL']._serialized_end=2364
+  _globals['_ACCOUNTDELIVERY']._serialized_start=2366
+  _globals['_ACCOUNTDELIVERY']._serialized_end=2442
+  _globals['_BROKERSERVICE']._serialized_start=3170
+  _globals['_BROKERSERVICE']._serialized_end=3246
 # @@protoc_insertion_point(module_scope)

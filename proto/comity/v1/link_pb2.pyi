@@ -26,6 +26,7 @@ class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLOSE_REASON_RENEWAL: _ClassVar[CloseReason]
     CLOSE_REASON_NO_AGREEMENT: _ClassVar[CloseReason]
     CLOSE_REASON_IDLE: _ClassVar[CloseReason]
+    CLOSE_REASON_LOG_CONTRADICTED: _ClassVar[CloseReason]
 
 class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -53,6 +54,7 @@ CLOSE_REASON_HANDSHAKE: CloseReason
 CLOSE_REASON_RENEWAL: CloseReason
 CLOSE_REASON_NO_AGREEMENT: CloseReason
 CLOSE_REASON_IDLE: CloseReason
+CLOSE_REASON_LOG_CONTRADICTED: CloseReason
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BULK: Lane
@@ -78,7 +80,7 @@ class LinkResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[LinkFrame, _Mapping]]] = ...) -> None: ...
 
 class LinkFrame(_message.Message):
-    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "traceparent")
+    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "traceparent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +97,9 @@ class LinkFrame(_message.Message):
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
@@ -112,8 +117,11 @@ class LinkFrame(_message.Message):
     cancel: ExchangeCancel
     account: AccountDelivery
     checkpoint: _audit_pb2.Checkpoint
+    proof_request: _audit_pb2.ProofRequest
+    proofs: _audit_pb2.ProofDelivery
+    cosignature: _audit_pb2.Cosignature
     traceparent: str
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version")

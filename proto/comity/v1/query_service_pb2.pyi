@@ -24,6 +24,7 @@ class NotAskedReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOT_ASKED_REASON_EXCLUDED: _ClassVar[NotAskedReason]
     NOT_ASKED_REASON_HOUSE_RULES: _ClassVar[NotAskedReason]
     NOT_ASKED_REASON_NOT_A_PROVIDER: _ClassVar[NotAskedReason]
+    NOT_ASKED_REASON_LOG_CONTRADICTED: _ClassVar[NotAskedReason]
 
 class Attestation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -55,6 +56,7 @@ NOT_ASKED_REASON_SUSPENDED: NotAskedReason
 NOT_ASKED_REASON_EXCLUDED: NotAskedReason
 NOT_ASKED_REASON_HOUSE_RULES: NotAskedReason
 NOT_ASKED_REASON_NOT_A_PROVIDER: NotAskedReason
+NOT_ASKED_REASON_LOG_CONTRADICTED: NotAskedReason
 ATTESTATION_UNSPECIFIED: Attestation
 ATTESTATION_PROVIDER: Attestation
 ATTESTATION_BROKER: Attestation

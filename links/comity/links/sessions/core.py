@@ -60,6 +60,9 @@ _log = logging.getLogger(__name__)
 LANE = Lane.LANE_INTERACTIVE
 """The one lane that is spoken."""
 
+LOG_MESSAGES = frozenset({"checkpoint", "proof_request", "proofs", "cosignature"})
+"""Kinds of messages with which either end holds the other's log to what it showed."""
+
 Ending = tuple[CloseReason, str]
 """Why a session is over: the reason that the peer gets, and a line for the own log."""
 

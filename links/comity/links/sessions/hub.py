@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from comity.certs.instants import from_instant, to_instant
 from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed, describe_fault
 from comity.links.frames import PROTOCOL_VERSION, session_close
-from comity.links.sessions.core import LANE, Ending, FrameSender, NoTrust, SessionHub, violation
+from comity.links.sessions.core import LANE, LOG_MESSAGES, Ending, FrameSender, NoTrust, SessionHub, violation
 from comity.links.sessions.session import (
     OnClosed,
     OnMessage,
@@ -56,7 +56,7 @@ class GatewaySessions(SessionHub):
 
     server_side = False
     longest = 1
-    accepted = frozenset({"result", "page", "checkpoint", "end"})
+    accepted = frozenset({"result", "page", "end"}) | LOG_MESSAGES
 
     _current: dict[str, Session] = field(default_factory=dict, init=False)
     _opening: dict[int, Session] = field(default_factory=dict, init=False)
@@ -175,7 +175,7 @@ class AdapterSessions(SessionHub):
 
     server_side = True
     longest = 2  # renewal is the gateway's; only a session that it forgot is ended here
-    accepted = frozenset({"ask", "cancel", "credit", "acknowledgement", "checkpoint", "end"})
+    accepted = frozenset({"ask", "cancel", "credit", "acknowledgement", "end"}) | LOG_MESSAGES
 
     def _opened(self, opened: SessionOpen) -> None:
         """Refuse before any byte of TLS, or begin."""
