@@ -26,6 +26,7 @@ from comity.audit.canonical import JsonValue
 from comity.audit.entry import Entry
 from comity.audit.errors import ActRefused, AuditError, EntryInvalid, LogInUse, LogUnwritable
 from comity.audit.log import Promise, SignedLog
+from comity.audit.log_keys import LogKeys
 from comity.audit.note import LogKey, VerifierKey
 from comity.certs.clock import Clock, utc_now
 from comity.certs.errors import CertsError
@@ -236,7 +237,8 @@ async def _through_process(home: Path, act: Act) -> Promise | None:
 
 async def _directly(home: Path, key: LogKey, act: Act, clock: Clock) -> Promise:
     _check_owner(home)
-    log = await SignedLog.open(home, origin=key.origin, key=key, clock=clock)
+    keys = await asyncio.to_thread(LogKeys.load, home / "keys", key.origin)
+    log = await SignedLog.open(home, origin=key.origin, key=keys, clock=clock)
     try:
         (promise,) = await log.append(act.entry(clock, os.geteuid()))
     finally:

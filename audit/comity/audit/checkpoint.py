@@ -34,11 +34,15 @@ class Checkpoint:
         """The note's text: origin, decimal size and base64 root, a line each."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
-    def sign(self, key: LogKey) -> bytes:
-        """Return the checkpoint as a note signed with the log's key, whose name must be the origin."""
-        if key.origin != self.origin:
-            raise CheckpointInvalid(f"checkpoint of `{self.origin}`: the key is named `{key.origin}`")
-        return sign_note(self.text, key)
+    def sign(self, *keys: LogKey) -> bytes:
+        """Return the checkpoint as a note signed with the log's keys, whose name must be the origin.
+
+        It is one key, or two while one replaces the other.
+        """
+        for key in keys:
+            if key.origin != self.origin:
+                raise CheckpointInvalid(f"checkpoint of `{self.origin}`: the key is named `{key.origin}`")
+        return sign_note(self.text, *keys)
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":

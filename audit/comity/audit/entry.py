@@ -29,6 +29,7 @@ MAX_ENTRY_BYTES = 65_535
 SALT_BYTES = 32
 CHECKPOINT_SEEN = "checkpoint_seen"
 CONTRADICTION = "contradiction"
+KEY_ROTATED = "key_rotated"
 _KIND_PREFIX = "ENTRY_KIND_"
 KINDS = frozenset(
     name.removeprefix(_KIND_PREFIX).lower()

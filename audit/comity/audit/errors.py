@@ -12,6 +12,7 @@
     ├── LogUnwritable          nothing was acknowledged; the log recovers by itself once it can write
     │   └── LogClosed          the log was closed
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
+    ├── LogKeyMismatch         the roster names other keys for the log than those at hand
     ├── LogInUse               another process has this log open
     ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
@@ -63,6 +64,10 @@ class LogClosed(LogUnwritable):
 
 class LogDamaged(AuditError):
     """Entries that were acknowledged are gone or changed; the log refuses to open or to go on."""
+
+
+class LogKeyMismatch(AuditError):
+    """The roster names a key for this log that is not at hand, so nobody would believe what it signs."""
 
 
 class LogInUse(AuditError):

@@ -37,10 +37,12 @@ from comity.audit.errors import (
     NoteInvalid,
     TileInvalid,
 )
+from comity.audit.log_keys import LogKeys
 from comity.audit.merkle import leaf_hash
 from comity.audit.note import LogKey
 from comity.audit.openings import OpeningStore
 from comity.audit.records import decode_record, encode_record
+from comity.audit.rotation import rotation_entry
 from comity.audit.summary import Summary
 from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName
 from comity.audit.wal import WriteAheadFile
@@ -89,7 +91,7 @@ class _Store:
     """A log's files: opened, recovered and published, without an event loop."""
 
     home: Path
-    key: LogKey
+    keys: LogKeys
     disk: Disk
     wal: WriteAheadFile
     openings: OpeningStore
@@ -100,6 +102,10 @@ class _Store:
     def log(self) -> Path:
         return self.home / "log"
 
+    @property
+    def key(self) -> LogKey:
+        return self.keys.key
+
     def open(self) -> _Published:
         """Take the lock, recover; `pending` then holds what is acknowledged and not published."""
         self.disk.make_folder(self.home / "wal", 0o700)
@@ -107,6 +113,8 @@ class _Store:
         self.disk.make_folder(self.log)
         self._check_vkey()
         published = self._read_published()
+        if self.keys.following is not None:  # a crash could come between a checkpoint and it
+            self._write_vkey(self.keys.in_force(published.summary.replaced))
         frames = self.wal.open(published=published.edge.size)
         entries = [(frame.index, decode_record(frame)) for frame in frames]
         self.openings.apply(entries, self.wal.next_index)
@@ -119,9 +127,12 @@ class _Store:
         edge, files = published.edge.extend([sealed.leaf for sealed in batch])
         self.disk.write_files(self.log, self._new_files(files))
         self.openings.apply(list(enumerate(batch, start)), edge.size)
-        note = Checkpoint(origin=self.key.origin, size=edge.size, root=edge.root).sign(self.key)
-        self.disk.write_file(self.log / "checkpoint", note)
         summary = published.summary.after(batch)
+        signers = self.keys.signers(summary.replaced)
+        note = Checkpoint(origin=self.key.origin, size=edge.size, root=edge.root).sign(*signers)
+        self.disk.write_file(self.log / "checkpoint", note)
+        if summary.replaced != published.summary.replaced:
+            self._write_vkey(signers[-1])
         with suppress(OSError):
             summary.write(self.home / "wal")
             self._remove_partials(files)
@@ -144,13 +155,15 @@ class _Store:
 
     def _check_vkey(self) -> None:
         path = self.log / "vkey"
-        line = self.key.verifier_key + "\n"
         if not path.exists():
             if (self.log / "checkpoint").exists():
                 raise LogDamaged(f"log `{self.key.origin}`: `vkey` is missing beside its checkpoint")
-            self.disk.write_file(path, line.encode())
-        elif path.read_text() != line:
+            self._write_vkey(self.key)
+        elif path.read_text() not in [f"{line}\n" for line in self.keys.lines]:
             raise LogDamaged(f"log `{self.key.origin}`: `vkey` names another key than the one at hand")
+
+    def _write_vkey(self, key: LogKey) -> None:
+        self.disk.write_file(self.log / "vkey", key.verifier_key.encode() + b"\n")
 
     def _read_published(self) -> _Published:
         path = self.log / "checkpoint"
@@ -163,7 +176,7 @@ class _Store:
         note = path.read_bytes()
         folder = TileFolder(self.log)
         try:
-            checkpoint = open_checkpoint(note, origin=self.key.origin, verifier_keys=[self.key.verifier])
+            checkpoint = open_checkpoint(note, origin=self.key.origin, verifier_keys=self.keys.lines)
             edge = folder.edge(checkpoint.size)
             if edge.root != checkpoint.root:
                 raise LogDamaged(f"log `{self.key.origin}`: its tiles don't lead to its checkpoint's root")
@@ -220,19 +233,21 @@ class SignedLog:
 
     @classmethod
     async def open(
-        cls, home: Path, *, origin: str, key: LogKey, clock: Clock, disk: Disk | None = None
+        cls, home: Path, *, origin: str, key: LogKey | LogKeys, clock: Clock, disk: Disk | None = None
     ) -> "SignedLog":
         """Open or create the log, replaying what was acknowledged but not published.
 
-        Raises `LogInUse` if someone has it open, `LogDamaged` if acknowledged entries are gone or
-        changed, and `LogUnwritable` if its folder cannot be written.
+        `key` is the log's, or both while one replaces the other. Raises `LogInUse` if someone has it open,
+        `LogDamaged` if acknowledged entries are gone or changed, or a key in force isn't at hand, and
+        `LogUnwritable` if its folder cannot be written.
         """
-        if key.origin != origin:
-            raise NoteInvalid(f"log `{origin}`: the key is named `{key.origin}`")
+        keys = LogKeys(key=key) if isinstance(key, LogKey) else key
+        if keys.key.origin != origin:
+            raise NoteInvalid(f"log `{origin}`: the key is named `{keys.key.origin}`")
         disk = disk or Disk()
         store = _Store(
             home=home,
-            key=key,
+            keys=keys,
             disk=disk,
             wal=WriteAheadFile(home / "wal", disk=disk),
             openings=OpeningStore(home / "state.db"),
@@ -261,8 +276,8 @@ class SignedLog:
 
     @property
     def verifier_key(self) -> str:
-        """The verifier key line of the log's key."""
-        return self._store.key.verifier_key
+        """The verifier key line of the log's key: of the newer one once it has taken over."""
+        return self._store.keys.in_force(self._summary.replaced).verifier_key
 
     @property
     def size(self) -> int:
@@ -335,6 +350,26 @@ class SignedLog:
             self._idle.clear()
             self._loop.call_soon(self._commit)
         return await waiting.done
+
+    async def rotate_key(self, new: LogKey) -> None:
+        """Have `new` take over from the log's key: logged as `key_rotated`, and published.
+
+        From the checkpoint that covers the entry on, both keys sign. Does nothing if the key took over
+        already. Raises `LogUnwritable`: then it didn't, or (if it is in the log) will once it can.
+        """
+        if self.verifier_key != new.verifier_key:
+            note, key = await self.publish(), self._store.keys.in_force(self._summary.replaced)
+            last = open_checkpoint(note, origin=self.origin, verifier_keys=[key.verifier])
+            entry = rotation_entry(last, old=key, new=new, at=self._clock())
+            self._store.keys = LogKeys(key=key, following=new)
+            await self.append(entry)
+        await self.publish()
+
+    def drop_old_key(self) -> None:
+        """Have the newer key sign alone from now on, once it has taken over; else do nothing."""
+        keys = self._store.keys
+        if keys.following is not None and self.verifier_key == keys.following.verifier_key:
+            self._store.keys = LogKeys(key=keys.following)
 
     def checkpoint(self) -> bytes:
         """Return the newest published checkpoint, a signed note (of size 0 in a new log)."""

@@ -1,5 +1,5 @@
-"""What a log must know of its own entries without reading them all: how many are substantive, and the newest
-checkpoint that was seen of each peer.
+"""What a log must know of its own entries without reading them all: how many are substantive, the newest
+checkpoint that was seen of each peer, and where its key was replaced.
 
 `wal/summary.json` is a copy of what the entries say, so that a long log opens quickly. It is no evidence: it
 is made anew from the entries when it is missing or makes no sense.
@@ -10,10 +10,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comity.audit.entry import CHECKPOINT_SEEN, SealedEntry, parse_entry
+from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, SealedEntry, parse_entry
 from comity.audit.tiles import TileFolder
 
 _FILE = "summary.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedKey:
+    """Where the log's key was replaced: the entry's index, and the verifier key lines."""
+
+    index: int
+    old: str
+    new: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +32,8 @@ class Summary:
     size: int = 0
     substantive: int = 0
     seen: Mapping[str, bytes] = field(default_factory=dict)
+    replaced: tuple[ReplacedKey, ...] = ()
+    """Each replacement of the log's key, in order."""
 
     def after(self, entries: Iterable[SealedEntry]) -> "Summary":
         """Return the summary after more entries."""
@@ -31,7 +42,8 @@ class Summary:
     def write(self, folder: Path) -> None:
         """Write the file, whole, but without a sync: losing it costs a slower start."""
         notes = {origin: note.decode() for origin, note in self.seen.items()}
-        record = {"size": self.size, "substantive": self.substantive, "seen": notes}
+        replaced = [[one.index, one.old, one.new] for one in self.replaced]
+        record = {"size": self.size, "substantive": self.substantive, "seen": notes, "replaced": replaced}
         temporary = folder / f".{_FILE}.tmp"
         temporary.write_text(json.dumps(record))
         temporary.replace(folder / _FILE)
@@ -49,17 +61,21 @@ class Summary:
         return known._after((parse_entry(leaf).kind, leaf) for leaf in leaves)
 
     def _after(self, entries: Iterable[tuple[str, bytes]]) -> "Summary":
-        size, substantive, seen = self.size, self.substantive, self.seen
+        size, substantive, seen, replaced = self.size, self.substantive, self.seen, self.replaced
         for kind, leaf in entries:
             size += 1
-            if kind != CHECKPOINT_SEEN:
-                substantive += 1
+            substantive += kind != CHECKPOINT_SEEN
+            if kind not in (CHECKPOINT_SEEN, KEY_ROTATED):
                 continue
             public = parse_entry(leaf).public
+            if kind == KEY_ROTATED:
+                old, new = str(public.get("old_key")), str(public.get("new_key"))
+                replaced = (*replaced, ReplacedKey(index=size - 1, old=old, new=new))
+                continue
             origin, note = public.get("peer_origin"), public.get("note")
             if isinstance(origin, str) and isinstance(note, str):
                 seen = {**seen, origin: note.encode()}
-        return Summary(size=size, substantive=substantive, seen=seen)
+        return Summary(size=size, substantive=substantive, seen=seen, replaced=replaced)
 
 
 def _read_file(path: Path) -> Summary:
@@ -69,6 +85,10 @@ def _read_file(path: Path) -> Summary:
             size=int(record["size"]),
             substantive=int(record["substantive"]),
             seen={str(origin): str(note).encode() for origin, note in record["seen"].items()},
+            replaced=tuple(
+                ReplacedKey(index=int(index), old=str(old), new=str(new))
+                for index, old, new in record["replaced"]
+            ),
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return Summary()
