@@ -1,8 +1,9 @@
 """What an adapter writes to its log: pure builders of entries (L1).
 
-In clear stand ids, digests, agencies and outcomes. All that the requester's user entered, who the user is,
-which rules determined the decision and what was released stand as commitments, their openings in this
-end's own store. A rejected exchange leaves a class of reason, and its order where that was signed well.
+In clear stand ids, digests, agencies, outcomes and the reason's code from the list (`purpose`, for
+statistics: L7). All that the requester's user entered, who the user is, which rules determined the decision
+and what was released stand as commitments, their openings in this end's own store. A rejected exchange
+leaves a class of reason, and its order where that was signed well.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def received(
             "peer": order.requester,
             "order": order.digest.hex(),
             "query": query_digest.hex(),
+            "purpose": question.reason.lower(),
             "area": question.area is not None,
         },
         private=_entered(question, claims),

@@ -1,7 +1,8 @@
 """What a gateway writes to its log: pure builders of entries (L1).
 
-In clear stand ids, digests, agencies and outcomes; everything that the user entered, and who the
-user is, stands as a commitment, its opening in this end's own store.
+In clear stand ids, digests, agencies, outcomes and the reason's code from the list (`purpose`, for
+statistics: L7); everything that the user entered, and who the user is, stands as a commitment, its opening
+in this end's own store.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def asked(
             "order": order.digest.hex(),
             "asked": queries,
             "not_asked": _reasons(not_asked),
+            "purpose": _purpose(question),
             "area": question.area is not None,
             "retry": bool(question.retry_of),
         },
@@ -95,7 +97,12 @@ def turned_down(
     return Entry(
         kind="turned_down",
         at=at,
-        public={"agency": agency, "why": why, "not_asked": _reasons(not_asked)},
+        public={
+            "agency": agency,
+            "why": why,
+            "not_asked": _reasons(not_asked),
+            "purpose": _purpose(question),
+        },
         private=_entered(question, claims),
     )
 
@@ -232,6 +239,11 @@ def cancelled(agency: str, exchange_id: bytes, at: datetime) -> Entry:
     )
 
 
+def _purpose(question: Question) -> str:
+    """Return the code from the list of reasons, which stands in clear for statistics (L7)."""
+    return common_pb2.ReasonCode.Name(question.reason).removeprefix("REASON_CODE_").lower()
+
+
 def _reasons(not_asked: Sequence[query_service_pb2.NotAsked]) -> dict[str, JsonValue]:
     prefix = "NOT_ASKED_REASON_"
     return {
@@ -251,7 +263,7 @@ def _entered(question: Question, claims: Claims) -> dict[str, str]:
         "state": question.plate.state,
         "country": question.plate.country,
         "period": f"{start.isoformat()}/{end.isoformat()}",
-        "reason": common_pb2.ReasonCode.Name(question.reason).removeprefix("REASON_CODE_"),
+        "reason": _purpose(question).upper(),
         "case": question.case_number,
         "reason_text": question.reason_text,
         "on_behalf_of": question.on_behalf_of,
