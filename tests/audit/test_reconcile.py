@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +12,9 @@ from click.testing import CliRunner
 
 from comity.audit import merkle
 from comity.audit.entry import seal_entry
+from comity.audit.reconciling import gathering, running
 from comity.audit.reconciling.judging import CLASSES, Bounds, Case, LogView, judge
-from comity.audit.reconciling.running import Reconciler
+from comity.audit.reconciling.running import Reconciler, Step
 from comity.audit.tiles import TileFolder, TileName, decode_bundle, encode_bundle
 from comity.audit.trust import Trust
 from comity.cli.main import cli
@@ -236,28 +235,86 @@ def test_checkpoint_that_a_peer_made_up_is_forged(tmp_path: Path) -> None:
     assert broker.findings and "checkpoint" in broker.findings[0]
 
 
-def test_run_that_was_interrupted_goes_on_and_finds_the_same(tmp_path: Path) -> None:
+def test_run_that_was_interrupted_goes_on_and_finds_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was read is not read again, and what was not is: the result is that of one whole run."""
     ledger = Ledger.of(200)
     ledger.drop("provider", number=7)
     _promise_again(ledger)
     folders = ledger.write(tmp_path / "logs")
-    _, first, evidence = reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")
+    _, first, evidence = reconcile(tmp_path, *folders.values())
     assert first == {"matched": 199, "missing at the provider": 1}
-    (path,) = [path for path in (tmp_path / "work").glob("*.facts") if _is_of(path, LAPD.origin)]
-    with closing(sqlite3.connect(path)) as connection, connection:  # as an interrupted run leaves it
-        connection.execute("delete from facts where place >= 512")
-        connection.execute("update progress set next = 512")
+    monkeypatch.setattr(gathering, "STRETCH_TILES", 1)
+    stretches = gathering._Gathering._stretch
+
+    def interrupted(self: object, tree: object, start: int, *more: object) -> None:
+        if start >= 512:
+            raise KeyboardInterrupt
+        stretches(self, tree, start, *more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(gathering._Gathering, "_stretch", interrupted)
+        reconcile(tmp_path, folders["provider"], *folders.values(), scratch=tmp_path / "work")
     (folders["provider"] / "tile/entries/000").unlink()  # to read it again would be a finding
     reconciler, again, same = reconcile(tmp_path, *folders.values(), scratch=tmp_path / "work")
     assert (again, same) == (first, evidence)
     assert not any(log.findings for log in reconciler.logs)
 
 
-def _is_of(scratch: Path, origin: str) -> bool:
-    with closing(sqlite3.connect(scratch)) as connection:
-        (identity,) = connection.execute("select identity from progress").fetchone()
-    return str(identity).startswith(origin)
+def test_processes_that_share_the_work_find_what_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs read, and slices judged, by other processes: the same verdicts, in the same order."""
+    ledger = Ledger.of(40)
+    ledger.drop("provider", number=7)
+    ledger.change("requester", "delivered", 9, receipt="ee" * 32)
+    _promise_again(ledger)
+    folders = list(ledger.write(tmp_path / "logs").values())
+    alone, counts, _ = reconcile(tmp_path, *folders)
+    monkeypatch.setattr(running, "SLICE_ENTRIES", 16)
+    trust = tmp_path / "policy"
+    shared = Reconciler(folders, Trust.load(trust), trust, tmp_path / "shared", workers=1)
+    steps: list[Step] = []
+    shared.read(steps.append)
+    verdicts = list(shared.verdicts(steps.append))
+    assert verdicts == list(alone.verdicts())
+    assert counts == {"matched": 38, "missing at the provider": 1, "disagrees": 1}
+    judged = [step for step in steps if step.what == "judging"]
+    assert len(judged) > 5 and judged[-1].done == judged[-1].whole
+
+
+HOSTILE: dict[str, bytes] = {
+    "half a character for a kind": rb'{"at":1,"exchange":"aa","kind":"\ud800","v":1}',
+    "a kind that nobody knows": b'{"at":1,"exchange":"aa","kind":"forgotten","v":1}',
+    "a list for a kind": b'{"at":1,"exchange":"aa","kind":["asked"],"v":1}',
+    "a time beyond all times": b'{"at":1' + b"0" * 40 + b',"exchange":"aa","kind":"asked","v":1}',
+    "a truth for a time": b'{"at":true,"exchange":"aa","kind":"asked","v":1}',
+    "half a character for a peer": (
+        rb'{"at":1,"kind":"checkpoint_seen","note":"x","peer_origin":"\udc00","v":1}'
+    ),
+    "half a character in a note": (
+        rb'{"at":1,"kind":"checkpoint_seen","note":"\udc00","peer_origin":"lapd.example/adapter","v":1}'
+    ),
+    "more than one entry": b'{"at":1,"exchange":"aa","kind":"asked","v":1}{}',
+    "a name twice": b'{"at":1,"at":2,"exchange":"aa","kind":"asked","v":1}',
+    "a number too long to read": b'{"at":1,"exchange":"aa","kind":"asked","x":' + b"9" * 5_000 + b"}",
+    "nothing but depth": b"[" * 60_000,
+}
+
+
+@pytest.mark.parametrize("way", HOSTILE)
+def test_whatever_an_end_signed_into_its_log_is_a_finding_and_no_crash(tmp_path: Path, way: str) -> None:
+    """An end that writes rubbish into its own log, properly signed, is named; the others are reconciled."""
+    ledger = Ledger.of(2)
+    folders = ledger.write(tmp_path / "logs")
+    entries = [*_entries(folders["broker"]), HOSTILE[way]]
+    shutil.rmtree(folders["broker"])
+    write_log(folders["broker"], BROKER, iter(entries))
+    reconciler, counts, _ = reconcile(tmp_path, *folders.values())
+    (broker,) = [log for log in reconciler.logs if log.origin == BROKER.origin]
+    assert broker.findings and f"entry {len(entries) - 1}: " in broker.findings[0]
+    assert counts == {"matched": 2}
 
 
 def test_scratch_of_another_checkpoint_is_of_no_use(tmp_path: Path) -> None:

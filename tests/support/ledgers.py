@@ -36,6 +36,8 @@ class Ledger:
 
     logs: Logs = field(default_factory=lambda: {"requester": [], "broker": [], "provider": []})
     exchanges: list[bytes] = field(default_factory=list)
+    before: int = 0
+    """Entries that the provider's log has before these."""
 
     @classmethod
     def of(cls, count: int, *, every: timedelta = timedelta(seconds=1)) -> Ledger:
@@ -80,7 +82,7 @@ class Ledger:
         put("provider", "received", 0.2, **ours, order=order)
         put("provider", "decided", 0.2, **ours, outcome="responded", policy=policy)
         released = put("provider", "released", 0.3, **ours, outcome="responded", policy=policy)
-        place = len(self.logs["provider"]) - 1
+        place = self.before + len(self.logs["provider"]) - 1
         leaf = merkle.leaf_hash(seal_entry(released).leaf).hex()
         put("provider", "answered", 0.3, **ours, outcome="responded", receipt=receipt)
         put(

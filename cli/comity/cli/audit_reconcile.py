@@ -130,7 +130,7 @@ class _Telling:
         self._tasks: dict[str, TaskID] = {}
 
     def tell(self, step: Step) -> None:
-        words = {"reading": "reading entries", "judging": "judging exchanges"}[step.what]
+        words = {"reading": "reading entries", "judging": "judging entries"}[step.what]
         if step.what not in self._tasks:
             self._tasks[step.what] = self._progress.add_task(words, total=step.whole or None)
         self._progress.update(self._tasks[step.what], completed=step.done, total=step.whole or None)

@@ -1,7 +1,9 @@
-"""What reconciliation keeps of a log's entries, in a scratch file of its own for each log.
+"""What reconciliation keeps of a log's entries, in scratch files of its own for each log.
 
-The scratch file is SQLite without a promise of durability beyond its last commit: it holds nothing that the
-log doesn't, and a run that was interrupted goes on from there.
+`<name>.facts` is filled while the log is read; `<name>.sorted` then holds its entries in the order of
+exchanges, so that logs are walked side by side without a search. Both are SQLite without a promise of
+durability beyond their last commit: they hold nothing that the log doesn't, and a run that was interrupted
+goes on from there.
 """
 
 import json
@@ -10,14 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from comity.audit.canonical import JsonValue
 
-_SCHEMA = """
-create table if not exists facts (
-    exchange blob not null, place integer not null, at integer not null, kind text not null,
-    told text not null
-);
+_FACTS = "(exchange blob not null, place integer not null, at integer not null, leaf blob not null)"
+_SCHEMA = f"""
+create table if not exists facts {_FACTS};
 create table if not exists links (place integer not null, at integer not null, is_up integer not null);
 create table if not exists seen (
     place integer not null, at integer not null, origin text not null, size integer not null,
@@ -31,17 +32,21 @@ create table if not exists progress (
     last_at integer not null, identity text not null
 );
 """
-_IN_ORDER = "select exchange, place, at, kind, told from facts order by exchange, place"
+_SORT_CACHE_KIB: Final = 32_768
+"""Memory that sorting takes before it writes to the disk."""
+_DECODER: Final = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One entry of one exchange: its place in the log, its time (ms since 1970), kind and public fields."""
+    """One entry of one exchange: its place in the log, its time (ms since 1970), kind and fields."""
 
     place: int
     at: int
     kind: str
     told: Mapping[str, JsonValue] = field(repr=False)
+    leaf: bytes = field(default=b"", repr=False)
+    """The entry's bytes."""
 
     def text(self, name: str) -> str:
         """Return a public field that is text; empty if it isn't there."""
@@ -98,15 +103,15 @@ class Progress:
     """Origin, size and root of the checkpoint that is read: a scratch file of another one is of no use."""
 
 
-Row = tuple[bytes, int, int, str, str]
-"""A row of `facts`: exchange, place, at, kind, told as JSON."""
+Row = tuple[bytes, int, int, bytes]
+"""A row of `facts`: exchange, place, at, and the entry's bytes, which are JSON."""
 
 
 class Scratch:
-    """The scratch file of one log."""
+    """The scratch file of one log, while it is read and after."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._sorted = sorted_beside(path)
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = off")
@@ -121,6 +126,7 @@ class Scratch:
 
     def forget(self) -> None:
         """Begin anew."""
+        self._sorted.unlink(missing_ok=True)
         for table in ("facts", "links", "seen", "faults", "progress"):
             self._connection.execute(f"delete from {table}")  # noqa: S608  names of this module alone
 
@@ -136,7 +142,7 @@ class Scratch:
         """Keep what one stretch of a log gave, and how far it reached, in one transaction."""
         connection = self._connection
         connection.execute("begin")
-        connection.executemany("insert into facts values (?, ?, ?, ?, ?)", facts)
+        connection.executemany("insert into facts values (?, ?, ?, ?)", facts)
         connection.executemany("insert into links values (?, ?, ?)", links)
         connection.executemany(
             "insert into seen values (?, ?, ?, ?, ?)",
@@ -153,30 +159,32 @@ class Scratch:
         connection.execute("commit")
 
     def sort(self) -> None:
-        """Make the exchanges readable in order; what takes longest of this is done once."""
-        self._connection.execute("create index if not exists facts_in_order on facts (exchange, place)")
-
-    def exchanges(self) -> Iterator[tuple[bytes, list[Fact]]]:
-        """Yield exchange ids in order, each with its facts as they stand in the log."""
-        current, facts = b"", list[Fact]()
-        with closing(self._connection.execute(_IN_ORDER)) as rows:
-            for exchange, place, at, kind, told in rows:
-                if exchange != current:
-                    if facts:
-                        yield current, facts
-                    current, facts = exchange, []
-                facts.append(Fact(place=place, at=at, kind=kind, told=json.loads(told)))
-        if facts:
-            yield current, facts
+        """Write the entries in the order of exchanges, beside; once, what was read being all."""
+        if self._sorted.exists():
+            return
+        temporary = self._sorted.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        connection = self._connection
+        connection.execute(f"pragma cache_size = -{_SORT_CACHE_KIB}")
+        connection.execute("attach ? as beside", (str(temporary),))
+        connection.execute("pragma beside.journal_mode = off")
+        connection.execute("pragma beside.synchronous = off")
+        connection.execute(f"create table beside.facts {_FACTS}")
+        connection.execute("insert into beside.facts select * from main.facts order by exchange, place")
+        connection.execute("detach beside")
+        temporary.replace(self._sorted)
+        connection.execute("delete from facts")
+        connection.execute("vacuum")
 
     def links(self) -> list[tuple[int, bool]]:
         """Return when the end's own link came up and went down, in order."""
         rows = self._connection.execute("select at, is_up from links order by place")
         return [(at, bool(is_up)) for at, is_up in rows]
 
-    def seen(self) -> Iterator[Seen]:
-        """Yield the peers' checkpoints that the log holds, in order."""
-        rows = self._connection.execute("select place, at, origin, size, root from seen order by place")
+    def seen(self, of: str) -> Iterator[Seen]:
+        """Yield the checkpoints of a peer that the log holds, in order."""
+        query = "select place, at, origin, size, root from seen where origin = ? order by place"
+        rows = self._connection.execute(query, (of,))
         for place, at, origin, size, root in rows:
             yield Seen(place=place, at=at, origin=origin, size=size, root=root)
 
@@ -190,12 +198,73 @@ class Scratch:
         self._connection.close()
 
 
+class Exchanges:
+    """What a log says of each exchange, in the order of their ids. Only read, by as many as like."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is a scratch file that was sorted."""
+        self._connection = sqlite3.connect(_reading(sorted_beside(path)), uri=True)
+        (self.count,) = self._connection.execute("select coalesce(max(rowid), 0) from facts").fetchone()
+
+    def borders(self, rows: int) -> list[bytes]:
+        """Return the exchange of each so many-th entry, the first one left out."""
+        found = dict.fromkeys(self._exchange_at(row) for row in range(1 + rows, self.count + 1, rows))
+        return list(found)
+
+    def between(self, start: bytes, stop: bytes | None) -> Iterator[tuple[bytes, list[Fact]]]:
+        """Yield exchange ids from `start` up to `stop` in order, each with its facts as the log has them."""
+        first = self._first_of(start)
+        last = self.count + 1 if stop is None else self._first_of(stop)
+        query = "select exchange, place, at, leaf from facts where rowid >= ? and rowid < ? order by rowid"
+        current, facts = b"", list[Fact]()
+        with closing(self._connection.execute(query, (first, last))) as rows:
+            for exchange, place, at, leaf in rows:
+                if exchange != current:
+                    if facts:
+                        yield current, facts
+                    current, facts = exchange, []
+                told, _ = _DECODER.raw_decode(leaf.decode())
+                facts.append(Fact(place=place, at=at, kind=told["kind"], told=told, leaf=leaf))
+        if facts:
+            yield current, facts
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _first_of(self, exchange: bytes) -> int:
+        """Return the first row that is not before an exchange: rows are in order, so by halving."""
+        low, high = 1, self.count + 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._exchange_at(middle) < exchange:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def _exchange_at(self, row: int) -> bytes:
+        (exchange,) = self._connection.execute(
+            "select exchange from facts where rowid = ?", (row,)
+        ).fetchone()
+        return bytes(exchange)
+
+
+def sorted_beside(path: Path) -> Path:
+    """Return where the sorted entries of a scratch file are."""
+    return path.with_suffix(".sorted")
+
+
 def peek_progress(path: Path) -> Progress | None:
     """Return how far another process has come with a scratch file; None if it can't be told now."""
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(_reading(path), uri=True)) as connection:
             query = "select size, next, last_at, identity from progress"
             row = connection.execute(query).fetchone()
     except sqlite3.Error:
         return None
     return None if row is None else Progress(size=row[0], next=row[1], last_at=row[2], identity=row[3])
+
+
+def _reading(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=ro"

@@ -7,44 +7,30 @@ another order.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from comity.audit import merkle
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
-from comity.audit.entry import CHECKPOINT_SEEN, object_without_doubles
+from comity.audit.entry import CHECKPOINT_SEEN, KINDS, object_without_doubles
 from comity.audit.errors import NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
-from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName, decode_bundle
+from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName, decode_bundle, split_tile
 from comity.audit.trust import Trust
 
 STRETCH_TILES = 64
 """Bundles that are read, hashed and kept in one go: 16,384 entries."""
 MAX_FAULTS = 1_000
 """Faults that are kept of one log; beyond it the log is as good as none."""
-_KEPT = frozenset(
-    {
-        *(
-            "agency",
-            "peer",
-            "order",
-            "query",
-            "asked",
-            "outcome",
-            "outcomes",
-            "receipt",
-            "receipts",
-            "policy",
-        ),
-        *("absent", "providers", "deadline", "index", "leaf"),
-    }
-)
-"""Public fields that reconciliation compares."""
 _LINKS = {"link_opened": True, "link_closed": False, "started": False, "stopped": False}
+_TIMES: Final = 1 << 47
+"""Times of entries are below this, in milliseconds since 1970."""
 _NO_LEAF = b""
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=object_without_doubles)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,35 +92,37 @@ class _Gathering:
             faults=[Fault(place=0, exchange=None, what="unreadable", text=text)],
             progress=Progress(size=0, next=1, last_at=0, identity=""),
         )
+        self._scratch.sort()
 
     def _read(self, claimed: Checkpoint, note: bytes, identity: str, *, start: int) -> None:
         """Read from `start`, a stretch at a time, and judge the tree once all is read.
 
         When all is done, `next` is one beyond the size.
         """
-        edge = self._resume(start)
-        if edge is None:
+        tree = self._resume(start)
+        if tree is None:
             self._scratch.forget()
-            edge, start = Edge(), 0
-        last_at = 0
+            tree, start = _Tree(Edge()), 0
+        done = self._scratch.progress()
+        last_at = 0 if done is None else done.last_at
         while start < claimed.size:
             stop = min(claimed.size, start + STRETCH_TILES * TILE_WIDTH)
             stretch = _Stretch(last_at=last_at)
-            edge = self._stretch(edge, start, stop, stretch)
+            self._stretch(tree, start, stop, stretch)
             last_at = stretch.last_at
             self._keep(stretch, Progress(size=claimed.size, next=stop, last_at=last_at, identity=identity))
             start = stop
-        done = self._scratch.progress()
-        final = _Stretch(last_at=done.last_at if done else last_at)
-        final.faults += self._judge(claimed, note, edge)
+        self._scratch.sort()
+        final = _Stretch(last_at=last_at)
+        final.faults += self._judge(claimed, note, tree.root)
         progress = Progress(
             size=claimed.size, next=claimed.size + 1, last_at=final.last_at, identity=identity
         )
         self._keep(final, progress)
 
-    def _resume(self, start: int) -> Edge | None:
+    def _resume(self, start: int) -> "_Tree | None":
         try:
-            return self._tiles.edge(start) if start else Edge()
+            return _Tree(self._tiles.edge(start) if start else Edge())
         except TileInvalid:
             return None
 
@@ -149,22 +137,17 @@ class _Gathering:
             progress=progress,
         )
 
-    def _stretch(self, edge: Edge, start: int, stop: int, stretch: _Stretch) -> Edge:
-        leaves: list[bytes] = []
+    def _stretch(self, tree: "_Tree", start: int, stop: int, stretch: _Stretch) -> None:
         for number in range(start // TILE_WIDTH, -(-stop // TILE_WIDTH)):
             first = number * TILE_WIDTH
             width = min(TILE_WIDTH, stop - first)
             bundle = self._bundle(number, width, stretch)
-            self._compare_with_tile(number, bundle, stretch)
+            hashes = [merkle.leaf_hash(leaf) for leaf in bundle]
+            self._compare_with_tile(number, bundle, hashes, stretch)
             for place, leaf in enumerate(bundle, first):
                 self._entry(place, leaf, stretch)
-            leaves += bundle
-        after, files = edge.extend(leaves)
-        for path, data in files.items():
-            name = TileName.parse(path)
-            if name.level and name.width == TILE_WIDTH:
+            for name, data in tree.add(hashes):
                 self._compare_upper(name, data, stretch)
-        return after
 
     def _bundle(self, number: int, width: int, stretch: _Stretch) -> list[bytes]:
         """Return a bundle's entries, as many as are due; in place of what isn't there stands no leaf."""
@@ -179,15 +162,20 @@ class _Gathering:
             self._fault(stretch, number * TILE_WIDTH, "missing", str(problem))
         return [*entries[:width], *[_NO_LEAF] * (width - len(entries))]
 
-    def _compare_with_tile(self, number: int, bundle: Sequence[bytes], stretch: _Stretch) -> None:
+    def _compare_with_tile(
+        self, number: int, bundle: Sequence[bytes], own: Sequence[bytes], stretch: _Stretch
+    ) -> None:
         first = number * TILE_WIDTH
+        name = TileName(level=0, index=number, width=len(bundle))
         try:
-            hashes = self._tiles.hashes(TileName(level=0, index=number, width=len(bundle)))
+            data = self._tiles.read(name)
+            if data == b"".join(own):
+                return
+            hashes = split_tile(data)
+            if len(hashes) != len(own):
+                raise TileInvalid(f"`{name.path}` holds {len(hashes)} hashes, expected {len(own)}")
         except TileInvalid as problem:
             self._fault(stretch, first, "edited", str(problem))
-            return
-        own = [merkle.leaf_hash(leaf) for leaf in bundle]
-        if own == hashes:
             return
         wrong = [offset for offset in range(len(own)) if own[offset] != hashes[offset]]
         moved = sorted(own[offset] for offset in wrong) == sorted(hashes[offset] for offset in wrong)
@@ -209,23 +197,25 @@ class _Gathering:
     def _fault(
         self, stretch: _Stretch, place: int, what: str, text: str, exchange: bytes | None = None
     ) -> None:
-        stretch.faults.append(Fault(place=place, exchange=exchange, what=what, text=text))
+        words = text.encode(errors="backslashreplace").decode()  # an entry may tell of half a character
+        stretch.faults.append(Fault(place=place, exchange=exchange, what=what, text=words))
 
     def _entry(self, place: int, leaf: bytes, stretch: _Stretch) -> None:
         try:
-            record = json.loads(leaf, object_pairs_hook=object_without_doubles)
+            text = leaf.decode()
+            record, end = _DECODER.raw_decode(text)
             kind, at = record["kind"], record["at"]
             exchange = bytes.fromhex(record.get("exchange", ""))
-            if not isinstance(kind, str) or not isinstance(at, int):
+            if kind not in KINDS or type(at) is not int or not 0 <= at < _TIMES or end != len(text):
                 raise TypeError
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             if leaf is not _NO_LEAF:
                 self._fault(stretch, place, "edited", f"entry {place}: it is not an entry")
             return
-        stretch.last_at = max(stretch.last_at, at)
+        if at > stretch.last_at:
+            stretch.last_at = at
         if exchange:
-            told = json.dumps({name: record[name] for name in record.keys() & _KEPT})
-            stretch.facts.append((exchange, place, at, kind, told))
+            stretch.facts.append((exchange, place, at, leaf))
         elif kind in _LINKS:
             stretch.links.append((place, at, _LINKS[kind]))
         elif kind == CHECKPOINT_SEEN:
@@ -238,7 +228,7 @@ class _Gathering:
                 raise NoteInvalid("the checkpoint that was seen is missing")
             keys = self._trust.keys(origin)
             checkpoint = open_checkpoint(note.encode(), origin=origin, verifier_keys=keys)
-        except NoteInvalid as problem:
+        except (NoteInvalid, UnicodeEncodeError) as problem:
             words = f"entry {place}: the checkpoint of `{origin}` that it tells of: {problem}"
             self._fault(stretch, place, "forged", words)
             return
@@ -246,7 +236,7 @@ class _Gathering:
             Seen(place=place, at=at, origin=origin, size=checkpoint.size, root=checkpoint.root)
         )
 
-    def _judge(self, claimed: Checkpoint, note: bytes, edge: Edge) -> list[Fault]:
+    def _judge(self, claimed: Checkpoint, note: bytes, root: bytes) -> list[Fault]:
         """Return what is wrong with the log as a whole."""
         keys, texts = self._trust.keys(claimed.origin), list[str]()
         if not keys:
@@ -258,7 +248,7 @@ class _Gathering:
                 texts.append(
                     f"origin {claimed.origin}: no key that the trust file names signed its checkpoint"
                 )
-        if edge.root != claimed.root:
+        if root != claimed.root:
             texts.append(f"its {claimed.size} entries do not lead to the root that its checkpoint signs")
         try:
             if TreeProver(self._tiles, claimed.size).root() != claimed.root:
@@ -266,6 +256,42 @@ class _Gathering:
         except TileInvalid as problem:
             texts.append(str(problem))
         return [Fault(place=claimed.size, exchange=None, what="edited", text=text) for text in texts]
+
+
+class _Tree:
+    """The tree over the entries that were read: the hashes of its right edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._levels = [list(level) for level in edge.levels]
+        self._size = edge.size
+
+    def add(self, hashes: list[bytes]) -> Iterator[tuple[TileName, bytes]]:
+        """Add the leaf hashes of one bundle; yield each tile of an upper level that is full now."""
+        self._size += len(hashes)
+        if len(hashes) < TILE_WIDTH:
+            self._at(0)[:] = hashes
+            return
+        level, node = 1, merkle.root(hashes)
+        tile = self._at(level)
+        tile.append(node)
+        while len(tile) == TILE_WIDTH:
+            index = self._size // TILE_WIDTH ** (level + 1) - 1
+            yield TileName(level=level, index=index), b"".join(tile)
+            node = merkle.root(tile)
+            tile.clear()
+            level += 1
+            tile = self._at(level)
+            tile.append(node)
+
+    @property
+    def root(self) -> bytes:
+        """The root over all that was added."""
+        return Edge(size=self._size, levels=tuple(map(tuple, self._levels))).root
+
+    def _at(self, level: int) -> list[bytes]:
+        while len(self._levels) <= level:
+            self._levels.append([])
+        return self._levels[level]
 
 
 def _exchange_of(leaf: bytes) -> bytes | None:

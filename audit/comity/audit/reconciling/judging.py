@@ -24,6 +24,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from comity.audit.merkle import leaf_hash
 from comity.audit.reconciling.facts import Fact
 
 MATCHED = "matched"
@@ -96,13 +97,6 @@ class Case:
     faults: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     """By end: class and text of what is wrong with entries about this exchange."""
 
-    def find(self, end: str, *kinds: str) -> Fact | None:
-        """Return the first entry of an end that is of one of these kinds and about this provider."""
-        for fact in self.facts.get(end, ()):
-            if fact.kind in kinds and fact.told.get("peer", self.provider) in (self.provider, self.requester):
-                return fact
-        return None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -148,19 +142,21 @@ class _Judging:
     def __init__(self, case: Case, bounds: Bounds) -> None:
         self.case = case
         self.bounds = bounds
-        self.asked = case.find("requester", "asked")
-        self.delivered = case.find("requester", "delivered")
-        self.concluded = case.find("requester", "concluded")
-        self.routed = case.find("broker", "routed")
-        self.order_refused = case.find("broker", "order_refused")
-        self.accounted = case.find("broker", "accounted")
-        self.received = case.find("provider", "received")
-        self.decided = case.find("provider", "decided")
-        self.answering = case.find("provider", "released", "rejected")
-        self.answered = case.find("provider", "answered")
-        self.cancelled = case.find("provider", "cancelled")
-        self.acknowledged = case.find("provider", "acknowledged")
-        self.unacknowledged = case.find("provider", "unacknowledged")
+        requester, broker, provider = (_first(case, end) for end in ("requester", "broker", "provider"))
+        self.asked = requester.get("asked")
+        self.delivered = requester.get("delivered")
+        self.concluded = requester.get("concluded")
+        self.routed = broker.get("routed")
+        self.order_refused = broker.get("order_refused")
+        self.accounted = broker.get("accounted")
+        self.received = provider.get("received")
+        self.decided = provider.get("decided")
+        self.released = provider.get("released")
+        self.answering = _earlier(self.released, provider.get("rejected"))
+        self.answered = provider.get("answered")
+        self.cancelled = provider.get("cancelled")
+        self.acknowledged = provider.get("acknowledged")
+        self.unacknowledged = provider.get("unacknowledged")
 
     def run(self) -> None:
         self._damaged()
@@ -260,14 +256,16 @@ class _Judging:
 
     def _same(self, name: str, *said: tuple[str, Fact | None, str]) -> None:
         """Hold what the ends say of one thing against each other; an empty text says nothing."""
-        told = [(self._tells(end, fact), value) for end, fact, value in said if value]
-        if len({value for _, value in told}) > 1:
-            raise _Wrong("disagrees", *(f"{entry}: {name} {value[:16]}" for entry, value in told))
+        told = [one for one in said if one[2]]
+        if len(told) > 1 and any(one[2] != told[0][2] for one in told):
+            raise _Wrong(
+                "disagrees", *(f"{self._tells(end, fact)}: {name} {value[:16]}" for end, fact, value in told)
+            )
 
     # -- the provider's own order of things -----------------------------------------------------
 
     def _release(self) -> None:
-        released = self.case.find("provider", "released")
+        released = self.released
         if released is None:
             return
         if self.decided is None or self.decided.place > released.place:
@@ -285,7 +283,7 @@ class _Judging:
         place, leaf = self.delivered.whole("index"), self.delivered.text("leaf")
         if place is None or not leaf:
             return
-        found = log.leaf_at(place)
+        found = self._leaf_at(place, log)
         if found is None and log.is_short:
             raise _Wrong(
                 "truncated tail",
@@ -308,6 +306,11 @@ class _Judging:
                 f"a checkpoint that covers entry {place} of {self._name('provider')} was seen {when}",
                 self._tells("requester", self.delivered),
             )
+
+    def _leaf_at(self, place: int, log: LogView) -> bytes | None:
+        """Return the leaf hash at a place of the provider's log: mostly this exchange's own entry."""
+        own = self.answering
+        return leaf_hash(own.leaf) if own is not None and own.place == place else log.leaf_at(place)
 
     # -- what is no answer ----------------------------------------------------------------------
 
@@ -350,8 +353,7 @@ class _Judging:
                 )
 
     def _acknowledgement(self) -> None:
-        released = self.case.find("provider", "released")
-        log = self.case.logs.get("provider")
+        released, log = self.released, self.case.logs.get("provider")
         if released is None or log is None or self.acknowledged is not None or self.cancelled is not None:
             return
         if self.unacknowledged is not None:
@@ -378,3 +380,19 @@ class _Judging:
     def _name(self, end: str) -> str:
         log = self.case.logs.get(end)
         return log.origin if log is not None else end
+
+
+def _first(case: Case, end: str) -> Mapping[str, Fact]:
+    """Return the first entry of each kind that an end has about this provider."""
+    about = (case.provider, case.requester)
+    found: dict[str, Fact] = {}
+    for fact in case.facts.get(end, ()):
+        if fact.kind not in found and fact.told.get("peer", case.provider) in about:
+            found[fact.kind] = fact
+    return found
+
+
+def _earlier(one: Fact | None, other: Fact | None) -> Fact | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other, key=lambda fact: fact.place)

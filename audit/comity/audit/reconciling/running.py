@@ -1,30 +1,37 @@
 """Reconciles whole logs: each is read by a process of its own, then all are walked side by side, in order.
 
 Memory stays flat whatever the logs' length: what was read lies in scratch files, one a log, in the order of
-exchanges. A run that was interrupted goes on from them.
+exchanges. A run that was interrupted goes on from them. The walk is cut into slices of exchange ids, which
+are judged on all cores; few entries are read and judged here, for a process takes longer to start.
 """
 
 import hashlib
 import multiprocessing
 import os
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.errors import NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
-from comity.audit.reconciling.facts import Fact, Fault, Scratch, Seen, peek_progress
+from comity.audit.reconciling.facts import Exchanges, Fact, Scratch, Seen, peek_progress
 from comity.audit.reconciling.gathering import gather
 from comity.audit.reconciling.judging import Bounds, Case, LogView, Verdict, judge
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName
 from comity.audit.trust import Trust
 
-POLL_SECONDS = 0.5
+POLL_SECONDS: Final = 0.5
+SLICE_ENTRIES: Final = 20_000
+"""Entries of the longest log that are judged in one go."""
+_FEW_ENTRIES: Final = 20_000
+"""So many of all logs together are read and judged by the process that was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +49,7 @@ class ReconciledLog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How far reconciliation has come: `reading` counts entries, `judging` exchanges."""
+    """How far reconciliation has come, in entries: `reading` them, then `judging` by them."""
 
     what: str
     done: int
@@ -62,7 +69,7 @@ class Reconciler:
     scratch: Path
     bounds: Bounds = field(default_factory=Bounds)
     workers: int | None = None
-    """Processes that read logs; None: as many as there are cores; 0: none but this one."""
+    """Processes beside this one; None: as many as there are cores if that is quicker; 0: none."""
     logs: list[ReconciledLog] = field(default_factory=list)
     _ends: "list[_End]" = field(default_factory=list)
 
@@ -70,22 +77,27 @@ class Reconciler:
         """Read all logs into scratch files, on all cores; `tell` hears now and then how far it is."""
         self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         paths = [self._scratch_of(folder) for folder in self.folders]
-        workers = min(len(paths), os.cpu_count() or 1) if self.workers is None else self.workers
+        if self.workers is None and sum(map(_size, self.folders)) <= _FEW_ENTRIES:
+            self.workers = 0
+        workers = min(len(paths), self._cores)
         if workers:
             self._read_in_processes(paths, workers, tell)
         else:
             for folder, path in zip(self.folders, paths, strict=True):
                 gather(folder, self.trust, path)
-        self._ends = [
-            _End.open(folder, path, self.trust) for folder, path in zip(self.folders, paths, strict=True)
-        ]
-        _compare_with_peers(self._ends)
-        self.logs = [end.report() for end in self._ends]
+        self._ends, findings = _compare(self.folders, paths, self.trust)
+        self.logs = [end.report(found) for end, found in zip(self._ends, findings, strict=True)]
+
+    @property
+    def _cores(self) -> int:
+        return (os.cpu_count() or 1) if self.workers is None else self.workers
 
     def _read_in_processes(self, paths: Sequence[Path], workers: int, tell: Tell) -> None:
         whole = sum(_size(folder) for folder in self.folders)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max_workers=workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(
+            max_workers=workers, mp_context=context, initializer=_sort_in, initargs=(str(self.scratch),)
+        ) as pool:
             jobs = [
                 pool.submit(_gather, folder, self.trust_file, path)
                 for folder, path in zip(self.folders, paths, strict=True)
@@ -101,79 +113,208 @@ class Reconciler:
 
     def verdicts(self, tell: Tell = lambda step: None) -> Iterator[Verdict]:
         """Yield a verdict for each exchange and provider, in the order of exchange ids."""
+        slices, whole = _slices(self._ends)
+        done = 0
+        judged = self._judge_in_processes(slices) if self._cores else self._judge_here(slices)
+        for entries, rows in judged:
+            for exchange, requester, provider, what, evidence in rows:
+                yield Verdict(
+                    exchange=exchange, requester=requester, provider=provider, what=what, evidence=evidence
+                )
+            done += entries
+            tell(Step(what="judging", done=done, whole=whole))
+
+    def _judge_here(self, slices: "Sequence[_Slice]") -> "Iterator[_Judged]":
         with ExitStack() as stack:
-            for end in self._ends:
-                stack.callback(end.scratch.close)
-            done = 0
-            for exchange, said in _side_by_side(self._ends):
-                done += 1
-                if done % 10_000 == 0:
-                    tell(Step(what="judging", done=done, whole=0))
-                for case in _cases(exchange, said):
-                    yield judge(case, self.bounds)
-            tell(Step(what="judging", done=done, whole=done))
+            readers = [_Reader.open(end, stack) for end in self._ends]
+            for one in slices:
+                yield _judge(readers, one, self.bounds)
+
+    def _judge_in_processes(self, slices: "Sequence[_Slice]") -> "Iterator[_Judged]":
+        """Judge slices on all cores, no more of them at a time than memory should hold."""
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(
+            max_workers=self._cores,
+            mp_context=context,
+            initializer=_begin_judging,
+            initargs=(self._ends, self.bounds),
+        ) as pool:
+            waiting: deque[Future[_Judged]] = deque()
+            for one in slices:
+                waiting.append(pool.submit(_judge_slice, one))
+                if len(waiting) > 2 * self._cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _scratch_of(self, folder: Path) -> Path:
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
         return self.scratch / f"{name}.facts"
 
 
-@dataclass(slots=True, kw_only=True)
+_Slice = tuple[bytes, bytes | None]
+"""Exchange ids from the first up to the second; None: to the end."""
+_Judged = tuple[int, list[tuple[bytes, str, str, str, tuple[str, ...]]]]
+"""How many entries were judged, and the fields of the verdicts: quicker to hand over than verdicts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
-    """One log that was read."""
+    """One log that was read, as it is handed to processes that judge."""
 
     path: Path
+    scratch: Path
     origin: str
     agency: str
     end: str
-    scratch: Scratch
     size: int
     last_at: int
-    faults: list[Fault]
+    is_short: bool
+    links: Sequence[tuple[int, bool]]
+    covered: Sequence[tuple[int, int]]
+    """Sizes that peers saw, and when."""
     by_exchange: Mapping[bytes, list[tuple[str, str]]]
-    findings: list[str]
-    view: LogView
-
-    @classmethod
-    def open(cls, folder: Path, path: Path, trust: Trust) -> "_End":
-        scratch = Scratch(path)
-        scratch.sort()
-        faults, progress = scratch.faults(), scratch.progress()
-        origin = (progress.identity if progress else "").partition(" ")[0]
-        known = trust.logs.get(origin)
-        by_exchange: dict[bytes, list[tuple[str, str]]] = {}
-        for fault in faults:
-            if fault.exchange is not None:
-                by_exchange.setdefault(fault.exchange, []).append((fault.what, fault.text))
-        size = progress.size if progress else 0
-        last_at = progress.last_at if progress else 0
-        return cls(
-            path=folder,
-            origin=origin,
-            agency=known.agency if known else "",
-            end=known.end if known else origin.rpartition("/")[2],
-            scratch=scratch,
-            size=size,
-            last_at=last_at,
-            faults=faults,
-            by_exchange=by_exchange,
-            findings=list(dict.fromkeys(fault.text for fault in faults)),
-            view=LogView(origin=origin, size=size, last_at=last_at),
-        )
 
     @property
     def role(self) -> str:
         return {"gateway": "requester", "adapter": "provider"}.get(self.end, self.end)
 
-    def report(self) -> ReconciledLog:
+    def view(self) -> LogView:
+        return LogView(
+            origin=self.origin,
+            size=self.size,
+            last_at=self.last_at,
+            is_short=self.is_short,
+            links=self.links,
+            leaf_at=_leaves(TileFolder(self.path), self.size),
+            covered_at=_coverage(self.covered),
+        )
+
+    def report(self, findings: Sequence[str]) -> ReconciledLog:
         return ReconciledLog(
             path=self.path,
             origin=self.origin,
             agency=self.agency,
             end=self.end,
             size=self.size,
-            findings=tuple(self.findings),
+            findings=tuple(findings),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """A log while exchanges are judged."""
+
+    end: _End
+    role: str
+    view: LogView
+    exchanges: Exchanges
+
+    @classmethod
+    def open(cls, end: _End, stack: ExitStack) -> "_Reader":
+        exchanges = Exchanges(end.scratch)
+        stack.callback(exchanges.close)
+        return cls(end=end, role=end.role, view=end.view(), exchanges=exchanges)
+
+
+def _compare(
+    folders: Sequence[Path], paths: Sequence[Path], trust: Trust
+) -> tuple[list[_End], list[list[str]]]:
+    """Hold each log to the checkpoints of it that its peers hold; return the logs, and what is wrong."""
+    with ExitStack() as stack:
+        scratches = [Scratch(path) for path in paths]
+        for scratch in scratches:
+            stack.callback(scratch.close)
+        ends: list[_End] = []
+        findings: list[list[str]] = []
+        origins = [_origin(scratch) for scratch in scratches]
+        for folder, path, scratch, origin in zip(folders, paths, scratches, origins, strict=True):
+            faults, progress = scratch.faults(), scratch.progress()
+            known = trust.logs.get(origin)
+            size = progress.size if progress else 0
+            by_exchange: dict[bytes, list[tuple[str, str]]] = {}
+            for fault in faults:
+                if fault.exchange is not None:
+                    by_exchange.setdefault(fault.exchange, []).append((fault.what, fault.text))
+            found = list(dict.fromkeys(fault.text for fault in faults))
+            covered: list[tuple[int, int]] = []
+            prover = TreeProver(TileFolder(folder), size)
+            for other, witness in zip(scratches, origins, strict=True):
+                if other is scratch:
+                    continue
+                for seen in other.seen(origin):
+                    covered.append((seen.size, seen.at))
+                    if seen.size <= size and not _leads_to(prover, seen):
+                        found.append(
+                            f"forked: its first {seen.size} entries are not those of the checkpoint that "
+                            f"{witness} saw, signed with the same key (entry {seen.place} of {witness})"
+                        )
+            most = max((size for size, _ in covered), default=0)
+            if most > size:
+                found.append(f"truncated tail: it has {size} entries, and a peer saw {most}")
+            findings.append(list(dict.fromkeys(found)))
+            ends.append(
+                _End(
+                    path=folder,
+                    scratch=path,
+                    origin=origin,
+                    agency=known.agency if known else "",
+                    end=known.end if known else origin.rpartition("/")[2],
+                    size=size,
+                    last_at=progress.last_at if progress else 0,
+                    is_short=most > size,
+                    links=scratch.links(),
+                    covered=covered,
+                    by_exchange=by_exchange,
+                )
+            )
+    return ends, findings
+
+
+def _origin(scratch: Scratch) -> str:
+    progress = scratch.progress()
+    return (progress.identity if progress else "").partition(" ")[0]
+
+
+def _slices(ends: Sequence[_End]) -> tuple[list[_Slice], int]:
+    """Return slices of exchange ids, none of them long in the longest log, and how many entries there are."""
+    with ExitStack() as stack:
+        readers = [_Reader.open(end, stack) for end in ends]
+        longest = max(readers, key=lambda reader: reader.exchanges.count)
+        borders = [b"", *longest.exchanges.borders(SLICE_ENTRIES)]
+        whole = sum(reader.exchanges.count for reader in readers)
+    return list(zip(borders, [*borders[1:], None], strict=True)), whole
+
+
+def _judge(readers: Sequence[_Reader], within: _Slice, bounds: Bounds) -> _Judged:
+    rows: list[tuple[bytes, str, str, str, tuple[str, ...]]] = []
+    entries = 0
+    for exchange, said in _side_by_side(readers, within):
+        entries += sum(len(facts) for _, facts in said)
+        for case in _cases(exchange, said):
+            verdict = judge(case, bounds)
+            rows.append((exchange, verdict.requester, verdict.provider, verdict.what, verdict.evidence))
+    return entries, rows
+
+
+_judging: tuple[list[_Reader], Bounds] = ([], Bounds())
+"""What a process that judges was started with."""
+
+
+def _begin_judging(ends: Sequence[_End], bounds: Bounds) -> None:
+    global _judging
+    stack = ExitStack()  # open as long as the process runs
+    _judging = ([_Reader.open(end, stack) for end in ends], bounds)
+
+
+def _judge_slice(within: _Slice) -> _Judged:
+    readers, bounds = _judging
+    return _judge(readers, within, bounds)
+
+
+def _sort_in(folder: str) -> None:
+    """Have SQLite put what it sorts beside the scratch files: it may be more than the system's `/tmp` has."""
+    os.environ["SQLITE_TMPDIR"] = folder
 
 
 def _gather(folder: Path, trust_file: Path, path: Path) -> None:
@@ -185,39 +326,6 @@ def _size(folder: Path) -> int:
         return peek_checkpoint((folder / "checkpoint").read_bytes()).size
     except (OSError, NoteInvalid):
         return 0
-
-
-def _compare_with_peers(ends: Sequence[_End]) -> None:
-    """Hold each log to the checkpoints of it that its peers hold, and prepare what judging asks of it."""
-    for end in ends:
-        tiles = TileFolder(end.path)
-        prover = TreeProver(tiles, end.size)
-        is_short, covered = False, list[tuple[int, int]]()
-        for other in ends:
-            for seen in other.scratch.seen():
-                if seen.origin != end.origin or other is end:
-                    continue
-                covered.append((seen.size, seen.at))
-                if seen.size > end.size:
-                    is_short = True
-                elif not _leads_to(prover, seen):
-                    end.findings.append(
-                        f"forked: its first {seen.size} entries are not those of the checkpoint that "
-                        f"{other.origin} saw, signed with the same key (entry {seen.place} of {other.origin})"
-                    )
-        if is_short:
-            most = max(size for size, _ in covered)
-            end.findings.append(f"truncated tail: it has {end.size} entries, and a peer saw {most}")
-        end.findings = list(dict.fromkeys(end.findings))
-        end.view = LogView(
-            origin=end.origin,
-            size=end.size,
-            last_at=end.last_at,
-            is_short=is_short,
-            links=end.scratch.links(),
-            leaf_at=_leaves(tiles, end.size),
-            covered_at=_coverage(covered),
-        )
 
 
 def _leads_to(prover: TreeProver, seen: Seen) -> bool:
@@ -260,33 +368,35 @@ def _coverage(seen: Sequence[tuple[int, int]]) -> Callable[[int], int | None]:
     return covered_at
 
 
-def _side_by_side(ends: Sequence[_End]) -> Iterator[tuple[bytes, list[tuple[_End, list[Fact]]]]]:
+def _side_by_side(
+    readers: Sequence[_Reader], within: _Slice
+) -> Iterator[tuple[bytes, list[tuple[_Reader, list[Fact]]]]]:
     """Yield each exchange with what every log says of it; of a log that says nothing there is no facts."""
-    readers = [end.scratch.exchanges() for end in ends]
-    heads = [next(reader, None) for reader in readers]
+    walks = [reader.exchanges.between(*within) for reader in readers]
+    heads = [next(walk, None) for walk in walks]
     while True:
         waiting = [head[0] for head in heads if head is not None]
         if not waiting:
             return
         exchange = min(waiting)
-        said: list[tuple[_End, list[Fact]]] = []
+        said: list[tuple[_Reader, list[Fact]]] = []
         for number, head in enumerate(heads):
             if head is not None and head[0] == exchange:
-                said.append((ends[number], head[1]))
-                heads[number] = next(readers[number], None)
+                said.append((readers[number], head[1]))
+                heads[number] = next(walks[number], None)
             else:
-                said.append((ends[number], []))
+                said.append((readers[number], []))
         yield exchange, said
 
 
-def _cases(exchange: bytes, said: Sequence[tuple[_End, list[Fact]]]) -> Iterator[Case]:
+def _cases(exchange: bytes, said: Sequence[tuple[_Reader, list[Fact]]]) -> Iterator[Case]:
     """Yield a case for each provider that any end connects with an exchange."""
     requester, providers = "", dict[str, None]()
-    for end, facts in said:
+    for reader, facts in said:
         for fact in facts:
             match fact.kind:
                 case "asked":
-                    requester = end.agency
+                    requester = reader.end.agency
                     providers |= dict.fromkeys(fact.texts("asked"))
                 case "routed":
                     requester = requester or fact.text("agency")
@@ -295,20 +405,21 @@ def _cases(exchange: bytes, said: Sequence[tuple[_End, list[Fact]]]) -> Iterator
                     requester = requester or fact.text("agency")
                 case "received" | "decided" | "released" | "rejected" | "answered":
                     requester = requester or fact.text("peer")
-                    providers |= {end.agency: None}
+                    providers[reader.end.agency] = None
                 case _:
                     pass
     for provider in providers:
         logs: dict[str, LogView] = {}
         facts_of: dict[str, Sequence[Fact]] = {}
         faults: dict[str, Sequence[tuple[str, str]]] = {}
-        for end, facts in said:
-            concerned = {"requester": requester, "provider": provider}.get(end.role, end.agency)
+        for reader, facts in said:
+            end = reader.end
+            concerned = {"requester": requester, "provider": provider}.get(reader.role, end.agency)
             if end.agency != concerned:
                 continue
-            logs[end.role], facts_of[end.role] = end.view, facts
+            logs[reader.role], facts_of[reader.role] = reader.view, facts
             if exchange in end.by_exchange:
-                faults[end.role] = end.by_exchange[exchange]
+                faults[reader.role] = end.by_exchange[exchange]
         yield Case(
             exchange=exchange,
             requester=requester,
