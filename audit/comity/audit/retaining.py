@@ -172,7 +172,7 @@ class Retaining:
     async def _look(self) -> bool:
         try:
             gone = await self.look()
-        except AuditError as problem:
+        except (AuditError, OSError) as problem:
             _logger.error("retention: %s", problem)
             return False
         if gone is not None:

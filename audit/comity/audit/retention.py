@@ -21,6 +21,7 @@ from typing import Final
 
 from comity.audit.entry import to_milliseconds
 from comity.audit.errors import RetentionRefused
+from comity.certs.roster import Federation
 
 TABLE: Final = "retention"
 RANGES: Final = {
@@ -68,6 +69,10 @@ class RetentionTerms:
         )
 
 
+SEVEN_YEARS: Final = RetentionTerms()
+"""The terms of the rules (L5), where a configuration says nothing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cutoffs:
     """Times in milliseconds since 1970: what is not younger than one of the last two is due."""
@@ -83,13 +88,15 @@ class Cutoffs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Believable:
-    """Between which times a clock can be believed, by somebody else's signature.
-
-    For an end: since when the governing authority's roster is signed, and until when its timestamp counts.
-    """
+    """Between which times a clock can be believed, by somebody else's signature."""
 
     since: datetime
     until: datetime
+
+    @classmethod
+    def by(cls, federation: Federation) -> "Believable":
+        """Return since when the governing authority's roster is signed, and until when it is trusted."""
+        return cls(since=federation.signed_at, until=federation.trusted_until)
 
 
 def check_clock(now: datetime, believable: Believable) -> None:
@@ -118,7 +125,7 @@ def parse_terms(table: object) -> RetentionTerms:
     Raises `RetentionRefused`, whose text names the key and what would have been right.
     """
     if table is None:
-        return RetentionTerms()
+        return SEVEN_YEARS
     if not isinstance(table, Mapping):
         raise RetentionRefused(f"key `{TABLE}` must be a table, `[{TABLE}]`")
     known = [one.name for one in fields(RetentionTerms)]

@@ -19,6 +19,8 @@ from comity.audit.errors import AuditError, LogInUse
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.peers import PeerCheckpoints
+from comity.audit.retaining import Retaining
+from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -173,11 +175,20 @@ class GatewayEnd:
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
+        retaining = Retaining(
+            home=config.home,
+            agency=config.agency,
+            terms=config.retention,
+            log=self._log,
+            believable=lambda: Believable.by(gateway.federation),
+            clock=clock,
+        )
         reload = partial(gateway.reload, partial(load_standing, config, self._published))
         faults = (CertsError, AuditUnavailable)
         self._beside = [
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
+            asyncio.create_task(retaining.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),
