@@ -34,8 +34,8 @@ from typing import Final
 from comity.adapters.errors import ConfigInvalid, MappingInvalid
 from comity.adapters.sources.mapping import StoreMapping, parse_stores
 from comity.audit.errors import RetentionRefused
-from comity.audit.retention import TABLE as RETENTION
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.certs import words
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.errors import RetentionRefused
-from comity.audit.retention import TABLE as RETENTION
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.broker.errors import ConfigInvalid
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, LinkLimits

@@ -25,8 +25,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from comity.audit.errors import RetentionRefused
-from comity.audit.retention import TABLE as RETENTION
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.limits import RANGES, GatewayLimits
 from comity.links.errors import ConfigUnusable
