@@ -172,7 +172,7 @@ class AdapterEnd:
         while True:
             key, note = await self._looking.get()
             try:
-                await self._peers.saw(key.origin, note, key.verifier_key)
+                await self._peers.saw(key.origin, note, *key.current)
             except AuditError as error:
                 LOGGER.error("a checkpoint of `%s` is not good: %s", key.origin, error)
 

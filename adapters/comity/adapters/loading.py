@@ -18,7 +18,7 @@ from comity.adapters.path import Standing
 from comity.adapters.ruling import Store
 from comity.adapters.sources import open_source
 from comity.audit.errors import AuditError
-from comity.audit.note import LogKey
+from comity.audit.log_keys import LogKeys, next_step
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials, load_end
@@ -93,13 +93,13 @@ def reload_standing(
 
 def load_credentials(
     config: AdapterConfig, member: MemberView, *, clock: Clock
-) -> tuple[EndCredentials, LogKey]:
+) -> tuple[EndCredentials, LogKeys]:
     """Return this end's own keys; raise `ConfigInvalid` if nobody would believe them."""
     origin = f"{member.domain}/{ROLE}"
     try:
         credentials = load_end(config.home)
-        log_key = LogKey.load(credentials.log_key, origin)
-        named = member.key_set.log_key(ROLE)
+        log_keys = LogKeys.load(credentials.log_key.parent, origin)
+        next_step(log_keys, member.key_set.log_key(ROLE))
     except (CertsError, AuditError) as error:
         raise ConfigInvalid(str(error)) from error
     if credentials.spiffe_id != member.spiffe_id(ROLE):
@@ -110,9 +110,7 @@ def load_credentials(
         raise ConfigInvalid(f"`keys/leaf.pem` expired at {credentials.not_after:%Y-%m-%d %H:%M} UTC")
     if credentials.statement.public not in member.key_set.statement_keys_at(clock()):
         raise ConfigInvalid(f"`keys/statement.key` is none that the roster names for `{member.agency}` now")
-    if named.verifier_key != log_key.verifier_key:
-        raise ConfigInvalid(f"`keys/log.key` is not the one that the roster names for `{member.agency}`")
-    return credentials, log_key
+    return credentials, log_keys
 
 
 def _federation(published: PublishedRoster) -> Federation:

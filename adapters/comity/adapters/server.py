@@ -40,11 +40,10 @@ from comity.adapters.threads import StoreThreads
 from comity.audit.acts import serving_acts
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
+from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
-from comity.audit.note import LogKey
+from comity.audit.log_keys import LogKeys
 from comity.audit.peers import PeerCheckpoints
-from comity.audit.retaining import Retaining
-from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -91,13 +90,14 @@ async def _serve(
     standing = await asyncio.to_thread(load_standing, config, published)
     try:
         member = standing.federation.member(config.agency)
-        credentials, key = load_credentials(config, member, clock=clock)
+        credentials, keys = load_credentials(config, member, clock=clock)
         engine = _state(config)
-        log = await _log(config, key, clock)
+        log = await _log(config, keys, clock)
         try:
             try:
+                await follow_roster(log, config.home / "keys", standing.federation)
                 adapter = _Adapter(config, published, files, standing, credentials, engine, log, clock)
-            except (ConfigUnusable, StateUnwritable) as error:
+            except (ConfigUnusable, StateUnwritable, AuditError) as error:
                 raise ConfigInvalid(str(error)) from error
             await adapter.run(ready, stop)
         finally:
@@ -199,14 +199,6 @@ class _Adapter:
             ),
         )
         log.on_published(lambda note: self._end.offer())
-        self._retaining = Retaining(
-            home=config.home,
-            agency=config.agency,
-            terms=config.retention,
-            log=log,
-            believable=lambda: Believable.by(self._path.standing.federation),
-            clock=clock,
-        )
         self._readings = EndReadings(
             exchanges=self._exchanges,
             link=self._link,
@@ -222,14 +214,7 @@ class _Adapter:
             await self._log.append(started, *self._activated(None, self._path.standing))
         except AuditError as error:
             raise ConfigInvalid(f"the log in `{self._config.home}` can't be written: {error}") from error
-        works = (
-            self._link.run(),
-            self._end.tick(),
-            self._end.look(),
-            self._follow(),
-            self._retaining.run(),
-            self._tell(ready),
-        )
+        works = (self._link.run(), self._end.tick(), self._end.look(), self._follow(), self._tell(ready))
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -292,6 +277,7 @@ class _Adapter:
         self._sessions.refresh(new.federation, new.agreements)
         if new != old:
             LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
+        await follow_roster(self._log, self._config.home / "keys", new.federation)
         if fault is not None:
             raise fault
 
@@ -321,10 +307,10 @@ class _Adapter:
         return entries
 
 
-async def _log(config: AdapterConfig, key: LogKey, clock: Clock) -> SignedLog:
+async def _log(config: AdapterConfig, keys: LogKeys, clock: Clock) -> SignedLog:
     """Open the signed log; raise `ConfigInvalid` if it can't be."""
     try:
-        return await SignedLog.open(config.home, origin=key.origin, key=key, clock=clock)
+        return await SignedLog.open(config.home, origin=keys.key.origin, key=keys, clock=clock)
     except AuditError as error:
         raise ConfigInvalid(str(error)) from error
 

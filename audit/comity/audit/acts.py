@@ -193,10 +193,7 @@ async def _serve_one(
             raise ActRefused("acts are taken from the account of the end's process, and from root")
         async with asyncio.timeout(PATIENCE_SECONDS):
             line = await reader.readline()
-        act = _decode(line)
-        (promise,) = await log.append(act.entry(clock, uid))
-        if act.kind == "deleted":  # what goes from the tables goes from the write-ahead file, too
-            await log.forget_segments()
+        (promise,) = await log.append(_decode(line).entry(clock, uid))
         answer: dict[str, JsonValue] = {
             "origin": promise.origin,
             "index": promise.index,

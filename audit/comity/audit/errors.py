@@ -4,7 +4,8 @@
 
     AuditError
     ├── NoteInvalid            a signed note or verifier key is malformed or no known key signed it
-    │   └── CheckpointInvalid  the note is no checkpoint of the log it should be of
+    │   ├── CheckpointInvalid  the note is no checkpoint of the log it should be of
+    │   └── KeyNotInForce      a key of the log signed what it had no say in, or not yet
     ├── ProofInvalid           an inclusion or consistency proof does not verify
     ├── TileInvalid            a tile or entry bundle is missing or malformed
     ├── EntryInvalid           an entry cannot be written, or is not in the form that entries have
@@ -14,8 +15,6 @@
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
     ├── LogKeyMismatch         the roster names other keys for the log than those at hand
     ├── LogInUse               another process has this log open
-    ├── RetentionRefused       nothing is deleted: terms, clock, or another run
-    ├── RecordsInvalid         records of an agency's users don't verify, or can't be made
     ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
     ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
@@ -35,6 +34,10 @@ class NoteInvalid(AuditError):
 
 class CheckpointInvalid(NoteInvalid):
     """A verified note is not a checkpoint of the log that it should be of."""
+
+
+class KeyNotInForce(NoteInvalid):
+    """A known key of a log signed a checkpoint that another had to sign, or replaced it wrongly."""
 
 
 class ProofInvalid(AuditError):
@@ -74,14 +77,6 @@ class LogKeyMismatch(AuditError):
 
 class LogInUse(AuditError):
     """Another process, or another part of this one, has the log open."""
-
-
-class RetentionRefused(AuditError):
-    """Nothing is deleted, or the terms of retention cannot be meant; the text says why."""
-
-
-class RecordsInvalid(AuditError):
-    """Records of an agency's own users do not verify, are not whole, or cannot be made or read."""
 
 
 class ActRefused(AuditError):

@@ -220,9 +220,7 @@ class _Checking:
         leaf = proof.extra
         if leaf is None:
             raise EvidenceInvalid(f"`{item.proof}` doesn't carry the entry itself")
-        proof.verify(
-            leaf_hash=leaf_hash(leaf), origin=self.origin, verifier_keys=self._trust.keys(self.origin)
-        )
+        proof.verify_by(self._trust.history(self.origin), leaf_hash=leaf_hash(leaf))
         entry = parse_entry(leaf)
         if (proof.index, entry.kind, entry.exchange) != (item.index, item.kind, self.exchange):
             raise EvidenceInvalid(f"`{item.proof}` proves another entry than `{MANIFEST}` says")

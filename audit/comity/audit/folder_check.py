@@ -7,7 +7,9 @@ In this order, each fault a finding, going on as far as it makes sense:
 2. the entries are as many as the checkpoint says and lead to its root;
 3. every hash tile, full or partial, holds the hashes of that tree;
 4. every entry is canonical and has the form of entries;
-5. every checkpoint of a peer that an entry holds was signed by that peer's own key.
+5. every checkpoint of a peer that an entry holds was signed by that peer's own key;
+6. every replacement of the log's key was signed by both keys, over this very log, and the checkpoint by the
+   key that was in force at its size.
 
 A changed byte is located with the level-0 tiles: if the tiles lead to the signed root and the entries don't,
 the entry was changed; if the entries do, the tile was.
@@ -20,12 +22,14 @@ from itertools import groupby
 from pathlib import Path
 
 from comity.audit import merkle
-from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
+from comity.audit.checkpoint import Checkpoint, peek_checkpoint
 from comity.audit.cosignature import cosignatures
-from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, LoggedEntry, parse_entry
-from comity.audit.errors import AuditError, NoteInvalid, TileInvalid
+from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, KEY_ROTATED, LoggedEntry, parse_entry
+from comity.audit.errors import AuditError, KeyNotInForce, NoteInvalid, TileInvalid
+from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey, note_signers
 from comity.audit.policy_file import TlogPolicy
+from comity.audit.rotation import OTHER_BEGINNING, Rotation, read_rotation
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName, decode_bundle, edge_names, split_tile
 from comity.audit.trust import Trust
 
@@ -41,6 +45,8 @@ class SeenCheckpoint:
     index: int
     at: datetime
     checkpoint: Checkpoint
+    signers: tuple[VerifierKey, ...] = ()
+    """Which of the peer's keys signed it."""
 
     @property
     def place(self) -> str:
@@ -62,8 +68,14 @@ class CheckedLog:
     leaf_hashes: list[bytes] | None = field(default=None, repr=False)
     """The leaves of the tree that the checkpoint signs; None if they couldn't be found."""
     seen: list[SeenCheckpoint] = field(default_factory=list, repr=False)
+    rotations: list[Rotation] = field(default_factory=list, repr=False)
+    """The replacements of the log's key that its entries hold, in order."""
+    signers: tuple[VerifierKey, ...] = ()
+    """The log's keys that signed the checkpoint."""
     is_signed: bool = False
     """Whether a key that the trust names signed the checkpoint."""
+    history: KeyHistory | None = field(default=None, repr=False)
+    """Which of the log's keys sign which of its checkpoints, as its own entries prove; None if they don't."""
 
     @property
     def verified(self) -> bool:
@@ -77,6 +89,7 @@ def check_folder(path: Path, trust: Trust) -> CheckedLog:
     checkpoint = _check_head(log, trust)
     if checkpoint is not None:
         _TreeCheck(log, checkpoint, trust).run()
+        _check_keys(log, trust)
     return log
 
 
@@ -103,10 +116,12 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
     if vkey is not None and vkey not in keys:
         log.findings.append(f"origin {claimed.origin}: `vkey` is a key that the trust file does not name")
     try:
-        open_checkpoint(note, origin=claimed.origin, verifier_keys=keys)
+        _, log.signers = trust.history(claimed.origin).open_signed(note)
         log.is_signed = True
         if trust.policy is not None:
             _check_quorum(log, note, trust.policy)
+    except KeyNotInForce as problem:
+        log.findings.append(str(problem))
     except NoteInvalid:
         fault = (
             "checkpoint was changed: its signature does not verify"
@@ -130,6 +145,24 @@ def _check_quorum(log: CheckedLog, note: bytes, policy: TlogPolicy) -> None:
         log.findings.append(
             f"origin {log.origin}: the policy file wants a quorum of `{policy.quorum}`; cosigned by {by}"
         )
+
+
+def _check_keys(log: CheckedLog, trust: Trust) -> None:
+    """Check that the log's own entries put the key in force that signed the checkpoint."""
+    if not log.is_signed:
+        return
+    try:
+        history = trust.history(log.origin).proven_by(log.rotations)
+        history.check_in_force(log.size, log.signers)
+        log.history = history
+    except KeyNotInForce as problem:
+        log.findings.append(str(problem))
+    if log.leaf_hashes is None:
+        return
+    roots = merkle.roots_at(log.leaf_hashes, (one.checkpoint.size for one in log.rotations))
+    for one in log.rotations:
+        if roots[one.checkpoint.size] != one.checkpoint.root:
+            log.findings.append(f"entry {one.index}: {OTHER_BEGINNING}")
 
 
 def _read_vkey(log: CheckedLog) -> VerifierKey | None:
@@ -291,6 +324,9 @@ class _TreeCheck:
             entry = parse_entry(leaf)
             if entry.kind in (CHECKPOINT_SEEN, CONTRADICTION):
                 self._check_seen(index, entry)
+            elif entry.kind == KEY_ROTATED:
+                rotation = read_rotation(entry.public, index=index, origin=self._checkpoint.origin)
+                self._log.rotations.append(rotation)
         except AuditError as problem:
             self._bad_entries += 1
             if self._bad_entries <= MAX_FINDINGS:
@@ -302,8 +338,10 @@ class _TreeCheck:
             if entry.kind == CONTRADICTION:
                 return
             raise NoteInvalid("`peer_origin` and `note` of the checkpoint that was seen are missing")
-        checkpoint = open_checkpoint(note.encode(), origin=origin, verifier_keys=self._trust.keys(origin))
-        seen = SeenCheckpoint(witness=self._log.origin, index=index, at=entry.at, checkpoint=checkpoint)
+        checkpoint, signers = self._trust.history(origin).open_signed(note.encode())
+        seen = SeenCheckpoint(
+            witness=self._log.origin, index=index, at=entry.at, checkpoint=checkpoint, signers=signers
+        )
         self._log.seen.append(seen)
 
     def _summarise_bad_entries(self) -> None:

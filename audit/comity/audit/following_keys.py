@@ -7,19 +7,26 @@ from pathlib import Path
 from comity.audit.errors import LogKeyMismatch
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys, Step, keep_following, next_step
-from comity.certs.roster import LogKeyView
+from comity.certs.errors import CertsError
+from comity.certs.roster import Federation, LogKeyView
 
 _logger = logging.getLogger(__name__)
 
 
-async def follow_roster(log: SignedLog, folder: Path, named: LogKeyView) -> None:
-    """Do what the roster's entry of this log wants done with the keys in an end's `keys/` folder.
+async def follow_roster(log: SignedLog, folder: Path, federation: Federation) -> None:
+    """Do what the roster in force wants done with the log's keys in an end's `keys/` folder.
 
     Each step is done once and can be cut short anywhere: what is left of it is done at the next start or
-    roster. Raises `LogKeyMismatch` if keys that the roster names are not at hand, and what
-    `SignedLog.rotate_key` raises.
+    roster. A roster that doesn't name the log (any more) wants nothing. Raises `LogKeyMismatch` if keys that
+    it names are not at hand, and what `SignedLog.rotate_key` raises.
     """
-    keys = await asyncio.to_thread(LogKeys.load, folder, log.origin)
+    named = _named(federation, log.origin)
+    if named is None:
+        return
+    try:
+        keys = await asyncio.to_thread(LogKeys.load, folder, log.origin)
+    except CertsError as error:
+        raise LogKeyMismatch(str(error)) from error
     match next_step(keys, named):
         case Step.STAY:
             return
@@ -27,14 +34,24 @@ async def follow_roster(log: SignedLog, folder: Path, named: LogKeyView) -> None
             assert keys.following is not None
             if log.verifier_key != keys.following.verifier_key:
                 await log.rotate_key(keys.following)
-                _logger.info(
-                    "the log's key was replaced; both keys sign until the roster names the new alone"
-                )
+                _logger.info("the log's key was replaced; both sign until the roster names the new one alone")
         case Step.DROP_OLD:
             if log.verifier_key != named.verifier_key:
                 raise LogKeyMismatch(
                     f"log `{log.origin}`: the roster names its new key alone, which no entry put in force"
                 )
             log.drop_old_key()
-            await asyncio.to_thread(keep_following, folder)
+            try:
+                await asyncio.to_thread(keep_following, folder)
+            except OSError as error:
+                raise LogKeyMismatch(f"`{folder}`: the log's old key can't be removed: {error}") from error
             _logger.info("the log's old key is gone; the new one signs alone")
+
+
+def _named(federation: Federation, origin: str) -> LogKeyView | None:
+    """Return what the roster says of a log's keys."""
+    for member in (federation.operator, *federation.members.values()):
+        for log_key in member.key_set.log_keys:
+            if log_key.origin == origin:
+                return log_key
+    return None

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, Entry
 from comity.audit.errors import NoteInvalid, PeerContradiction
+from comity.audit.key_history import check_goes_on
 from comity.audit.log import SignedLog
 from comity.certs.clock import Clock
 
@@ -67,7 +68,8 @@ class PeerCheckpoints:
     async def saw(self, peer_origin: str, note: bytes, *verifier_keys: str) -> bool:
         """Verify a peer's checkpoint and log it as `checkpoint_seen` if it is newer than the last one.
 
-        The keys are those that the roster gives for this origin. Returns whether it was logged; a peer that
+        The keys are those that the roster gives for this origin, the older first while there are two: once
+        the newer one signed, the older alone counts for nothing. Returns whether it was logged; a peer that
         sends more than honest ones do is not. Raises `NoteInvalid`; `PeerContradiction` if it shrank or has
         another root than one of the same size, after logging a `contradiction`; and what `SignedLog.append`
         raises.
@@ -80,6 +82,8 @@ class PeerCheckpoints:
             last = peek_checkpoint(before)
             if (last.size, last.root) == (checkpoint.size, checkpoint.root):
                 return False
+            if checkpoint.size > last.size:
+                check_goes_on(before, note, verifier_keys)
             if not self._may_log(peer_origin):
                 return False
             if checkpoint.size <= last.size:

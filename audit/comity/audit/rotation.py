@@ -28,6 +28,9 @@ from comity.audit.entry import KEY_ROTATED, Entry
 from comity.audit.errors import CheckpointInvalid, NoteInvalid
 from comity.audit.note import LogKey, VerifierKey, open_note, sign_note
 
+OTHER_BEGINNING = "what both keys signed is of a log with another beginning than this one's"
+"""The finding about a rotation whose checkpoint is not one of the log in which it stands."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
@@ -69,7 +72,7 @@ def read_rotation(public: Mapping[str, JsonValue], *, index: int, origin: str) -
     keys = (VerifierKey.parse(old), VerifierKey.parse(new))
     if keys[0] == keys[1] or any(key.name != origin for key in keys):
         raise NoteInvalid("`old_key` and `new_key` are not two keys of this log")
-    opened = open_note(note.encode(), keys)
+    opened = open_note(note.encode(errors="surrogatepass"), keys)
     missing = [name for name, key in zip(("old", "new"), keys, strict=True) if key not in opened.signers]
     if missing:
         raise NoteInvalid(f"the {missing[0]} key did not sign that the key is replaced")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
 from comity.audit.errors import ProofInvalid
+from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
 
 MAGIC = "c2sp.org/tlog-proof@v1"
@@ -94,6 +95,13 @@ class TlogProof:
         checkpoint isn't that log's.
         """
         checkpoint = open_checkpoint(self.checkpoint, origin=origin, verifier_keys=verifier_keys)
+        return self._verify_in(checkpoint, leaf_hash)
+
+    def verify_by(self, history: KeyHistory, *, leaf_hash: bytes) -> Checkpoint:
+        """Do the same with the keys of a log that may have changed: the one in force must have signed."""
+        return self._verify_in(history.open(self.checkpoint), leaf_hash)
+
+    def _verify_in(self, checkpoint: Checkpoint, leaf_hash: bytes) -> Checkpoint:
         merkle.verify_inclusion(
             leaf_hash=leaf_hash,
             index=self.index,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comity.audit.errors import TrustInvalid
+from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
 from comity.audit.policy_file import TlogPolicy, parse_policy
 from comity.certs.errors import CertsError
@@ -36,6 +37,9 @@ class TrustedLog:
     end: str
     """`gateway`, `adapter` or `broker`."""
     keys: tuple[VerifierKey, ...]
+    """The oldest first, if it is a roster that names them."""
+    last_sizes: tuple[int, ...] = ()
+    """Of the first keys: the size of the largest checkpoint that each signs alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,16 @@ class Trust:
         """Return the keys that may sign checkpoints of a log; none if the roster doesn't name it."""
         log = self.logs.get(origin)
         return log.keys if log else ()
+
+    def history(self, origin: str) -> KeyHistory:
+        """Return which of these keys sign which checkpoints, as far as the trust file tells."""
+        log = self.logs.get(origin)
+        return KeyHistory(
+            origin=origin,
+            keys=log.keys if log else (),
+            last_sizes=log.last_sizes if log else (),
+            is_ordered=self.policy is None,
+        )
 
     @classmethod
     def load(cls, path: Path) -> "Trust":
@@ -132,11 +146,11 @@ def _logs(federation: Federation) -> dict[str, TrustedLog]:
     logs: dict[str, TrustedLog] = {}
     for member in (federation.operator, *federation.members.values()):
         for view in member.key_set.log_keys:
-            earlier = logs[view.origin].keys if view.origin in logs else ()
             logs[view.origin] = TrustedLog(
                 origin=view.origin,
                 agency=member.agency,
                 end=view.role,
-                keys=(*earlier, VerifierKey.parse(view.verifier_key)),
+                keys=tuple(VerifierKey.parse(line) for line in view.all),
+                last_sizes=tuple(key.last_size for key in view.earlier),
             )
     return logs

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comity.audit import merkle
+from comity.audit.errors import KeyNotInForce
 from comity.audit.folder_check import CheckedLog, SeenCheckpoint, check_folder
 from comity.audit.trust import Trust
 
@@ -138,6 +139,12 @@ def _compare(log: CheckedLog, evidence: Sequence[SeenCheckpoint], trust: Trust) 
     if log.leaf_hashes is None:
         return
     within = [seen for seen in evidence if seen.checkpoint.size <= log.size]
+    for seen in within:
+        try:
+            if log.history is not None:
+                log.history.check_in_force(seen.checkpoint.size, seen.signers)
+        except KeyNotInForce as problem:
+            log.findings.append(f"{problem} ({seen.place})")
     roots = merkle.roots_at(log.leaf_hashes, (seen.checkpoint.size for seen in within))
     other = [seen for seen in within if roots[seen.checkpoint.size] != seen.checkpoint.root]
     if other:

@@ -14,12 +14,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from comity.audit.acts import serving_acts
-from comity.audit.errors import AuditError
+from comity.audit.errors import AuditError, LogKeyMismatch
+from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
-from comity.audit.note import LogKey
+from comity.audit.log_keys import LogKeys, next_step
 from comity.audit.peers import PeerCheckpoints
-from comity.audit.retaining import Retaining
-from comity.audit.retention import Believable
 from comity.broker import journal
 from comity.broker.capture import Capture
 from comity.broker.config import BrokerConfig
@@ -134,10 +133,11 @@ class Broker:
         files = FileWatch((config.public, "*.json"), (config.lodgements, "*.json"))
         state = await asyncio.to_thread(load_trust, published=published, lodgements=config.lodgements)
         origin = f"{credentials.domain}{credentials.path}"
-        key = LogKey.load(credentials.log_key, origin)
-        _check_own(credentials, key, state.federation, clock)
-        log = await SignedLog.open(config.home, origin=origin, key=key, clock=clock)
+        keys = LogKeys.load(credentials.log_key.parent, origin)
+        _check_own(credentials, keys, state.federation, clock)
+        log = await SignedLog.open(config.home, origin=origin, key=keys, clock=clock)
         try:
+            await follow_roster(log, credentials.log_key.parent, state.federation)
             await log.publish()
             broker = cls(
                 config=config,
@@ -208,15 +208,7 @@ class Broker:
         await self._server.start()
         for name in ("", SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        retaining = Retaining(
-            home=self._config.home,
-            agency=state.federation.operator.agency,
-            terms=self._config.retention,
-            log=self._log,
-            believable=lambda: Believable.by(self._trust.federation),
-            clock=self._clock,
-        )
-        for work in (self._scribe.run, self._witness.run, self._follow, self._tick, retaining.run):
+        for work in (self._scribe.run, self._witness.run, self._follow, self._tick):
             self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
         logger.info("listening on %s, roster version %d", self.address, state.federation.version)
 
@@ -241,6 +233,7 @@ class Broker:
             await self._log.append(entry)
             logger.info("roster version %d is in force", state.federation.version)
         self._trust.replace(state)
+        await follow_roster(self._log, self._credentials.log_key.parent, state.federation)
         self._new_tls = self._tls(state.federation)
         self._router.trust_replaced()
 
@@ -316,7 +309,7 @@ async def _serve(
         running.result()
 
 
-def _check_own(credentials: EndCredentials, log_key: LogKey, federation: Federation, clock: Clock) -> None:
+def _check_own(credentials: EndCredentials, log_keys: LogKeys, federation: Federation, clock: Clock) -> None:
     """Refuse to start as somebody whom nobody would believe. Raises ConfigInvalid."""
     operator = federation.operator
     expected = operator.spiffe_id("broker")
@@ -331,10 +324,6 @@ def _check_own(credentials: EndCredentials, log_key: LogKey, federation: Federat
             "`keys/statement.key` is none that the roster's key set of the operator names now"
         )
     try:
-        named = operator.key_set.log_key("broker").verifier_key
-    except CertsError as error:
+        next_step(log_keys, operator.key_set.log_key("broker"))
+    except (CertsError, LogKeyMismatch) as error:
         raise ConfigInvalid(str(error)) from error
-    if named != log_key.verifier_key:
-        raise ConfigInvalid(
-            "`keys/log.key` is not the log key that the roster's key set of the operator names"
-        )

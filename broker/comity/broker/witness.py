@@ -69,7 +69,7 @@ class Witness:
         if member is None:
             return
         try:
-            key = member.key_set.log_key(origin).verifier_key
-            await self._checkpoints.saw(origin, note, key)
+            keys = member.key_set.log_key(origin).current
+            await self._checkpoints.saw(origin, note, *keys)
         except (AuditError, UnknownLog) as error:
             logger.warning("checkpoint of `%s` is not good: %s", origin, error)

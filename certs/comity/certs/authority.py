@@ -41,7 +41,9 @@ from comity.certs.roster import (
     ROSTER_FILE,
     TIMESTAMP_FILE,
     AuthorityPin,
+    EarlierLogKeyView,
     Federation,
+    LogKeyView,
     MemberView,
 )
 from comity.certs.tomltext import settings
@@ -190,12 +192,11 @@ def read_application(data: bytes) -> tuple[Member, MemberView]:
             raise ApplicationInvalid(f"document is not a `{payload_type(Member)}`")
         key = VerifyKey.from_der(Member.FromString(envelope.payload).identity_key)
         member = open_envelope(envelope, Member, [key]).message
-        view = member_view(member)
-        if view.agency == OPERATOR or view.suspended:
-            raise ApplicationInvalid(
-                f"agency id `{OPERATOR}` is the operator's, and nobody applies suspended"
-            )
-        if not view.asks and not view.provides:
+        is_operator = member.agency == OPERATOR
+        view = member_view(member, operator=is_operator)
+        if view.suspended:
+            raise ApplicationInvalid("nobody applies suspended")
+        if not view.asks and not view.provides and not is_operator:
             raise ApplicationInvalid("a member that neither asks nor provides has no place in the roster")
     except (DecodeError, CertsError) as error:
         raise ApplicationInvalid(f"application: {error}") from error
@@ -208,13 +209,21 @@ def admit(
     """Admit the applicants, or bring members up to date, in one new version of the roster; return it.
 
     A member's key set can only go up in version, and its identity key can't change unless `new_identity`
-    says that this was confirmed: agreements pin the old one and end with it. Whether a member is suspended
-    stays. Raises `ApplicationInvalid`, `RosterInvalid`, `SetupRefused`.
+    says that this was confirmed: agreements pin the old one and end with it. The key of a log gives way only
+    to one that was named before as the one to follow. Whether a member is suspended stays. The operator is
+    brought up to date in the same way, by its own identity key alone. Raises `ApplicationInvalid`,
+    `RosterInvalid`, `SetupRefused`.
     """
     applicants = [read_application(data) for data in applications]
 
     def change(roster: Roster) -> None:
         for member, view in applicants:
+            if view.agency == OPERATOR:
+                if member_view(roster.operator, operator=True).identity_key != view.identity_key:
+                    raise ApplicationInvalid(f"application: agency id `{OPERATOR}` is the operator's")
+                _check_update(member_view(roster.operator, operator=True), view, new_identity=False)
+                roster.operator.CopyFrom(member)
+                continue
             known = next((entry for entry in roster.members if entry.agency == view.agency), None)
             if known is None:
                 roster.members.append(member)
@@ -245,6 +254,27 @@ def _check_update(known: MemberView, applied: MemberView, *, new_identity: bool)
             f"application: key set of `{applied.agency}` has version {newer.version}, expected more than "
             f"{older.version}"
         )
+    if known.identity_key == applied.identity_key:
+        for log_key in older.log_keys:
+            for follower in newer.log_keys:
+                if follower.origin == log_key.origin:
+                    _check_log_key(log_key, follower)
+
+
+def _check_log_key(known: LogKeyView, applied: LogKeyView) -> None:
+    """Raise `ApplicationInvalid` unless the keys of a log go on: no key appears and signs at a stroke."""
+    before = (*known.earlier, EarlierLogKeyView(verifier_key=known.verifier_key, last_size=0))
+    if applied.verifier_key == known.verifier_key and applied.earlier == known.earlier:
+        return
+    follows = bool(known.next_verifier_key) and applied.verifier_key == known.next_verifier_key
+    keys = [key.verifier_key for key in applied.earlier]
+    kept = applied.earlier[: len(known.earlier)] == known.earlier
+    if follows and kept and keys == [key.verifier_key for key in before]:
+        return
+    raise ApplicationInvalid(
+        f"application: log `{known.origin}` changes its key at a stroke; one that was named before as the "
+        "one to follow is right (`comity audit rotate-key`)"
+    )
 
 
 def suspend(folder: Path, agency: str, now: datetime, *, suspended: bool = True) -> Federation:

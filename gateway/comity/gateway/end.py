@@ -16,11 +16,10 @@ from typing import Self
 
 from comity.audit.acts import serving_acts
 from comity.audit.errors import AuditError, LogInUse
+from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
-from comity.audit.note import LogKey
+from comity.audit.log_keys import LogKeys
 from comity.audit.peers import PeerCheckpoints
-from comity.audit.retaining import Retaining
-from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -92,13 +91,14 @@ class GatewayEnd:
             member = federation.member(config.agency)
             credentials = EndCredentials.load(config.home)
             origin = f"{member.domain}/gateway"
-            key = LogKey.load(credentials.log_key, origin)
-            log = await SignedLog.open(config.home, origin=origin, key=key, clock=clock)
+            keys = LogKeys.load(credentials.log_key.parent, origin)
+            log = await SignedLog.open(config.home, origin=origin, key=keys, clock=clock)
         except LogInUse as error:
             raise HomeInUse(str(error)) from error
         except (CertsError, AuditError) as error:
             raise ConfigInvalid(str(error)) from error
         try:
+            await _follow_log_key(config, log, federation)
             if not member.asks:
                 raise ConfigInvalid(
                     f"agency `{config.agency}` may not ask: the roster does not list it as a requester"
@@ -175,20 +175,15 @@ class GatewayEnd:
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
-        retaining = Retaining(
-            home=config.home,
-            agency=config.agency,
-            terms=config.retention,
-            log=self._log,
-            believable=lambda: Believable.by(gateway.federation),
-            clock=clock,
-        )
-        reload = partial(gateway.reload, partial(load_standing, config, self._published))
-        faults = (CertsError, AuditUnavailable)
+
+        async def reload() -> None:
+            await gateway.reload(partial(load_standing, config, self._published))
+            await _follow_log_key(config, self._log, gateway.federation)
+
+        faults = (CertsError, AuditUnavailable, ConfigInvalid)
         self._beside = [
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
-            asyncio.create_task(retaining.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),
@@ -241,6 +236,14 @@ def _renewed_link(config: GatewayConfig, gateway: Gateway) -> LinkConfig:
         return _link_config(config, gateway.federation, EndCredentials.load(config.home))
     except CertsError as error:
         raise ConfigUnusable(str(error)) from error
+
+
+async def _follow_log_key(config: GatewayConfig, log: SignedLog, federation: Federation) -> None:
+    """Do what the roster wants done with our log's keys; raise `ConfigInvalid`."""
+    try:
+        await follow_roster(log, config.home / "keys", federation)
+    except AuditError as error:
+        raise ConfigInvalid(str(error)) from error
 
 
 def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:

@@ -686,7 +686,7 @@ class Gateway:
             member, origin = self._member(agency), self._origin_of(agency)
         except UnknownMember:  # the roster was replaced since the frame came
             return
-        keys = [key.verifier_key for key in member.key_set.log_keys if key.origin == origin]
+        keys = [line for key in member.key_set.log_keys if key.origin == origin for line in key.current]
         try:
             await self._peers.saw(origin, note, *keys)
         except AuditError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.canonical import JsonValue
+from comity.audit.rotation import Rotation, read_rotation
 
 _FACTS = "(exchange blob not null, place integer not null, at integer not null, leaf blob not null)"
 _SCHEMA = f"""
@@ -22,8 +23,9 @@ create table if not exists facts {_FACTS};
 create table if not exists links (place integer not null, at integer not null, is_up integer not null);
 create table if not exists seen (
     place integer not null, at integer not null, origin text not null, size integer not null,
-    root blob not null
+    root blob not null, signers text not null
 );
+create table if not exists rotations (place integer primary key, public text not null);
 create table if not exists faults (
     place integer not null, exchange blob, what text not null, text text not null
 );
@@ -80,6 +82,8 @@ class Seen:
     origin: str
     size: int
     root: bytes
+    signers: tuple[str, ...] = ()
+    """Verifier key lines of the peer's keys that signed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ class Progress:
     next: int
     last_at: int
     identity: str
-    """Origin, size and root of the checkpoint that is read: a scratch file of another one is of no use."""
+    """Of the checkpoint that is read, all of it: a scratch file of another one is of no use."""
 
 
 Row = tuple[bytes, int, int, bytes]
@@ -127,7 +131,7 @@ class Scratch:
     def forget(self) -> None:
         """Begin anew."""
         self._sorted.unlink(missing_ok=True)
-        for table in ("facts", "links", "seen", "faults", "progress"):
+        for table in ("facts", "links", "seen", "rotations", "faults", "progress"):
             self._connection.execute(f"delete from {table}")  # noqa: S608  names of this module alone
 
     def add(
@@ -138,6 +142,7 @@ class Scratch:
         seen: Iterable[Seen],
         faults: Iterable[Fault],
         progress: Progress,
+        rotations: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Keep what one stretch of a log gave, and how far it reached, in one transaction."""
         connection = self._connection
@@ -145,9 +150,10 @@ class Scratch:
         connection.executemany("insert into facts values (?, ?, ?, ?)", facts)
         connection.executemany("insert into links values (?, ?, ?)", links)
         connection.executemany(
-            "insert into seen values (?, ?, ?, ?, ?)",
-            ((one.place, one.at, one.origin, one.size, one.root) for one in seen),
+            "insert into seen values (?, ?, ?, ?, ?, ?)",
+            ((one.place, one.at, one.origin, one.size, one.root, " ".join(one.signers)) for one in seen),
         )
+        connection.executemany("insert or replace into rotations values (?, ?)", rotations)
         connection.executemany(
             "insert into faults values (?, ?, ?, ?)",
             ((one.place, one.exchange, one.what, one.text) for one in faults),
@@ -183,10 +189,16 @@ class Scratch:
 
     def seen(self, of: str) -> Iterator[Seen]:
         """Yield the checkpoints of a peer that the log holds, in order."""
-        query = "select place, at, origin, size, root from seen where origin = ? order by place"
+        query = "select place, at, origin, size, root, signers from seen where origin = ? order by place"
         rows = self._connection.execute(query, (of,))
-        for place, at, origin, size, root in rows:
-            yield Seen(place=place, at=at, origin=origin, size=size, root=root)
+        for place, at, origin, size, root, signers in rows:
+            by = tuple(signers.split())
+            yield Seen(place=place, at=at, origin=origin, size=size, root=root, signers=by)
+
+    def rotations(self, origin: str) -> list[Rotation]:
+        """Return the replacements of the log's key that it holds, in order; they were verified when kept."""
+        rows = self._connection.execute("select place, public from rotations order by place")
+        return [read_rotation(json.loads(public), index=place, origin=origin) for place, public in rows]
 
     def faults(self) -> list[Fault]:
         """Return what was found wrong with the log."""

@@ -9,16 +9,18 @@ another order.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from comity.audit import merkle
 from comity.audit.canonical import JsonValue
-from comity.audit.checkpoint import Checkpoint, open_checkpoint, peek_checkpoint
-from comity.audit.entry import CHECKPOINT_SEEN, KINDS, object_without_doubles
-from comity.audit.errors import NoteInvalid, TileInvalid
+from comity.audit.checkpoint import Checkpoint, peek_checkpoint
+from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, object_without_doubles
+from comity.audit.errors import KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
+from comity.audit.rotation import OTHER_BEGINNING, read_rotation
 from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName, decode_bundle, split_tile
 from comity.audit.trust import Trust
 
@@ -41,6 +43,7 @@ class _Stretch:
     links: list[tuple[int, int, bool]] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    rotations: list[tuple[int, str]] = field(default_factory=list)
     last_at: int = 0
 
 
@@ -63,6 +66,7 @@ class _Gathering:
         self._scratch = scratch
         self._tiles = TileFolder(log)
         self._faults = 0
+        self._origin = ""
 
     def run(self) -> None:
         try:
@@ -74,7 +78,8 @@ class _Gathering:
         except NoteInvalid as problem:
             self._give_up(str(problem))
             return
-        identity = f"{claimed.origin} {claimed.size} {claimed.root.hex()}"
+        self._origin = claimed.origin
+        identity = f"{claimed.origin} {claimed.size} {claimed.root.hex()} {sha256(note).hexdigest()}"
         done = self._scratch.progress()
         if done is None or done.identity != identity:
             self._scratch.forget()
@@ -135,6 +140,7 @@ class _Gathering:
             seen=stretch.seen,
             faults=stretch.faults[:room],
             progress=progress,
+            rotations=stretch.rotations,
         )
 
     def _stretch(self, tree: "_Tree", start: int, stop: int, stretch: _Stretch) -> None:
@@ -220,21 +226,38 @@ class _Gathering:
             stretch.links.append((place, at, _LINKS[kind]))
         elif kind == CHECKPOINT_SEEN:
             self._saw(place, at, record, stretch)
+        elif kind == KEY_ROTATED:
+            self._rotated(place, record, stretch)
 
     def _saw(self, place: int, at: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
         origin, note = record.get("peer_origin"), record.get("note")
         try:
             if not isinstance(origin, str) or not isinstance(note, str):
                 raise NoteInvalid("the checkpoint that was seen is missing")
-            keys = self._trust.keys(origin)
-            checkpoint = open_checkpoint(note.encode(), origin=origin, verifier_keys=keys)
+            checkpoint, signers = self._trust.history(origin).open_signed(note.encode())
         except (NoteInvalid, UnicodeEncodeError) as problem:
             words = f"entry {place}: the checkpoint of `{origin}` that it tells of: {problem}"
             self._fault(stretch, place, "forged", words)
             return
         stretch.seen.append(
-            Seen(place=place, at=at, origin=origin, size=checkpoint.size, root=checkpoint.root)
+            Seen(
+                place=place,
+                at=at,
+                origin=origin,
+                size=checkpoint.size,
+                root=checkpoint.root,
+                signers=tuple(key.line for key in signers),
+            )
         )
+
+    def _rotated(self, place: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
+        public = {name: record.get(name) for name in ("old_key", "new_key", "note")}
+        try:
+            read_rotation(public, index=place, origin=self._origin)
+        except NoteInvalid as problem:
+            self._fault(stretch, place, "forged", f"entry {place}: {problem}")
+            return
+        stretch.rotations.append((place, json.dumps(public)))
 
     def _judge(self, claimed: Checkpoint, note: bytes, root: bytes) -> list[Fault]:
         """Return what is wrong with the log as a whole."""
@@ -243,7 +266,9 @@ class _Gathering:
             texts.append(f"origin {claimed.origin}: the trust file names no such log")
         else:
             try:
-                open_checkpoint(note, origin=claimed.origin, verifier_keys=keys)
+                texts += self._judge_keys(claimed, note)
+            except KeyNotInForce as problem:
+                texts.append(str(problem))
             except NoteInvalid:
                 texts.append(
                     f"origin {claimed.origin}: no key that the trust file names signed its checkpoint"
@@ -256,6 +281,25 @@ class _Gathering:
         except TileInvalid as problem:
             texts.append(str(problem))
         return [Fault(place=claimed.size, exchange=None, what="edited", text=text) for text in texts]
+
+    def _judge_keys(self, claimed: Checkpoint, note: bytes) -> list[str]:
+        """Return what is wrong with the replacements of the log's key.
+
+        Raises `NoteInvalid` unless the key that they put in force signed the checkpoint.
+        """
+        history = self._trust.history(claimed.origin)
+        _, signers = history.open_signed(note)
+        rotations = self._scratch.rotations(claimed.origin)
+        history.proven_by(rotations).check_in_force(claimed.size, signers)
+        prover = TreeProver(self._tiles, claimed.size)
+        try:
+            return [
+                f"entry {one.index}: {OTHER_BEGINNING}"
+                for one in rotations
+                if prover.root(one.checkpoint.size) != one.checkpoint.root
+            ]
+        except TileInvalid as problem:
+            return [str(problem)]
 
 
 class _Tree:

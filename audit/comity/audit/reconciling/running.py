@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.checkpoint import peek_checkpoint
-from comity.audit.errors import NoteInvalid, TileInvalid
+from comity.audit.errors import KeyNotInForce, NoteInvalid, TileInvalid
+from comity.audit.key_history import KeyHistory
+from comity.audit.note import VerifierKey
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Exchanges, Fact, Scratch, Seen, peek_progress
 from comity.audit.reconciling.gathering import gather
@@ -239,11 +241,14 @@ def _compare(
             found = list(dict.fromkeys(fault.text for fault in faults))
             covered: list[tuple[int, int]] = []
             prover = TreeProver(TileFolder(folder), size)
+            history = _history(trust, origin, scratch)
             for other, witness in zip(scratches, origins, strict=True):
                 if other is scratch:
                     continue
                 for seen in other.seen(origin):
                     covered.append((seen.size, seen.at))
+                    if seen.size <= size and (wrong := _not_in_force(history, seen)):
+                        found.append(f"{wrong} (entry {seen.place} of {witness})")
                     if seen.size <= size and not _leads_to(prover, seen):
                         found.append(
                             f"forked: its first {seen.size} entries are not those of the checkpoint that "
@@ -326,6 +331,27 @@ def _size(folder: Path) -> int:
         return peek_checkpoint((folder / "checkpoint").read_bytes()).size
     except (OSError, NoteInvalid):
         return 0
+
+
+def _history(trust: Trust, origin: str, scratch: Scratch) -> KeyHistory:
+    """Return which keys sign which checkpoints of a log, as its entries prove, or as far as trust tells."""
+    history = trust.history(origin)
+    try:
+        return history.proven_by(scratch.rotations(origin))
+    except NoteInvalid:
+        return history  # what is wrong with them was said where the log was read
+
+
+_key = lru_cache(maxsize=256)(VerifierKey.parse)
+
+
+def _not_in_force(history: KeyHistory, seen: Seen) -> str:
+    """Return what is wrong with the keys that signed a peer's checkpoint; empty if nothing is."""
+    try:
+        history.check_in_force(seen.size, [_key(line) for line in seen.signers])
+    except KeyNotInForce as problem:
+        return str(problem)
+    return ""
 
 
 def _leads_to(prover: TreeProver, seen: Seen) -> bool:

@@ -1,0 +1,156 @@
+"""Changing one's own key set: what an agency or the operator does to replace a key of one of its ends.
+
+The way is the same for every key: take the key set that is published, change it, count its version up, sign
+it with the identity key, and apply to the governing authority with it (`comity federation admit`). What is
+published is what counts, so a change is always made from that, however often one begins anew.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from comity.certs import words
+from comity.certs.authority import OPERATOR, application
+from comity.certs.envelope import digest, from_json, seal, to_json
+from comity.certs.errors import RosterInvalid, SetupRefused
+from comity.certs.files import read_public, write_public
+from comity.certs.instants import from_instant
+from comity.certs.keys import SigningKey
+from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, LogKeyView, MemberView
+from comity.v1.envelope_pb2 import Envelope
+from comity.v1.federation_pb2 import EarlierLogKey, KeySet, Member, Roster
+
+_ROLES = ("gateway", "adapter", "broker")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndFolder:
+    """One end's folder, as the commands of whoever runs it use it."""
+
+    home: Path
+    role: str
+    """`gateway`, `adapter` or `broker`."""
+    agency: str
+    """The agency id, or the operator's."""
+    authority: Path
+    """The pinned keys of the governing authority."""
+    public: Path
+    """The federation's public folder."""
+
+    @classmethod
+    def load(cls, home: Path) -> EndFolder:
+        """Open an end's folder by its configuration; raise `SetupRefused` if it isn't one, `FileUnusable`."""
+        found = [role for role in _ROLES if (home / f"{role}.toml").is_file()]
+        if len(found) != 1:
+            raise SetupRefused(
+                f"`{home}` is not an end's folder: one of gateway.toml, adapter.toml and broker.toml is right"
+            )
+        path = home / f"{found[0]}.toml"
+        try:
+            settings = tomllib.loads(read_public(path).decode())
+            agency = OPERATOR if found[0] == "broker" else words.agency_id(str(settings.get("agency")))
+            authority, public = (
+                home / words.line(str(settings.get(name, "")), name) for name in ("authority", "public")
+            )
+        except ValueError as error:
+            raise SetupRefused(f"file `{path}`: {error}") from error
+        return cls(home=home, role=found[0], agency=agency, authority=authority, public=public)
+
+    @property
+    def keys(self) -> Path:
+        """The folder of the end's keys."""
+        return self.home / "keys"
+
+    def federation(self, now: datetime) -> Federation:
+        """Return the published roster, against the end's own pin; raise `RosterInvalid`, `FileUnusable`."""
+        return Federation.load(self.public, now=now, pin=AuthorityPin.load(self.authority))
+
+    def member(self, federation: Federation) -> MemberView:
+        """Return who runs this end; raise `UnknownMember`."""
+        return federation.operator if self.agency == OPERATOR else federation.member(self.agency)
+
+    def log_key(self, federation: Federation) -> LogKeyView:
+        """Return what the roster says of this end's log; raise `UnknownMember`, `UnknownLog`."""
+        return self.member(federation).key_set.log_key(self.role)
+
+
+def apply_for(
+    end: EndFolder,
+    federation: Federation,
+    change: Callable[[KeySet], None],
+    *,
+    identity: SigningKey,
+    now: datetime,
+) -> Path:
+    """Sign the published key set, changed by `change`, and return the application with it, now on disk.
+
+    It lies beside the identity key as `application.json`, the key set as `keyset.json`. Raises `SetupRefused`
+    unless the identity key is the one that the roster names, `RosterInvalid`, `FileUnusable`.
+    """
+    view = end.member(federation)
+    if identity.public != view.identity_key:
+        raise SetupRefused(
+            f"the identity key at hand is not the one that the roster names for `{view.agency}`"
+        )
+    member = _published(end, federation)
+    envelope = Envelope.FromString(member.key_set)
+    keys = KeySet.FromString(envelope.payload)
+    change(keys)
+    keys.version += 1
+    keys.signed_at.CopyFrom(from_instant(now))
+    signed = seal(keys, identity)
+    member.key_set = signed.SerializeToString()
+    member.suspended = False
+    applied = application(member, identity)
+    folder = end.home.parent
+    write_public(folder / "keyset.json", to_json(signed))
+    write_public(folder / "application.json", applied)
+    return folder / "application.json"
+
+
+def announce_log_key(origin: str, next_verifier_key: str) -> Callable[[KeySet], None]:
+    """Return the change that names the key which is to follow in a log."""
+
+    def change(keys: KeySet) -> None:
+        for log_key in keys.log_keys:
+            if log_key.origin == origin:
+                log_key.next_verifier_key = next_verifier_key
+
+    return change
+
+
+def finish_log_key(origin: str, *, last_size: int) -> Callable[[KeySet], None]:
+    """Return the change with which the key that follows is the log's only one.
+
+    `last_size` is the index of the `key_rotated` entry: the old key signed checkpoints up to it alone.
+    """
+
+    def change(keys: KeySet) -> None:
+        for log_key in keys.log_keys:
+            if log_key.origin == origin:
+                earlier = EarlierLogKey(verifier_key=log_key.verifier_key, last_size=last_size)
+                log_key.earlier.append(earlier)
+                log_key.verifier_key = log_key.next_verifier_key
+                log_key.ClearField("next_verifier_key")
+
+    return change
+
+
+def _published(end: EndFolder, federation: Federation) -> Member:
+    """Return one's own entry in the roster that was verified as `federation`, to be changed."""
+    try:
+        payload = from_json(read_public(end.public / ROSTER_FILE)).payload
+        roster = Roster.FromString(payload)
+    except DecodeError as error:
+        raise RosterInvalid("roster is not one") from error
+    if digest(payload) != federation.digest:
+        raise RosterInvalid("another roster was published meanwhile: try again")
+    if end.agency == OPERATOR:
+        return roster.operator
+    return next(member for member in roster.members if member.agency == end.agency)
