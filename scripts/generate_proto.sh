@@ -6,4 +6,4 @@ out="${1:-proto}"
 python="${PROTO_PYTHON:-python3}"
 mkdir -p "$out"
 "$python" -m grpc_tools.protoc -I proto --python_out="$out" --pyi_out="$out" proto/comity/v1/*.proto
-"$python" -m grpc_tools.protoc -I proto --grpc_python_out="$out" proto/comity/v1/link.proto proto/comity/v1/query_service.proto
+"$python" -m grpc_tools.protoc -I proto --grpc_python_out="$out" proto/comity/v1/link.proto proto/comity/v1/query_service.proto proto/comity/v1/audit_service.proto

@@ -50,7 +50,7 @@ def test_cases_hold(folder: Path) -> None:
     """All cases hold: exit 0."""
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 0
-    assert "13 of 13 cases hold" in result.output
+    assert "16 of 16 cases hold" in result.output
 
 
 def test_law_that_changed_fails_its_cases(folder: Path) -> None:
@@ -76,3 +76,33 @@ def test_misspelt_word_of_a_case_is_named(folder: Path) -> None:
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 1
     assert "did you mean `policies`" in result.output
+
+
+def test_policy_that_can_never_apply_fails_the_check(folder: Path) -> None:
+    """It may be activated, and does not say what its author meant: exit 1, with file and line."""
+    permits = folder / "policies" / "40-permits.cedar"
+    permits.write_text(
+        permits.read_text().replace('AgencyGroup::"local-partners"', 'AgencyGroup::"localpartners"')
+    )
+    result = CliRunner().invoke(group, ["check", str(folder)])
+    assert result.exit_code == 1
+    assert "40-permits.cedar:26: permit `lapd.local-partners` can never apply" in result.stderr
+    told = json.loads(CliRunner().invoke(group, ["check", "--json", str(folder)]).stdout)
+    assert [each["policy"] for each in told["never_apply"]] == [
+        "lapd.local-partners",
+        "lapd.local-partners-elements",
+    ]
+
+
+def test_policy_that_no_case_tries_is_told(folder: Path) -> None:
+    """Coverage of policies by cases: told always, exit 1 where it is demanded."""
+    cases = folder / "tests" / "cases.toml"
+    cases.write_text(cases.read_text().replace("protections_attested = false", "protections_attested = true"))
+    text = cases.read_text()
+    start = text.index("[[case]]", text.index("does not attest") - 40)
+    cases.write_text(text[:start])
+    result = CliRunner().invoke(group, ["test", str(folder)])
+    assert result.exit_code == 0
+    assert "30-people.cedar:24: lapd.protections-attested determines none of them" in result.output
+    assert "13 of 14 policies determine a case" in result.output
+    assert CliRunner().invoke(group, ["test", "--covered", str(folder)]).exit_code == 1

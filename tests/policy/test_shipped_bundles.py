@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from comity.policy.bundle import DIGEST_HEADER, PolicyBundle, digest_of, read_files, shipped
-from comity.policy.cases import load_cases, run
+from comity.policy.cases import load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
 
 AGENCIES = ("cbp", "dea", "vendor", "lapd", "lahd")
@@ -23,7 +23,9 @@ def test_every_case_of_a_shipped_bundle_holds(agency: str) -> None:
     engine = PolicyEngine(PolicyBundle.load(folder))
     cases = load_cases(folder)
     assert len(cases) >= 10
-    assert {case.name: run(engine, case).differences for case in cases if run(engine, case).differences} == {}
+    results = [run(engine, case) for case in cases]
+    assert {each.case.name: each.differences for each in results if each.differences} == {}
+    assert [policy.policy_id for policy in uncovered(engine.bundle, results)] == []
 
 
 @pytest.mark.parametrize("agency", AGENCIES)

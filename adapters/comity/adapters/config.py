@@ -13,6 +13,7 @@
     max_searches = 16                         # threads that search one store; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
+    [retention]                               # optional: see `comity.audit.retention`
 
     [[store]]                                 # one table a store: see `comity.adapters.sources.mapping`
 
@@ -32,6 +33,9 @@ from typing import Final
 
 from comity.adapters.errors import ConfigInvalid, MappingInvalid
 from comity.adapters.sources.mapping import StoreMapping, parse_stores
+from comity.audit.errors import RetentionRefused
+from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.certs import words
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
@@ -52,7 +56,7 @@ RANGES: Final = {
 }
 """The least and the most that each number may be."""
 _STORES: Final = "store"
-_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *RANGES, TABLE, _STORES)
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *RANGES, TABLE, RETENTION, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,8 @@ class AdapterConfig:
     """How long a ping may stay unanswered before the link counts as lost."""
     telemetry: TelemetrySettings = OFF
     """What is emitted, and where to: by default nothing."""
+    retention: RetentionTerms = SEVEN_YEARS
+    """When openings, envelopes and old segments are deleted (L5)."""
 
 
 def load_config(path: Path) -> AdapterConfig:
@@ -106,7 +112,7 @@ def load_config(path: Path) -> AdapterConfig:
         raise ConfigInvalid(f"configuration `{path}`: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    except (ConfigInvalid, ConfigUnusable, MappingInvalid, ValueError) as error:
+    except (ConfigInvalid, ConfigUnusable, MappingInvalid, RetentionRefused, ValueError) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
 
 
@@ -129,6 +135,7 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
         agreements=_folder(home, "agreements", texts),
         policy=_folder(home, "policy", texts),
         telemetry=parse_telemetry(table.get(TABLE), home=home),
+        retention=parse_terms(table.get(RETENTION)),
         stores=parse_stores(table.get(_STORES), home=home),
         **numbers,
     )

@@ -44,6 +44,8 @@ from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
 from comity.audit.peers import PeerCheckpoints
+from comity.audit.retaining import Retaining
+from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -199,6 +201,14 @@ class _Adapter:
             ),
         )
         log.on_published(lambda note: self._end.offer())
+        self._retaining = Retaining(
+            home=config.home,
+            agency=config.agency,
+            terms=config.retention,
+            log=log,
+            believable=lambda: Believable.by(self._path.standing.federation),
+            clock=clock,
+        )
         self._readings = EndReadings(
             exchanges=self._exchanges,
             link=self._link,
@@ -214,7 +224,14 @@ class _Adapter:
             await self._log.append(started, *self._activated(None, self._path.standing))
         except AuditError as error:
             raise ConfigInvalid(f"the log in `{self._config.home}` can't be written: {error}") from error
-        works = (self._link.run(), self._end.tick(), self._end.look(), self._follow(), self._tell(ready))
+        works = (
+            self._link.run(),
+            self._end.tick(),
+            self._end.look(),
+            self._follow(),
+            self._retaining.run(),
+            self._tell(ready),
+        )
         tasks = [asyncio.create_task(work) for work in works]
         stopping = asyncio.create_task(stop.wait())
         try:

@@ -193,7 +193,10 @@ async def _serve_one(
             raise ActRefused("acts are taken from the account of the end's process, and from root")
         async with asyncio.timeout(PATIENCE_SECONDS):
             line = await reader.readline()
-        (promise,) = await log.append(_decode(line).entry(clock, uid))
+        act = _decode(line)
+        (promise,) = await log.append(act.entry(clock, uid))
+        if act.kind == "deleted":  # what goes from the tables goes from the write-ahead file, too
+            await log.forget_segments()
         answer: dict[str, JsonValue] = {
             "origin": promise.origin,
             "index": promise.index,

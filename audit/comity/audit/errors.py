@@ -15,6 +15,8 @@
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
     ├── LogKeyMismatch         the roster names other keys for the log than those at hand
     ├── LogInUse               another process has this log open
+    ├── RetentionRefused       nothing is deleted: terms, clock, or another run
+    ├── RecordsInvalid         records of an agency's users don't verify, or can't be made
     ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
     ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
@@ -77,6 +79,14 @@ class LogKeyMismatch(AuditError):
 
 class LogInUse(AuditError):
     """Another process, or another part of this one, has the log open."""
+
+
+class RetentionRefused(AuditError):
+    """Nothing is deleted, or the terms of retention cannot be meant; the text says why."""
+
+
+class RecordsInvalid(AuditError):
+    """Records of an agency's own users do not verify, are not whole, or cannot be made or read."""
 
 
 class ActRefused(AuditError):

@@ -394,6 +394,33 @@ class SignedLog:
                     self._loop.call_soon(callback, self._published.note)
             return self._published.note
 
+    async def forget_segments(self) -> None:
+        """Remove the write-ahead segments of everything that is acknowledged by now, once it is published.
+
+        They hold openings and attachments once more, so what is to be forgotten goes from them too (L5).
+        Raises `LogUnwritable`, `LogClosed`.
+        """
+        try:
+            await self._alone(self._store.wal.rotate)
+            await self.publish()
+            await self._alone(self._remove_segments)
+        except OSError as problem:
+            raise LogUnwritable(
+                f"log `{self.origin}`: old segments can't be removed ({_words(problem)})"
+            ) from problem
+
+    async def _alone(self, work: Callable[[], None]) -> None:
+        """Do something with the write-ahead file while nothing is written to it."""
+        while self._committing:
+            await self._idle.wait()
+        self._check_open()
+        self._committing = True
+        self._idle.clear()
+        try:
+            await self._loop.run_in_executor(self._committer, work)
+        finally:
+            self._commit()
+
     async def close(self) -> None:
         """Publish and let go of the folder; old segments, which hold openings, go. Twice is no error."""
         if self._closed:
@@ -505,6 +532,11 @@ class SignedLog:
                 _logger.error("log not published, trying again: %s", type(fault).__name__)
                 self._dirty.set()
             await asyncio.sleep(PUBLISH_INTERVAL - PUBLISH_DELAY)
+
+    def _remove_segments(self) -> None:
+        """Remove segments that are published, durably."""
+        self._drop_segments()
+        self._store.disk.sync_folder(self._store.home / "wal")
 
     def _drop_segments(self) -> None:
         for path in self._store.wal.drop_before(self._published.edge.size):

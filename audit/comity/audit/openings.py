@@ -183,6 +183,11 @@ def _read(path: Path, table: str, columns: str, index: int | None = None) -> lis
         raise LogUnwritable(f"openings: `{path.name}` can't be read ({problem})") from problem
 
 
+def make_tables(path: Path) -> None:
+    """Make the tables above in a `state.db` that lacks them."""
+    _private_engine(path).dispose()
+
+
 def _private_engine(path: Path) -> Engine:
     """Return an engine on a file that only its owner can read, its tables made."""
     with suppress(FileExistsError):  # to close a file that is in use here would drop SQLite's locks on it
@@ -194,6 +199,7 @@ def _private_engine(path: Path) -> Engine:
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute("pragma busy_timeout = 5000")
+        connection.execute("pragma secure_delete = on")
 
     METADATA.create_all(engine)
     return engine

@@ -9,6 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from comity.audit.errors import RetentionRefused
+from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.broker.errors import ConfigInvalid
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, LinkLimits
@@ -49,6 +52,7 @@ class BrokerConfig:
     queue_bytes, queue_frames: what may wait to be written on one link; more closes that link.
     keepalive_timeout_ms: how long a ping may stay unanswered before its link counts as lost.
     telemetry: the table `[telemetry]`; off by default.
+    retention: the table `[retention]`: when openings, envelopes and old segments are deleted (L5).
     """
 
     home: Path
@@ -67,6 +71,7 @@ class BrokerConfig:
     queue_frames: int = 65_536
     keepalive_timeout_ms: int = 1_000
     telemetry: TelemetrySettings = OFF
+    retention: RetentionTerms = SEVEN_YEARS
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -121,7 +126,7 @@ def load_config(path: Path) -> BrokerConfig:
 
 
 def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
-    known = (*_PATHS, *_TEXTS, *RANGES, TABLE)
+    known = (*_PATHS, *_TEXTS, *RANGES, TABLE, RETENTION)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -144,7 +149,8 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         )
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
-    except ConfigUnusable as error:
+        retention = parse_terms(table.get(RETENTION))
+    except (ConfigUnusable, RetentionRefused) as error:
         raise ConfigInvalid(str(error)) from error
     return BrokerConfig(
         home=home,
@@ -154,6 +160,7 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         lodgements=paths["lodgements"],
         capture=paths.get("capture"),
         telemetry=telemetry,
+        retention=retention,
         **numbers,
     )
 

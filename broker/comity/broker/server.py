@@ -19,6 +19,8 @@ from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys, next_step
 from comity.audit.peers import PeerCheckpoints
+from comity.audit.retaining import Retaining
+from comity.audit.retention import Believable
 from comity.broker import journal
 from comity.broker.capture import Capture
 from comity.broker.config import BrokerConfig
@@ -208,7 +210,15 @@ class Broker:
         await self._server.start()
         for name in ("", SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        for work in (self._scribe.run, self._witness.run, self._follow, self._tick):
+        retaining = Retaining(
+            home=self._config.home,
+            agency=state.federation.operator.agency,
+            terms=self._config.retention,
+            log=self._log,
+            believable=lambda: Believable.by(self._trust.federation),
+            clock=self._clock,
+        )
+        for work in (self._scribe.run, self._witness.run, self._follow, self._tick, retaining.run):
             self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
         logger.info("listening on %s, roster version %d", self.address, state.federation.version)
 

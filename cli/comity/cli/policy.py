@@ -1,4 +1,4 @@
-"""`comity policy`: check a policy bundle, and run its own cases."""
+"""`comity policy`: check a policy bundle, run its own cases, explain a decision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import NoReturn
 
 import click
 
+from comity.cli import policy_explain
 from comity.policy.bundle import PolicyBundle
-from comity.policy.cases import CaseResult, load_cases, run
+from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import BundleInvalid, CaseInvalid
+from comity.policy.reach import unreached
 
 _FOLDER = click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER"
@@ -22,26 +24,40 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group(
     name="policy",
-    short_help="Policy bundles: check and test.",
+    short_help="Policy bundles: check, test and explain.",
     epilog="Example: comity policy test agencies/lapd/adapter/policy",
 )
 def group() -> None:
-    """Check and test policy bundles: a folder with `bundle.toml`, a schema, entities and policies."""
+    """Check, test and explain policy bundles.
+
+    A bundle is a folder with `bundle.toml`, a schema, entities and policies.
+    """
 
 
 @group.command(epilog="Example: comity policy check agencies/lapd/adapter/policy")
 @_FOLDER
 @_JSON
 def check(folder: Path, as_json: bool) -> None:
-    """Check that the bundle in FOLDER may be activated, and print its digest.
+    """Check that the bundle in FOLDER may be activated, and that each of its policies can apply.
 
-    Exit status 1 if it may not; file and line are named.
+    Prints its digest. Exit status 1 if it may not, or if a policy can never apply: it is activated all the
+    same, and does not say what its author meant. File and line are named.
     """
     bundle = _load(folder, as_json)
     permits = sum(policy.permits for policy in bundle.policies)
+    idle = list(unreached(bundle))
     if as_json:
-        click.echo(json.dumps({"valid": True, **_facts(bundle)}))
-        return
+        never = [
+            {
+                "policy": each.policy.policy_id,
+                "file": each.policy.path,
+                "line": each.policy.line,
+                "text": each.text,
+            }
+            for each in idle
+        ]
+        click.echo(json.dumps({"valid": True, **_facts(bundle), "never_apply": never}))
+        sys.exit(1 if idle else 0)
     click.echo(f"{folder}: valid")
     click.echo(f"agency    {bundle.agency}")
     click.echo(f"version   {bundle.version}")
@@ -51,15 +67,20 @@ def check(folder: Path, as_json: bool) -> None:
     click.echo(f"digest    {bundle.digest.hex()}")
     if not permits:
         click.echo("note      no policy permits anything, so everything is refused")
+    for each in idle:
+        click.echo(f"{folder / each.policy.path}:{each.policy.line}: {each.text}", err=True)
+    if idle:
+        sys.exit(1)
 
 
 @group.command(epilog="Example: comity policy test --json agencies/lapd/adapter/policy")
 @_FOLDER
+@click.option("--covered", is_flag=True, help="Fail, too, if a policy determines none of the cases.")
 @_JSON
-def test(folder: Path, as_json: bool) -> None:
+def test(folder: Path, covered: bool, as_json: bool) -> None:
     """Check the bundle in FOLDER, then run the cases of its `tests/*.toml`.
 
-    Exit status 1 if one does not hold.
+    Says which policies determined none of them. Exit status 1 if a case does not hold.
     """
     bundle = _load(folder, as_json)
     engine = PolicyEngine(bundle)
@@ -68,17 +89,26 @@ def test(folder: Path, as_json: bool) -> None:
     except CaseInvalid as error:
         _fail(str(error), as_json)
     failed = sum(bool(result.differences) for result in results)
+    bare = uncovered(bundle, results)
     if as_json:
+        told = {"failed": failed, "uncovered": [policy.policy_id for policy in bare]}
         cases = [_case(result) for result in results]
-        click.echo(json.dumps({"valid": True, **_facts(bundle), "failed": failed, "cases": cases}))
+        click.echo(json.dumps({"valid": True, **_facts(bundle), **told, "cases": cases}))
     else:
         for result in results:
             click.echo(f"{'FAILED' if result.differences else 'ok    '}  {result.case.name}")
             for difference in result.differences:
                 click.echo(f"          {difference}")
+        for policy in bare:
+            click.echo(f"no case  {policy.path}:{policy.line}: {policy.policy_id} determines none of them")
+        total = len(bundle.policies)
         click.echo(f"{len(results) - failed} of {len(results)} cases hold; digest {bundle.digest.hex()}")
-    if failed:
+        click.echo(f"{total - len(bare)} of {total} policies determine a case")
+    if failed or (covered and bare):
         sys.exit(1)
+
+
+group.add_command(policy_explain.command)
 
 
 def _load(folder: Path, as_json: bool) -> PolicyBundle:

@@ -12,6 +12,7 @@
     max_in_flight = 256                       # exchanges at the same time; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
+    [retention]                               # optional: see `comity.audit.retention`
 
 The limits are those of `comity.gateway.limits.GatewayLimits`, by name; docs/limits.md explains them.
 """
@@ -23,6 +24,9 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from comity.audit.errors import RetentionRefused
+from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
+from comity.audit.retention import TABLE as RETENTION
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.limits import RANGES, GatewayLimits
 from comity.links.errors import ConfigUnusable
@@ -46,6 +50,7 @@ class GatewayConfig:
     agreements: Path
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     telemetry: TelemetrySettings = OFF
+    retention: RetentionTerms = SEVEN_YEARS
 
 
 def load_config(path: Path) -> GatewayConfig:
@@ -61,8 +66,10 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    required = [one.name for one in fields(GatewayConfig) if one.name not in ("home", "limits", TABLE)]
-    known = [*required, *RANGES, TABLE]
+    required = [
+        one.name for one in fields(GatewayConfig) if one.name not in ("home", "limits", TABLE, RETENTION)
+    ]
+    known = [*required, *RANGES, TABLE, RETENTION]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -79,7 +86,8 @@ def load_config(path: Path) -> GatewayConfig:
     home = path.resolve().parent
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
-    except ConfigUnusable as error:
+        retention = parse_terms(table.get(RETENTION))
+    except (ConfigUnusable, RetentionRefused) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
     return GatewayConfig(
         home=home,
@@ -92,6 +100,7 @@ def load_config(path: Path) -> GatewayConfig:
         agreements=_folder(path, "agreements", home / table["agreements"]),
         limits=_limits(path, limits),
         telemetry=telemetry,
+        retention=retention,
     )
 
 

@@ -20,6 +20,8 @@ from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
 from comity.audit.peers import PeerCheckpoints
+from comity.audit.retaining import Retaining
+from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -175,6 +177,14 @@ class GatewayEnd:
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
+        retaining = Retaining(
+            home=config.home,
+            agency=config.agency,
+            terms=config.retention,
+            log=self._log,
+            believable=lambda: Believable.by(gateway.federation),
+            clock=clock,
+        )
 
         async def reload() -> None:
             await gateway.reload(partial(load_standing, config, self._published))
@@ -184,6 +194,7 @@ class GatewayEnd:
         self._beside = [
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
+            asyncio.create_task(retaining.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),

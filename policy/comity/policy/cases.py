@@ -9,13 +9,14 @@ an error, and so is a bundle without cases: a collection of checks that is empty
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
 
+from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.decision import Decision, PolicyEngine
 from comity.policy.errors import CaseInvalid
 from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
@@ -72,6 +73,8 @@ class Case:
 
     name: str
     path: Path
+    words: Mapping[str, object] = field(repr=False)
+    """The question in the words of the file, with the defaults."""
     request: DecisionRequest
     stores: tuple[StoreFacts, ...]
     expect: Mapping[str, object]
@@ -83,6 +86,8 @@ class CaseResult:
 
     case: Case
     differences: tuple[str, ...]
+    determined: frozenset[str] = frozenset()
+    """Ids of the policies that determined anything of it, of a store or of an element."""
 
 
 def load_cases(folder: Path) -> tuple[Case, ...]:
@@ -109,7 +114,62 @@ def load_cases(folder: Path) -> tuple[Case, ...]:
 def run(engine: PolicyEngine, case: Case) -> CaseResult:
     """Decide a case and compare."""
     decision = engine.decide(case.request, case.stores)
-    return CaseResult(case=case, differences=tuple(_differences(case.expect, _seen(decision, case.request))))
+    seen = _seen(decision, case.request)
+    rules = [rule for store in decision.stores for rule in store.rules]
+    rules += [rule for store in decision.stores for view in store.views for rule in view.rules]
+    return CaseResult(
+        case=case,
+        differences=tuple(_differences(case.expect, seen)),
+        determined=frozenset(rule.policy_id for rule in rules),
+    )
+
+
+def uncovered(bundle: PolicyBundle, results: Iterable[CaseResult]) -> tuple[Policy, ...]:
+    """Return the policies that determined nothing in any of these cases, in the bundle's order."""
+    determined = frozenset[str]().union(*(result.determined for result in results))
+    return tuple(policy for policy in bundle.policies if policy.policy_id not in determined)
+
+
+def read_sketch(path: Path) -> Mapping[str, object]:
+    """Return the words of a question that is sketched in a TOML file: those of a case, without `expect`.
+
+    Raises:
+        CaseInvalid: it can't be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CaseInvalid(f"{path}: cannot be read: {error}") from error
+
+
+def sketched(
+    words: Mapping[str, object], changes: Sequence[str], origin: str
+) -> tuple[DecisionRequest, tuple[StoreFacts, ...]]:
+    """Return a question of these words, with changes.
+
+    Args:
+        words: As `Case.words` or `read_sketch` give them.
+        changes: Each a line of TOML, for example `reason = "NARCOTICS"`, `subject.office = "ERO"`; they take
+            the place of what the words say.
+        origin: Where the words come from, for error texts.
+
+    Raises:
+        CaseInvalid: a word is unknown, missing or of the wrong type; names it.
+    """
+    _known(words, _QUESTION, origin)
+    for line in changes:
+        try:
+            change = tomllib.loads(line)
+        except tomllib.TOMLDecodeError as error:
+            raise CaseInvalid(
+                f'`{line}` is no line of TOML, as `reason = "NARCOTICS"` or `subject.office = "ERO"`: {error}'
+            ) from error
+        _known(change, _QUESTION, f"`{line}`")
+        words = _merged(words, change)
+    try:
+        return _request(words, origin), tuple(_stores(words, origin))
+    except ValueError as error:
+        raise CaseInvalid(f"{origin}: {error}") from error
 
 
 def _seen(decision: Decision, request: DecisionRequest) -> Mapping[str, object]:
@@ -165,21 +225,30 @@ def _case(path: Path, defaults: _Table, entry: object) -> Case:
     _known(expect, _EXPECT, where)
     if "effect" not in expect:
         raise CaseInvalid(f"{where}: `expect` names no effect")
-    words = {**defaults, **{word: value for word, value in entry.items() if word not in ("name", "expect")}}
-    for nested in ("subject", "agreement"):
-        under, over = defaults.get(nested), entry.get(nested)
-        if isinstance(under, dict) and isinstance(over, dict):
-            words[nested] = {**under, **over}
+    words = _merged(
+        defaults, {word: value for word, value in entry.items() if word not in ("name", "expect")}
+    )
     try:
         return Case(
             name=name,
             path=path,
+            words=words,
             request=_request(words, where),
             stores=tuple(_stores(words, where)),
             expect=expect,
         )
     except ValueError as error:
         raise CaseInvalid(f"{where}: {error}") from error
+
+
+def _merged(under: _Table, over: _Table) -> _Table:
+    """Return words with others in their place; subject and agreement word by word."""
+    words = {**under, **over}
+    for nested in ("subject", "agreement"):
+        below, above = under.get(nested), over.get(nested)
+        if isinstance(below, dict) and isinstance(above, dict):
+            words[nested] = {**below, **above}
+    return words
 
 
 def _request(words: _Table, where: str) -> DecisionRequest:

@@ -38,6 +38,7 @@ __all__ = [
     "StoreDecision",
     "StoreFacts",
     "SubjectFacts",
+    "View",
 ]
 
 
@@ -63,6 +64,18 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What is decided of one element of a store that may be searched."""
+
+    element: str
+    """Of `ELEMENTS`."""
+    permitted: bool
+    """Whether the policies let it leave; an agreement or an obligation may still withhold it."""
+    rules: tuple[Rule, ...]
+    """The permits, or the forbids; empty where nothing matched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreDecision:
     """What is decided for one store."""
 
@@ -72,6 +85,8 @@ class StoreDecision:
     """The permits, or the forbids; empty where nothing matched."""
     obligations: Obligations | None
     """This store's own obligations; `None` if it may not be searched."""
+    views: tuple[View, ...] = ()
+    """What the policies say of each element that was wanted; empty if it may not be searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,13 +195,16 @@ class PolicyEngine:
         views = [action for action, element in VIEWS.items() if element in needed]
         viewed = question.verdicts([(action, store.store_id) for action in views])
         withheld: list[Applied] = []
+        seen: list[View] = []
         sources = list(policies)
         for action, verdict in zip(views, viewed, strict=True):
             errors.update(verdict.errors)
             found = self._policies(verdict.determining)
             unknown = [policy.policy_id for policy in found if not _is_implemented(policy)]
             errors.update(unknown)
-            if verdict.allowed and not unknown:
+            may = verdict.allowed and not unknown
+            seen.append(View(element=VIEWS[action], permitted=may, rules=tuple(map(_rule, found))))
+            if may:
                 sources.extend(found)
             else:
                 withheld.append(self._not_permitted(VIEWS[action], found))
@@ -218,6 +236,7 @@ class PolicyEngine:
             permitted=True,
             rules=tuple(_rule(policy) for policy in policies),
             obligations=obligations,
+            views=tuple(seen),
         )
         return _Outcome(decision, "")
 

@@ -1,18 +1,21 @@
 import datetime
 
 from comity.v1 import audit_pb2 as _audit_pb2
+from comity.v1 import common_pb2 as _common_pb2
 from comity.v1 import envelope_pb2 as _envelope_pb2
 from comity.v1 import query_pb2 as _query_pb2
+from comity.v1 import records_pb2 as _records_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SessionMessage(_message.Message):
-    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "acknowledgement", "proof_request", "proofs", "cosignature", "traceparent", "padding")
+    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "acknowledgement", "proof_request", "proofs", "cosignature", "records_request", "records_credit", "records_cancel", "records_answer", "records_page", "traceparent", "padding")
     READY_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +28,11 @@ class SessionMessage(_message.Message):
     PROOF_REQUEST_FIELD_NUMBER: _ClassVar[int]
     PROOFS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_CREDIT_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_CANCEL_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_ANSWER_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_PAGE_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
@@ -39,9 +47,14 @@ class SessionMessage(_message.Message):
     proof_request: _audit_pb2.ProofRequest
     proofs: _audit_pb2.ProofDelivery
     cosignature: _audit_pb2.Cosignature
+    records_request: RecordsRequest
+    records_credit: RecordsCredit
+    records_cancel: RecordsCancel
+    records_answer: RecordsAnswer
+    records_page: RecordsPage
     traceparent: str
     padding: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., records_request: _Optional[_Union[RecordsRequest, _Mapping]] = ..., records_credit: _Optional[_Union[RecordsCredit, _Mapping]] = ..., records_cancel: _Optional[_Union[RecordsCancel, _Mapping]] = ..., records_answer: _Optional[_Union[RecordsAnswer, _Mapping]] = ..., records_page: _Optional[_Union[RecordsPage, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("version", "agency", "agreement_digest", "page_window", "linked_since")
@@ -110,6 +123,48 @@ class AcknowledgementDelivery(_message.Message):
     exchange_id: bytes
     acknowledgement: _envelope_pb2.Envelope
     def __init__(self, exchange_id: _Optional[bytes] = ..., acknowledgement: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ...) -> None: ...
+
+class RecordsRequest(_message.Message):
+    __slots__ = ("request_id", "period", "deadline")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    period: _common_pb2.Period
+    deadline: _timestamp_pb2.Timestamp
+    def __init__(self, request_id: _Optional[bytes] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class RecordsCredit(_message.Message):
+    __slots__ = ("request_id", "pages")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGES_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    pages: int
+    def __init__(self, request_id: _Optional[bytes] = ..., pages: _Optional[int] = ...) -> None: ...
+
+class RecordsCancel(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    def __init__(self, request_id: _Optional[bytes] = ...) -> None: ...
+
+class RecordsAnswer(_message.Message):
+    __slots__ = ("request_id", "statement", "refusal")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    statement: _envelope_pb2.Envelope
+    refusal: _records_pb2.RecordsRefusal
+    def __init__(self, request_id: _Optional[bytes] = ..., statement: _Optional[_Union[_envelope_pb2.Envelope, _Mapping]] = ..., refusal: _Optional[_Union[_records_pb2.RecordsRefusal, str]] = ...) -> None: ...
+
+class RecordsPage(_message.Message):
+    __slots__ = ("request_id", "records")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    request_id: bytes
+    records: _containers.RepeatedCompositeFieldContainer[_records_pb2.LogRecord]
+    def __init__(self, request_id: _Optional[bytes] = ..., records: _Optional[_Iterable[_Union[_records_pb2.LogRecord, _Mapping]]] = ...) -> None: ...
 
 class SessionEnd(_message.Message):
     __slots__ = ("text",)

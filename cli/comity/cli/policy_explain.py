@@ -1,0 +1,214 @@
+"""`comity policy explain`: why a question is decided as it is, and what would have to differ."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from pathlib import Path
+
+import click
+
+from comity.policy.bundle import PolicyBundle
+from comity.policy.cases import Case, load_cases, read_sketch, sketched
+from comity.policy.decision import Decision, Effect, PolicyEngine, Rule, StoreDecision
+from comity.policy.errors import BundleInvalid, CaseInvalid
+from comity.policy.explaining import Explanation, Otherwise, explain
+
+_WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "referred"}
+
+
+@click.command(
+    name="explain",
+    epilog='Example: comity policy explain lapd/policy --case "trained 366 days ago is not" '
+    "--set 'reason = \"NARCOTICS\"'",
+)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER")
+@click.option("--case", "name", metavar="NAME", help="A case of the bundle's own tests.")
+@click.option(
+    "--question",
+    "path",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A question in the words of a case, as TOML.",
+)
+@click.option("--set", "changes", metavar="LINE", multiple=True, help="A line of TOML to put in its place.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    folder: Path, name: str | None, path: Path | None, changes: tuple[str, ...], as_json: bool
+) -> None:
+    """Explain how the bundle in FOLDER decides a question.
+
+    Which policies determine the decision, with file, line and the paragraph of the document each stands for;
+    what is obliged and withheld; and, unless it is permitted, which facts would have to be otherwise. The
+    question is a case of the bundle's own tests, or sketched in a file. No store is searched.
+    """
+    if (name is None) == (path is None):
+        raise click.UsageError("give --case NAME or --question FILE")
+    try:
+        bundle = PolicyBundle.load(folder)
+        words, origin = _words(folder, name, path)
+        request, stores = sketched(words, changes, origin)
+        explanation = explain(PolicyEngine(bundle), request, stores)
+    except (BundleInvalid, CaseInvalid) as error:
+        if as_json:
+            click.echo(json.dumps({"error": str(error)}))
+        else:
+            click.echo(str(error), err=True)
+        sys.exit(1)
+    if as_json:
+        click.echo(json.dumps(_object(bundle, explanation)))
+    else:
+        for line in _lines(bundle, explanation):
+            click.echo(line)
+
+
+def _words(folder: Path, name: str | None, path: Path | None) -> tuple[Mapping[str, object], str]:
+    if path is not None:
+        return read_sketch(path), str(path)
+    cases = load_cases(folder)
+    found = [case for case in cases if case.name == name] or _alike(cases, name or "")
+    if len(found) != 1:
+        names = "".join(f"\n  {case.name}" for case in found or cases)
+        problem = "fits several cases" if found else "is no case"
+        raise CaseInvalid(f"{folder}: `{name}` {problem}; there are{names}")
+    return found[0].words, f"case `{found[0].name}`"
+
+
+def _alike(cases: Sequence[Case], part: str) -> list[Case]:
+    return [case for case in cases if part.casefold() in case.name.casefold()]
+
+
+def _lines(bundle: PolicyBundle, explanation: Explanation) -> Iterable[str]:
+    decision = explanation.decision
+    yield f"{_WORDS[decision.effect]}{': ' if decision.public_reason else ''}{decision.public_reason}"
+    for store in decision.stores:
+        yield ""
+        yield f"{store.store_id}: {'may be searched' if store.permitted else 'not searched'}"
+        for rule in store.rules:
+            yield from _cited(bundle, rule, "  ")
+        if not store.rules:
+            yield "  no policy permits it"
+        yield from _obliged(bundle, store)
+    for policy_id in decision.errors:
+        yield f"failed: {_place(bundle, policy_id)}{policy_id}"
+    if decision.effect is Effect.PERMIT:
+        return
+    yield ""
+    if not explanation.otherwise:
+        yield "No other values of these facts would permit it."
+        return
+    yield "It would be permitted if"
+    joined = _joined(explanation.otherwise)
+    for index, words in enumerate(joined):
+        yield f"  {words}{', or' if index < len(joined) - 1 else ''}"
+
+
+def _obliged(bundle: PolicyBundle, store: StoreDecision) -> Iterable[str]:
+    obligations = store.obligations
+    if obligations is None:
+        return
+    if obligations.earliest is not None:
+        yield f"  searched from {obligations.earliest:%Y-%m-%d %H:%M} UTC at the earliest"
+    kept = f"{obligations.retain_days} days" if obligations.retain_days else "only as long as the case needs"
+    yield f"  at most {obligations.max_reads} reads; the receiver keeps them {kept}"
+    for view in store.views:
+        if view.permitted:
+            names = ", ".join(rule.policy_id for rule in view.rules)
+            yield f"  {view.element.lower()}: permitted by {names}"
+    for applied in obligations.applied:
+        by = f" ({_place(bundle, applied.policy_id)}{applied.policy_id})" if applied.policy_id else ""
+        yield f"  {applied.name}: {applied.text}{by}"
+    for caveat in obligations.caveats:
+        yield f"  shown with it: {caveat}"
+
+
+def _cited(bundle: PolicyBundle, rule: Rule, indent: str) -> Iterable[str]:
+    yield f"{indent}{_place(bundle, rule.policy_id)}{rule.policy_id}: {rule.text}"
+    yield f"{indent}  {' '.join(rule.rules)}; {rule.document}"
+
+
+def _place(bundle: PolicyBundle, policy_id: str) -> str:
+    """Return effect, file and line of a policy; nothing for what is no policy of the bundle."""
+    for policy in bundle.policies:
+        if policy.policy_id == policy_id:
+            return f"{'permit' if policy.permits else 'forbid'} {policy.path}:{policy.line} "
+    return ""
+
+
+def _joined(otherwise: Sequence[Otherwise]) -> list[str]:
+    """Return what would do, a line for those that differ in values of the same facts alone."""
+    alike: dict[tuple[str, ...], list[Otherwise]] = {}
+    for one in otherwise:
+        alike.setdefault(tuple(change.lead for change in one.changes), []).append(one)
+    lines = []
+    for leads, several in alike.items():
+        values = [
+            list(dict.fromkeys(one.changes[place].value for one in several)) for place in range(len(leads))
+        ]
+        if prod(len(each) for each in values) == len(several):
+            parts = zip(leads, values, strict=True)
+            lines.append(" and ".join(f"{lead} {_listed(each)}".strip() for lead, each in parts))
+        else:
+            lines.extend(" and ".join(change.words for change in one.changes) for one in several)
+    return lines
+
+
+def _listed(values: Sequence[str]) -> str:
+    return f"{', '.join(values[:-1])} or {values[-1]}" if len(values) > 1 else values[0]
+
+
+def _object(bundle: PolicyBundle, explanation: Explanation) -> dict[str, object]:
+    decision = explanation.decision
+    return {
+        "agency": bundle.agency,
+        "digest": bundle.digest.hex(),
+        "effect": decision.effect.value,
+        "reason": decision.public_reason,
+        "errors": list(decision.errors),
+        "stores": [_store(bundle, store) for store in decision.stores],
+        "would_permit": [[change.words for change in one.changes] for one in explanation.otherwise],
+        "caveats": _caveats(decision),
+    }
+
+
+def _store(bundle: PolicyBundle, store: StoreDecision) -> dict[str, object]:
+    found: dict[str, object] = {
+        "store": store.store_id,
+        "permitted": store.permitted,
+        "policies": [_rule(bundle, rule) for rule in store.rules],
+    }
+    obligations = store.obligations
+    if obligations is not None:
+        found |= {
+            "earliest": obligations.earliest.isoformat() if obligations.earliest else None,
+            "max_reads": obligations.max_reads,
+            "retain_days": obligations.retain_days,
+            "elements": {
+                view.element: {
+                    "permitted": view.permitted,
+                    "policies": [rule.policy_id for rule in view.rules],
+                }
+                for view in store.views
+            },
+            "applied": [
+                {"name": item.name, "text": item.text, "policy": item.policy_id}
+                for item in obligations.applied
+            ],
+        }
+    return found
+
+
+def _rule(bundle: PolicyBundle, rule: Rule) -> dict[str, object]:
+    return {
+        "policy": rule.policy_id,
+        "place": _place(bundle, rule.policy_id).strip(),
+        "rules": list(rule.rules),
+        "document": rule.document,
+        "text": rule.text,
+    }
+
+
+def _caveats(decision: Decision) -> list[str]:
+    return list(decision.obligations.caveats) if decision.obligations else []
