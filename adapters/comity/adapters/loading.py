@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from comity.adapters.bundles import keep_bundle
 from comity.adapters.config import AdapterConfig
 from comity.adapters.errors import ConfigInvalid, SourceUnavailable
 from comity.adapters.path import Standing
@@ -133,13 +134,17 @@ def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
 
 
 def _bundle(config: AdapterConfig) -> PolicyBundle:
-    """Return the policy bundle, checked; it must be this agency's."""
+    """Return the policy bundle, checked and kept; it must be this agency's."""
     try:
         bundle = PolicyBundle.load(config.policy)
     except PolicyError as error:
         raise ConfigInvalid(f"key `policy`: {error}") from error
     if bundle.agency != config.agency:
         raise ConfigInvalid(f"key `policy`: the bundle is of `{bundle.agency}`, not of `{config.agency}`")
+    try:
+        keep_bundle(config.home, bundle)
+    except OSError as error:
+        raise ConfigInvalid(f"key `policy`: the bundle can't be kept in `home` ({error.strerror})") from error
     return bundle
 
 

@@ -45,7 +45,7 @@ from comity.adapters.orders import FRESHNESS, SignedOrder
 from comity.adapters.questions import Question, parse_question
 from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
 from comity.adapters.replay import ReplayGuard
-from comity.adapters.ruling import Ruling, Store, Terms, rule
+from comity.adapters.ruling import Ruling, Store, Terms, facts_of, rule
 from comity.adapters.searching import Found
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING, TRACING
@@ -64,6 +64,8 @@ from comity.links.telemetry.facts import facts
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN, failed, relate
 from comity.policy.decision import PolicyEngine
+from comity.policy.facts import DecisionRequest
+from comity.policy.written import write_facts
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
@@ -262,14 +264,12 @@ class ExchangePath:
         # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
+            request = _facts(question, claims, member, work.terms, now)
             ruling = rule(
-                question,
-                claims,
-                member=member,
-                terms=work.terms,
+                request,
                 engine=standing.engine,
                 stores=standing.stores,
-                now=now,
+                documents="" if work.terms is None else ", ".join(work.terms.agreement.documents),
             )
 
         # 9. The decision is on disk before any store is touched.
@@ -277,7 +277,13 @@ class ExchangePath:
             standing.agency, order, ask, question, claims, query_digest=work.query_digest, at=now
         )
         decided = records.decided(
-            standing.agency, order, ruling, work.grounds, query_digest=work.query_digest, at=now
+            standing.agency,
+            order,
+            ruling,
+            work.grounds,
+            facts=write_facts(request, [store.facts for store in standing.stores]),
+            query_digest=work.query_digest,
+            at=now,
         )
         await self._append(work, "log decision", received, decided)
 
@@ -401,6 +407,16 @@ class ExchangePath:
             exchange_id=work.exchange_id,
             random=self._random,
         )
+
+
+def _facts(
+    question: Question, claims: Claims, member: MemberView, terms: Terms | None, now: datetime
+) -> DecisionRequest:
+    """Return what the policy decides by, or raise `Rejected` for a question that contradicts itself."""
+    try:
+        return facts_of(question, claims, member, terms, now)
+    except ValueError as error:
+        raise Rejected(RejectReason.MALFORMED, f"question: {error}") from error
 
 
 def _subject(question: Question, member: MemberView, now: datetime) -> Claims:

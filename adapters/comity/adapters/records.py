@@ -66,9 +66,19 @@ def received(
 
 
 def decided(
-    agency: str, order: SignedOrder, ruling: Ruling, grounds: Grounds, *, query_digest: bytes, at: datetime
+    agency: str,
+    order: SignedOrder,
+    ruling: Ruling,
+    grounds: Grounds,
+    *,
+    facts: str,
+    query_digest: bytes,
+    at: datetime,
 ) -> Entry:
-    """Return the entry of a decision, which is durable before any store is touched."""
+    """Return the entry of a decision, which is durable before any store is touched.
+
+    `facts` are all that it was made of (`comity.policy.written`), so that it can be made again.
+    """
     return Entry(
         kind="decided",
         at=at,
@@ -81,6 +91,7 @@ def decided(
             **_grounds(grounds),
         },
         private={
+            "facts": facts,
             "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
             "stores": _array(store.store_id for store in ruling.stores),
             "obligations": _array(f"{item.name} {item.policy_id}" for item in ruling.applied),

@@ -99,27 +99,19 @@ def refusal(public_reason: str, *rules: Rule, errors: tuple[str, ...] = ()) -> R
 
 
 def rule(
-    question: Question,
-    claims: Claims,
-    *,
-    member: MemberView,
-    terms: Terms | None,
-    engine: PolicyEngine,
-    stores: Sequence[Store],
-    now: datetime,
+    request: DecisionRequest, *, engine: PolicyEngine, stores: Sequence[Store], documents: str = ""
 ) -> Ruling:
-    """Return what is done about `question`; never raises for what an agreement or a policy says.
+    """Return what is done about a question; never raises for what an agreement or a policy says.
 
     The policy's own refusal is told where there is one (A1); what it permits beyond the agreement is
-    refused under the agreement (A2).
+    refused under the agreement (A2), whose `documents` are cited then. The same facts, stores and bundle
+    give the same ruling, offline, years later.
     """
     try:
-        decision = engine.decide(
-            _facts(question, claims, member, terms, now), [store.facts for store in stores]
-        )
+        decision = engine.decide(request, [store.facts for store in stores])
         match decision.effect:
             case Effect.PERMIT:
-                return _permitted(question, terms, decision, stores)
+                return _permitted(request, decision, stores, documents)
             case Effect.REFUSE:
                 return refusal(decision.public_reason, *decision.rules, errors=decision.errors)
             case Effect.REFER:
@@ -136,23 +128,25 @@ def rule(
 
 
 def _permitted(
-    question: Question, terms: Terms | None, decision: Decision, stores: Sequence[Store]
+    request: DecisionRequest, decision: Decision, stores: Sequence[Store], documents: str
 ) -> Ruling:
     """Return the ruling of a permit, or a refusal if the agreement doesn't carry it or it can't be met."""
-    if terms is None:
-        return _by_agreement(None, "no agreement is in force between the two agencies")
-    if question.reason not in terms.grant.purposes:
-        return _by_agreement(terms, "the agreement in force does not grant this purpose")
+    agreement = request.agreement
+    if agreement is None:
+        return _by_agreement(None, "no agreement is in force between the two agencies", documents)
+    if request.reason not in agreement.purposes:
+        return _by_agreement(agreement, "the agreement in force does not grant this purpose", documents)
     obligations = decision.obligations
     if obligations is None:
         return refusal("the provider's policy could not be applied", errors=decision.errors)
     parts = [obligations, *(item.obligations for item in decision.stores if item.obligations is not None)]
     if any(not _can_be_met(part) for part in parts):
         return refusal("an obligation of the provider's policy can't be met", *decision.rules)
-    ungranted = ELEMENTS - terms.grant.elements
-    if question.area is not None and "LOCATION" in ungranted:
+    ungranted = ELEMENTS - agreement.elements
+    if request.has_area and "LOCATION" in ungranted:
         # A hit inside a circle would tell the place that is withheld (A6).
-        return _by_agreement(terms, "an area can't narrow a search whose locations are withheld")
+        text = "an area can't narrow a search whose locations are withheld"
+        return _by_agreement(agreement, text, documents)
     by_id = {store.store_id: store for store in stores}
     permitted = tuple(
         StoreRuling(store=by_id[item.store_id], withhold=ungranted | item.obligations.withhold)
@@ -161,7 +155,7 @@ def _permitted(
     )
     if not permitted:
         return refusal("no store may be searched for this", *decision.rules, errors=decision.errors)
-    return _clipped(question, terms, decision, obligations, permitted)
+    return _clipped(request, agreement, decision, obligations, permitted)
 
 
 def _can_be_met(obligations: Obligations) -> bool:
@@ -171,27 +165,28 @@ def _can_be_met(obligations: Obligations) -> bool:
 
 
 def _clipped(
-    question: Question,
-    terms: Terms,
+    request: DecisionRequest,
+    agreement: AgreementFacts,
     decision: Decision,
     obligations: Obligations,
     permitted: tuple[StoreRuling, ...],
 ) -> Ruling:
     """Return the permit with the period that is left of the question's (Q5, MOU 3.1)."""
-    window = clip(question.start, question.end, obligations)
+    window = clip(request.period_start, request.period_end, obligations)
     start = None if window is None else window.start
     applied = obligations.applied
-    since = terms.collected_from
+    since = agreement.collected_from
     if start is not None and since is not None and since > start:
-        applied = (*applied, Applied(name="clip_period", text=EFFECTIVE_DATE, policy_id=_agreement_id(terms)))
-        start = since if since < question.end else None
+        cause = _agreement_id(agreement)
+        applied = (*applied, Applied(name="clip_period", text=EFFECTIVE_DATE, policy_id=cause))
+        start = since if since < request.period_end else None
     return Ruling(
         kind=common_pb2.OUTCOME_KIND_RESPONDED,
         rules=decision.rules,
         stores=permitted,
         start=start,
-        end=None if start is None else question.end,
-        clipped=start != question.start,
+        end=None if start is None else request.period_end,
+        clipped=start != request.period_start,
         max_reads=obligations.max_reads,
         retain_days=obligations.retain_days,
         caveats=obligations.caveats,
@@ -200,10 +195,10 @@ def _clipped(
     )
 
 
-def _facts(
+def facts_of(
     question: Question, claims: Claims, member: MemberView, terms: Terms | None, now: datetime
 ) -> DecisionRequest:
-    """Return the verified facts that the policy decides by."""
+    """Return the verified facts that the policy decides by; raise `ValueError` for what is no question."""
     return DecisionRequest(
         requester=member.agency,
         requester_kind=member.kind,
@@ -238,13 +233,12 @@ def _facts(
     )
 
 
-def _by_agreement(terms: Terms | None, text: str) -> Ruling:
+def _by_agreement(agreement: AgreementFacts | None, text: str, documents: str) -> Ruling:
     """Return a refusal for what the agreement says, or for there being none (A2)."""
-    documents = "" if terms is None else ", ".join(terms.agreement.documents)
-    policy_id = "agreement" if terms is None else _agreement_id(terms)
+    policy_id = "agreement" if agreement is None else _agreement_id(agreement)
     return refusal(text, Rule(policy_id=policy_id, rules=("A2",), document=documents, text=text))
 
 
-def _agreement_id(terms: Terms) -> str:
+def _agreement_id(agreement: AgreementFacts) -> str:
     """Return how an agreement is named where a policy's id would stand."""
-    return f"agreement:{terms.agreement.agreement_id}"
+    return f"agreement:{agreement.agreement_id}"

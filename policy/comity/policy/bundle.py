@@ -24,7 +24,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -73,6 +73,8 @@ class PolicyBundle:
     """In the order of file names, then as they stand in the file."""
     schema_text: str
     entities_text: str
+    files: Mapping[str, bytes] = field(repr=False)
+    """What the digest covers, by name."""
 
     @classmethod
     def load(cls, folder: Path) -> PolicyBundle:
@@ -156,6 +158,7 @@ def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
         policies=tuple(policies.values()),
         schema_text=schema_text,
         entities_text=entities_text,
+        files=dict(files),
     )
 
 

@@ -196,7 +196,7 @@ CHECKS = (
     # The shipped policies forbid it as well (`agreement` is among the facts); here the policy permits.
     check(
         "adapter: a permit counts within the agreement's purposes alone",
-        Without(f"{RULING}:_permitted", "if question.reason not in terms.grant.purposes:"),
+        Without(f"{RULING}:_permitted", "if request.reason not in agreement.purposes:"),
         MUST_NOT(
             "test_permit_beyond_the_agreement_is_refused",
         ),
@@ -205,7 +205,7 @@ CHECKS = (
         "adapter: a permit counts under an agreement alone",
         Instead(
             f"{RULING}:_permitted",
-            '_by_agreement(None, "no agreement is in force between the two agencies")',
+            '_by_agreement(None, "no agreement is in force between the two agencies", documents)',
             "Ruling(kind=common_pb2.OUTCOME_KIND_RESPONDED, rules=())",
         ),
         MUST_NOT(
@@ -253,7 +253,7 @@ CHECKS = (
     ),
     check(
         "adapter: an area narrows no search whose locations the agreement withholds",
-        Without(f"{RULING}:_permitted", "if question.area is not None and 'LOCATION' in ungranted:"),
+        Without(f"{RULING}:_permitted", "if request.has_area and 'LOCATION' in ungranted:"),
         MUST_NOT(
             "test_area_cannot_probe_a_place_that_the_agreement_withholds",
         ),

@@ -1,0 +1,38 @@
+"""The policy bundles that were in force at this end, kept as they were: what a decision was made by.
+
+    home/bundles/<digest in hex>/bundle.toml, schema.cedarschema, entities.json, policies/*.cedar
+
+A receipt names the digest of the bundle that decided; years later the same bundle and the same facts give
+the same decision (`comity policy replay`). They hold no question, and stay.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from comity.audit.disk import Disk
+from comity.policy.bundle import PolicyBundle, digest_of, read_files
+from comity.policy.errors import BundleInvalid
+
+FOLDER: Final = "bundles"
+
+
+def keep_bundle(home: Path, bundle: PolicyBundle) -> Path:
+    """Keep a bundle, durably, and return its folder; what is kept already is left, unless it was damaged.
+
+    Raises `OSError` if it can't be written.
+    """
+    folder = home / FOLDER / bundle.digest.hex()
+    if not _is_kept(folder, bundle.digest):
+        disk = Disk()
+        disk.make_folder(home / FOLDER, 0o700)
+        disk.write_files(folder, bundle.files, 0o600)
+    return folder
+
+
+def _is_kept(folder: Path, digest: bytes) -> bool:
+    try:
+        return digest_of(read_files(folder)) == digest
+    except BundleInvalid:
+        return False
