@@ -17,10 +17,11 @@ import contextlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -148,6 +149,9 @@ class ProvidersEnd:
         self.lies: list[Lie] = []
         self.asked = 0
         self.end: AdapterEnd | None = None
+        self.stop = asyncio.Event()
+        self.serving: asyncio.Task[None]
+        self.starts: Callable[[], Awaitable[None]]
         self._federation = federation
         self._speaks = asyncio.Event()
         self._speaks.set()
@@ -186,6 +190,11 @@ class ProvidersEnd:
         """It answers, and without lies."""
         self._speaks.set()
         self.lies.clear()
+
+    async def ends(self) -> None:
+        """Its process is stopped."""
+        self.stop.set()
+        await self.serving
 
     def loses_its_link(self) -> None:
         """The network cuts its link; it dials again by itself."""
@@ -418,6 +427,11 @@ async def simulate(
             serving.result()
         return serving
 
+    async def start(provider: ProvidersEnd) -> None:
+        config = load_adapter(made.adapter_home(provider.agency) / "adapter.toml")
+        provider.stop = asyncio.Event()
+        provider.serving = await serve(comity.adapters.server, config, provider.stop)
+
     works: list[asyncio.Task[None]] = []
     try:
         with (
@@ -431,14 +445,15 @@ async def simulate(
             with patch("grpc.aio.server", NoServer):
                 for entry in made.spec.agencies:
                     if entry.provides:
-                        federation.providers[entry.agency] = ProvidersEnd(federation, entry.agency)
-                        config = load_adapter(made.adapter_home(entry.agency) / "adapter.toml")
-                        works.append(await serve(comity.adapters.server, config, stop))
+                        provider = federation.providers[entry.agency] = ProvidersEnd(federation, entry.agency)
+                        provider.starts = partial(start, provider)
+                        await provider.starts()
                 for agency in asking:
                     federation.asking[agency] = RequestersEnd(federation, agency)
                     settings = load_gateway(made.gateway_home(agency) / "gateway.toml")
                     works.append(await serve(comity.gateway.server, settings, stop))
-            await federation.until(lambda: len(federation.broker.wires) == len(works) - 1)
+            ends = len(works) - 1 + len(federation.providers)
+            await federation.until(lambda: len(federation.broker.wires) == ends)
             await federation.passes(seconds=0.1)
             try:
                 yield federation
@@ -446,8 +461,9 @@ async def simulate(
                 federation.broker.is_honest_again()
                 for provider in federation.providers.values():
                     provider.is_honest_again()
+                    provider.stop.set()
                 stop.set()
-                await asyncio.gather(*works[1:])
+                await asyncio.gather(*works[1:], *(one.serving for one in federation.providers.values()))
                 stop_broker.set()
                 await works[0]
     finally:

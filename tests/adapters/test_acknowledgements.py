@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from comity.adapters import acknowledgements
-from comity.adapters.acknowledgements import PATIENCE, Acknowledgements
+from comity.adapters.acknowledgements import MARK_TICKS, PATIENCE, Acknowledgements
 from comity.adapters.beside import Beside
+from comity.adapters.orders import FRESHNESS
 from comity.adapters.path import Reply
-from comity.audit.entry import Entry
-from comity.audit.log import Promise
+from comity.adapters.receipts_open import OpenReceipt, SettledMark, read_open
+from comity.adapters.state import open_state
+from comity.audit.entry import Entry, to_milliseconds
+from comity.audit.log import Promise, SignedLog
+from comity.audit.note import LogKey
 from comity.certs.envelope import digest, seal
 from comity.certs.keys import SigningKey
 from comity.gateway.records import acknowledgement
 from comity.v1 import common_pb2, envelope_pb2, session_pb2
 from tests.adapters.bench import HandClock
 from tests.simulator import FederationSimulator
+from tests.support.logs import noon
 
 LAHD, SHERIFF = SigningKey.generate(), SigningKey.generate()
 EXCHANGE = b"e" * 16
@@ -192,3 +199,109 @@ async def test_result_that_never_reached_its_caller_is_not_acknowledged(
     ended = [entry.kind for entry in log.entries if entry.exchange == answer.exchange_id]
     assert "acknowledged" not in ended
     assert ended[-1] in ("unacknowledged", "cancelled")
+
+
+async def test_receipt_that_was_open_at_a_restart_is_logged_as_missing_at_its_time(
+    federation: FederationSimulator,
+) -> None:
+    """The adapter is stopped while it waits; the next one finds that in its log, and waits on (L1, L2)."""
+    lapd = federation["lapd"]
+    assert (await federation.search()).is_whole
+    await federation.until(lambda: lapd.journal.of("acknowledged"))
+    federation.broker.holds_records(of="lapd", toward="gateway")
+    answer = await federation.search()
+    (answered,) = [one for one in lapd.journal.of("answered") if one.exchange == answer.exchange_id]
+    assert answered.public["deadline"]
+    await lapd.ends()
+    before = lapd.journal
+    assert not before.of("unacknowledged")
+    await lapd.starts()
+    await federation.until(lambda: lapd.journal.of("link_opened"))
+    assert lapd.journal is not before and not lapd.journal.of("unacknowledged")
+    await federation.passes(seconds=PATIENCE.total_seconds() + 20)
+    (missing,) = lapd.journal.of("unacknowledged")
+    assert (missing.exchange, missing.public["receipt"]) == (answer.exchange_id, answered.public["receipt"])
+    due = int(answered.public["deadline"]) + int(PATIENCE.total_seconds() * 1000)  # type: ignore[call-overload]
+    assert to_milliseconds(missing.at) >= due
+    await lapd.ends()
+    await lapd.starts()
+    await federation.passes(seconds=3)
+    assert not lapd.journal.of("unacknowledged")
+
+
+async def test_receipt_that_waited_through_a_long_stop_is_logged_at_once(tmp_path: Path) -> None:
+    """What became overdue while nobody ran stands in the log with the first second of the next run."""
+    before = Waiting()
+    before.give()
+    await before.beside.settled()
+    after = Waiting()
+    after.clock.forward(3_600)
+    after.all.take_up(await logged(tmp_path, before.entries))
+    after.all.tick()
+    assert await after.kinds() == ["unacknowledged"]
+
+
+async def test_acknowledgement_that_comes_after_a_restart_counts(tmp_path: Path) -> None:
+    """The receipt is known by its digest in the log: the requester's word on it is taken as before."""
+    before = Waiting()
+    before.give()
+    await before.beside.settled()
+    after = Waiting()
+    after.all.take_up(await logged(tmp_path, before.entries))
+    after.all.came("lahd", said(after.clock))
+    assert await after.kinds() == ["acknowledged"]
+
+
+async def test_clock_set_back_over_a_restart_makes_nothing_wait_for_ever(tmp_path: Path) -> None:
+    """A receipt of a time to come is waited for no longer than a fresh one could be."""
+    before = Waiting()
+    before.clock.forward(86_400)
+    before.give()
+    await before.beside.settled()
+    after = Waiting()
+    after.all.take_up(await logged(tmp_path, before.entries))
+    after.clock.forward((FRESHNESS + PATIENCE).total_seconds())
+    after.all.tick()
+    assert await after.kinds() == ["unacknowledged"]
+
+
+async def test_mark_of_what_is_settled_never_passes_an_open_receipt(tmp_path: Path) -> None:
+    """A restart reads the log from the mark: before it every receipt has its end, and it moves on (L2)."""
+    waiting = Waiting()
+    mark = SettledMark(open_state(tmp_path / "state.db"))
+    waiting.all = Acknowledgements(
+        agency="lapd",
+        member=waiting.member,
+        beside=waiting.beside,
+        clock=waiting.clock,
+        log_size=lambda: len(waiting.entries),
+        mark=mark,
+    )
+
+    async def ticks(count: int) -> int:
+        for _ in range(count):
+            waiting.all.tick()
+            await waiting.beside.settled()
+        return SettledMark(open_state(tmp_path / "state.db")).index
+
+    waiting.give(b"1" * 16)
+    await waiting.beside.settled()
+    waiting.all.cancelled("lahd", b"1" * 16)
+    waiting.give(b"2" * 16)
+    await waiting.beside.settled()
+    assert await ticks(2 * MARK_TICKS) == 1
+    assert [one.index for one in await logged(tmp_path, waiting.entries, start=1)] == [1]
+    waiting.clock.forward(10 + PATIENCE.total_seconds())
+    assert await ticks(2 * MARK_TICKS) == 3
+    assert await logged(tmp_path, waiting.entries, start=3) == []
+    assert [one.index for one in await logged(tmp_path, waiting.entries, start=99)] == [0]
+
+
+async def logged(tmp_path: Path, entries: Sequence[Entry], *, start: int = 0) -> list[OpenReceipt]:
+    """Return which receipts are open in a log of these entries."""
+    key = LogKey.generate("lapd.example/adapter")
+    home = tmp_path / secrets.token_hex(4)
+    log = await SignedLog.open(home, origin=key.origin, key=key, clock=noon)
+    await log.append(*entries)
+    await log.close()
+    return read_open(home / "log", size=log.size, start=start)

@@ -13,7 +13,7 @@ from comity.audit.checkpoint import Checkpoint
 from comity.audit.entry import Entry, seal_entry
 from comity.audit.note import LogKey
 from comity.audit.policy_file import write_policy
-from comity.audit.tiles import Edge
+from comity.audit.tiles import TILE_WIDTH, Edge, TileName
 
 SHERIFF = LogKey.generate("sheriff.example/gateway")
 BROKER = LogKey.generate("operator.example/broker")
@@ -179,6 +179,10 @@ def write_log(folder: Path, key: LogKey, leaves: Iterator[bytes], *, stretch: in
     extend()
     for path, data in files.items():
         _put(folder / path, data)
+    for level, hashes in enumerate(edge.levels):  # a partial tile that the last stretch didn't change
+        if hashes:
+            index = edge.size // TILE_WIDTH ** (level + 1)
+            _put(folder / TileName(level=level, index=index, width=len(hashes)).path, b"".join(hashes))
     _put(folder / "vkey", (key.verifier_key + "\n").encode())
     _put(folder / "checkpoint", Checkpoint(origin=key.origin, size=edge.size, root=edge.root).sign(key))
     return folder

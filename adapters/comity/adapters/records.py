@@ -18,7 +18,7 @@ from comity.adapters.questions import Question
 from comity.adapters.receipts import Grounds
 from comity.adapters.ruling import Ruling
 from comity.audit.canonical import MAX_INTEGER, JsonValue
-from comity.audit.entry import Entry
+from comity.audit.entry import Entry, to_milliseconds
 from comity.certs.claims import Claims
 from comity.certs.envelope import digest
 from comity.v1.common_pb2 import OutcomeKind
@@ -158,9 +158,19 @@ def rejected(
 
 
 def answered(
-    agency: str, peer: str, exchange_id: bytes, kind: OutcomeKind, receipt: Envelope, at: datetime
+    agency: str,
+    peer: str,
+    exchange_id: bytes,
+    kind: OutcomeKind,
+    receipt: Envelope,
+    *,
+    deadline: datetime,
+    at: datetime,
 ) -> Entry:
-    """Return the entry of a receipt that is given to broker and session; the receipt is kept beside it."""
+    """Return the entry of a receipt that is given to broker and session; the receipt is kept beside it.
+
+    The exchange's deadline tells, after a restart, when its acknowledgement is overdue.
+    """
     return Entry(
         kind="answered",
         at=at,
@@ -170,6 +180,7 @@ def answered(
             "peer": peer,
             "outcome": kind_name(kind),
             "receipt": digest(receipt.payload).hex(),
+            "deadline": to_milliseconds(deadline),
         },
         attachments={"receipt": receipt.SerializeToString()},
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine
@@ -32,6 +33,7 @@ from comity.adapters.loading import (
 )
 from comity.adapters.path import ExchangePath, Standing
 from comity.adapters.receipts import ReceiptSigner
+from comity.adapters.receipts_open import OpenReceipt, SettledMark, read_open
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
@@ -98,7 +100,9 @@ async def _serve(
         try:
             try:
                 await follow_roster(log, config.home / "keys", standing.federation)
-                adapter = _Adapter(config, published, files, standing, credentials, engine, log, clock)
+                mark = SettledMark(engine)
+                adapter = _Adapter(config, published, files, standing, credentials, engine, log, mark, clock)
+                adapter.take_up(await asyncio.to_thread(_still_open, config.home, log, mark))
             except (ConfigUnusable, StateUnwritable, AuditError) as error:
                 raise ConfigInvalid(str(error)) from error
             await adapter.run(ready, stop)
@@ -123,6 +127,7 @@ class _Adapter:
         credentials: EndCredentials,
         engine: Engine,
         log: SignedLog,
+        mark: SettledMark,
         clock: Clock,
     ) -> None:
         self._config = config
@@ -168,6 +173,8 @@ class _Adapter:
             member=lambda agency: self._path.standing.federation.members.get(agency),
             beside=self._beside,
             clock=clock,
+            log_size=lambda: log.size,
+            mark=mark,
         )
         self._exchanges = self._end.exchanges = Exchanges(
             agency=config.agency,
@@ -216,6 +223,10 @@ class _Adapter:
             replay=replay,
             lag=LogLag(log, clock),
         )
+
+    def take_up(self, receipts: Sequence[OpenReceipt]) -> None:
+        """Wait for the acknowledgement of receipts that were given out before."""
+        self._end.acknowledgements.take_up(receipts)
 
     async def run(self, ready: Callable[[str], None], stop: asyncio.Event) -> None:
         """Work until `stop` is set or a part fails, then end everything in order."""
@@ -330,6 +341,15 @@ async def _log(config: AdapterConfig, keys: LogKeys, clock: Clock) -> SignedLog:
         return await SignedLog.open(config.home, origin=keys.key.origin, key=keys, clock=clock)
     except AuditError as error:
         raise ConfigInvalid(str(error)) from error
+
+
+def _still_open(home: Path, log: SignedLog, mark: SettledMark) -> list[OpenReceipt]:
+    """Return receipts that were given out before and not settled; none if the log can't be read back."""
+    try:
+        return read_open(home / "log", size=log.published_size, start=mark.index)
+    except AuditError as error:
+        LOGGER.error("receipts that were given out before are not known, the log can't be read: %s", error)
+        return []
 
 
 def _state(config: AdapterConfig) -> Engine:

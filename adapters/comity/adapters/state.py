@@ -1,4 +1,4 @@
-"""The adapter's own table in its `state.db`: exchanges that were seen.
+"""The adapter's own tables in its `state.db`: exchanges that were seen, and up to where receipts are settled.
 
 The signed log keeps its openings and evidence in the same file, in tables of its own; neither touches the
 other's. The file holds what the log only commits to, so nobody else may read it (mode 0600).
@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Engine,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -34,6 +35,13 @@ SEEN: Final = Table(
     Column("agency", String(32), primary_key=True, comment="the agency that asked"),
     Column("exchange_id", LargeBinary(16), primary_key=True),
     Column("until_ms", BigInteger, nullable=False, index=True, comment="end of its window, ms since 1970"),
+)
+
+SETTLED: Final = Table(
+    "settled_receipts",
+    METADATA,
+    Column("id", Integer, primary_key=True, comment="always 1"),
+    Column("index", BigInteger, nullable=False, comment="before this entry of the log no receipt is open"),
 )
 
 
