@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import MERKLE, MUST_NOT, NOTE, PEERS, VERIFY
-from tests.patched_out.patching import Without
+from tests.patched_out.checks.files import MERKLE, MUST_NOT, NOTE, PEERS, ROTATION, VERIFY
+from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
     check(
@@ -57,8 +57,69 @@ CHECKS = (
     ),
     check(
         "audit: a checkpoint is signed by the key that the trust names",
-        Without("comity.audit.folder_check:_check_head", "open_checkpoint("),
+        (
+            Without("comity.audit.folder_check:_check_head", "open_signed("),
+            Without("comity.audit.folder_check:check_folder", "_check_keys("),
+        ),
         VERIFY("test_bytes_of_every_file_count", "test_a_log_rebuilt_under_another_key_fails"),
+    ),
+    check(
+        "audit: the key in force at its size signed a checkpoint",
+        Instead(
+            "comity.audit.key_history:KeyHistory.check_in_force",
+            "any(key in signers for key in wanted)",
+            "True",
+        ),
+        ROTATION(
+            "test_an_old_key_alone_does_not_sign_beyond_the_rotation",
+            "test_a_log_rebuilt_whole_under_the_new_key_fails",
+            "test_a_new_key_alone_does_not_sign_what_came_before_it",
+            "test_evidence_of_before_verifies_after_the_rotation",
+            "test_a_peers_copy_signed_by_the_old_key_out_of_time_is_named",
+        ),
+    ),
+    check(
+        "audit: a log's own entries put its key in force",
+        Without("comity.audit.folder_check:check_folder", "_check_keys("),
+        ROTATION("test_a_log_rebuilt_whole_under_the_new_key_fails"),
+    ),
+    check(
+        "audit: a peer's copy of a checkpoint is held to the log's own replacements of its key",
+        Without("comity.audit.verify:_compare", "if log.history is not None"),
+        ROTATION("test_a_peers_copy_signed_by_the_old_key_out_of_time_is_named"),
+    ),
+    check(
+        "audit: both keys sign that one replaces the other",
+        Without("comity.audit.rotation:read_rotation", "if missing:"),
+        ROTATION(
+            "test_a_rotation_needs_the_word_of_both_keys[new-alone]",
+            "test_a_rotation_needs_the_word_of_both_keys[old-alone]",
+        ),
+    ),
+    check(
+        "audit: a checkpoint that both keys signed is no replacement",
+        Without("comity.audit.rotation:read_rotation", "if opened.text !="),
+        ROTATION("test_a_rotation_needs_the_word_of_both_keys[plain-checkpoint]"),
+    ),
+    check(
+        "audit: a replacement is of the log as it was before",
+        Without("comity.audit.folder_check:_check_keys", "if roots[one.checkpoint.size]"),
+        ROTATION("test_a_rotation_of_a_log_with_another_beginning_fails"),
+    ),
+    check(
+        "audit: a key is replaced by the one that the trust names next",
+        Without("comity.audit.key_history:KeyHistory.proven_by", "if number + 1 >= len(self.keys)"),
+        ROTATION("test_a_rotation_to_a_key_that_the_trust_does_not_name_fails"),
+    ),
+    check(
+        "audit: a key is replaced while it is in force",
+        Without("comity.audit.key_history:KeyHistory.proven_by", "if rotation.old != self.keys[number]"),
+        ROTATION("test_keys_follow_each_other_in_the_order_of_the_roster"),
+    ),
+    check(
+        "audit: once the new key signed, a peer takes nothing of the old one alone",
+        Without("comity.audit.peers:PeerCheckpoints.saw", "if checkpoint.size > last.size:"),
+        ROTATION("test_peers_accept_both_keys_and_then_the_old_one_alone_no_more"),
     ),
     check(
         "audit: a log is one that the trust names",
@@ -112,7 +173,14 @@ CHECKS = (
     ),
     check(
         "audit: a note is signed by a known key",
-        Without("comity.audit.note:open_note", "if not signers:"),
+        (
+            Without("comity.audit.note:open_note", "if not signers:"),
+            Instead(
+                "comity.audit.key_history:KeyHistory.check_in_force",
+                "any(key in signers for key in wanted)",
+                "True",
+            ),
+        ),
         NOTE("test_what_is_signed_opens_with_its_key_and_no_other"),
         PEERS("test_a_checkpoint_under_another_key_is_not_logged"),
         VERIFY("test_bytes_of_every_file_count", "test_a_log_rebuilt_under_another_key_fails"),
