@@ -49,6 +49,7 @@ RANGES: Final = {
     "max_exchanges": (1, 100_000),
     "max_searches": (1, 10_000),
     "max_sessions_per_requester": (1, 1_000),
+    "max_record_requests_per_hour": (1, 10_000),
     "page_window": (1, 64),
     "queue_bytes": (1 << 20, 1 << 30),
     "session_queue_bytes": (1 << 20, 1 << 30),
@@ -86,6 +87,8 @@ class AdapterConfig:
     """Threads that search one store; what is searched in one that hangs waits, and no other store does."""
     max_sessions_per_requester: int = 8
     """Sessions of one requester at the same time; beyond it, none is accepted."""
+    max_record_requests_per_hour: int = 12
+    """Requests of one agency for the records of its own users that are answered within an hour."""
     page_window: int = 4
     """Pages of an exchange that travel before the gateway gives credit."""
     queue_bytes: int = 16 << 20

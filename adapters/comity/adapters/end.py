@@ -18,6 +18,7 @@ from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.announcements import Announcements
 from comity.adapters.beside import Beside
 from comity.adapters.exchanges import Exchanges
+from comity.adapters.own_records import OwnRecords
 from comity.audit.errors import AuditError
 from comity.audit.peers import PeerCheckpoints
 from comity.certs.clock import Clock
@@ -47,6 +48,7 @@ class AdapterEnd:
     sessions: AdapterSessions
     exchanges: Exchanges
     acknowledgements: Acknowledgements
+    own_records: OwnRecords
 
     def __init__(
         self,
@@ -117,6 +119,12 @@ class AdapterEnd:
                 self.exchanges.credit(session, message.credit)
             case "acknowledgement":
                 self.acknowledgements.came(session.peer, message.acknowledgement)
+            case "records_request":
+                self.own_records.request(session, message.records_request)
+            case "records_credit":
+                self.own_records.credit(session, message.records_credit)
+            case "records_cancel":
+                self.own_records.cancel(session, message.records_cancel)
             case "checkpoint" if self._open.get(session.peer) is session:  # an older one's came too late
                 self._saw(session.peer, message.checkpoint.note)
             case _:
@@ -133,6 +141,7 @@ class AdapterEnd:
         if self._open.get(session.peer) is session:
             del self._open[session.peer]
         self.exchanges.closed(session)
+        self.own_records.closed(session)
         LOGGER.info("session with `%s` closed (%s): %s", session.peer, reason_name(reason), text)
         self._record("session_closed", peer=session.peer, reason=reason_name(reason))
 

@@ -31,6 +31,7 @@ from comity.adapters.loading import (
     reload_standing,
     watched,
 )
+from comity.adapters.own_records import OwnRecords
 from comity.adapters.path import ExchangePath, Standing
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.receipts_open import OpenReceipt, SettledMark, read_open
@@ -176,6 +177,14 @@ class _Adapter:
             log_size=lambda: log.size,
             mark=mark,
         )
+        self._own_records = self._end.own_records = OwnRecords(
+            agency=config.agency,
+            home=config.home,
+            log=log,
+            key=credentials.statement,
+            clock=clock,
+            max_per_hour=config.max_record_requests_per_hour,
+        )
         self._exchanges = self._end.exchanges = Exchanges(
             agency=config.agency,
             path=self._path,
@@ -261,6 +270,7 @@ class _Adapter:
         """Let exchanges end, say goodbye, log `stopped`; the log publishes when it is closed."""
         self._end.stopping = True
         await self._exchanges.stop(seconds=STOP_SECONDS)
+        await self._own_records.stop()
         self._sessions.close()
         await self._link.close()
         for task in tasks:

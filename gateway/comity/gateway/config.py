@@ -9,6 +9,7 @@
     authority = "../authority.json"           # the governing authority's keys, pinned out of band
     public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
+    auditor_role = "auditor"                  # who may retrieve records of our users; optional
     max_in_flight = 256                       # exchanges at the same time; optional, as every limit is
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
@@ -32,6 +33,9 @@ from comity.gateway.limits import RANGES, GatewayLimits
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
+AUDITOR_ROLE = "auditor_role"
+_AUDITOR = "auditor"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
@@ -48,6 +52,7 @@ class GatewayConfig:
     authority: Path
     public: Path
     agreements: Path
+    auditor_role: str = _AUDITOR
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     telemetry: TelemetrySettings = OFF
     retention: RetentionTerms = SEVEN_YEARS
@@ -66,19 +71,19 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    required = [
-        one.name for one in fields(GatewayConfig) if one.name not in ("home", "limits", TABLE, RETENTION)
-    ]
-    known = [*required, *RANGES, TABLE, RETENTION]
+    optional = ("home", "limits", AUDITOR_ROLE, TABLE, RETENTION)
+    required = [one.name for one in fields(GatewayConfig) if one.name not in optional]
+    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys are {', '.join(known)}"
             raise ConfigInvalid(f"configuration `{path}`: unknown key `{key}`; {hint}")
-    for key in required:
-        if key not in table:
+    texts = {AUDITOR_ROLE: _AUDITOR, **table}
+    for key in (*required, AUDITOR_ROLE):
+        if key not in texts:
             raise ConfigInvalid(f"configuration `{path}`: key `{key}` is missing")
-        if not isinstance(table[key], str) or not table[key]:
+        if not isinstance(texts[key], str) or not texts[key]:
             raise ConfigInvalid(f"configuration `{path}`: key `{key}` must be a text that is not empty")
     for key in ("listen", "broker"):
         check_address(path, key, table[key])
@@ -98,6 +103,7 @@ def load_config(path: Path) -> GatewayConfig:
         authority=_pin(path, home / table["authority"], home / table["public"]),
         public=_folder(path, "public", home / table["public"]),
         agreements=_folder(path, "agreements", home / table["agreements"]),
+        auditor_role=texts[AUDITOR_ROLE],
         limits=_limits(path, limits),
         telemetry=telemetry,
         retention=retention,

@@ -114,6 +114,7 @@ class GatewayEnd:
                 peers=PeerCheckpoints(log, clock),
                 clock=clock,
                 limits=limits,
+                auditor_role=config.auditor_role,
             )
             try:
                 link = LinkClient(

@@ -15,6 +15,11 @@
     │   ├── AgencyBusy       the broker takes no more exchanges of this agency now
     │   ├── CallerTooSlow    the caller did not read its answer in time
     │   └── HoldsTooMuch     this gateway holds too much, and this exchange most of it
+    ├── NotAnAuditor         the user may not retrieve records (L6)
+    ├── ProviderUnreachable  there is no session with the provider, or it ended
+    ├── ProviderBusy         the provider gives no records now (a kind of Busy)
+    ├── ProviderUnable       the provider's log can't be read or written, or it refuses the request
+    ├── RecordsUnverifiable  the records that a provider sent do not verify, or are not whole
     ├── RequesterClosed      asked through the library after it was closed
     └── Shortfall            there is an answer that accounts for everyone, and it is not what was asked for
         ├── NobodyToAsk      no provider could be asked
@@ -156,6 +161,41 @@ class HoldsTooMuch(Busy):
 
     reason = "HOLDS_TOO_MUCH"
     retry_seconds = 5
+
+
+class NotAnAuditor(GatewayError):
+    """The user has not the role that may retrieve records (L6)."""
+
+    code = code_pb2.PERMISSION_DENIED
+    reason = "NOT_AN_AUDITOR"
+
+
+class ProviderUnreachable(GatewayError):
+    """There is no session with the provider, or it ended before all came."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "PROVIDER_UNREACHABLE"
+
+
+class ProviderBusy(Busy):
+    """The provider answers another request of this agency, or has answered too many of late."""
+
+    reason = "PROVIDER_BUSY"
+    retry_seconds = 300
+
+
+class ProviderUnable(GatewayError):
+    """The provider can't give its records now: its log can't be written or read."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "PROVIDER_UNABLE"
+
+
+class RecordsUnverifiable(GatewayError):
+    """What the provider sent as records does not verify, or is not whole."""
+
+    code = code_pb2.DATA_LOSS
+    reason = "RECORDS_UNVERIFIABLE"
 
 
 class RequesterClosed(GatewayError):

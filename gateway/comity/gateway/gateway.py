@@ -59,6 +59,7 @@ from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import SaidAbsent, said_absent
 from comity.gateway.limits import GatewayLimits, Place, Places, Tally
 from comity.gateway.order import SignedOrder, sign_order
+from comity.gateway.own_records import Retrievals
 from comity.gateway.question import Question
 from comity.gateway.standing import Standing
 from comity.gateway.summary import has_answer, require_reachable, summarize
@@ -117,6 +118,7 @@ class Gateway:
         peers: PeerCheckpoints,
         clock: Clock,
         limits: GatewayLimits,
+        auditor_role: str = "auditor",
     ) -> None:
         self.agency = agency
         self.standing = Standing(federation=federation, agreements=agreements)
@@ -141,6 +143,17 @@ class Gateway:
         """Whether this end hangs up by itself."""
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
+        self.retrievals = Retrievals(
+            agency=agency,
+            auditor_role=auditor_role,
+            federation=lambda: self.federation,
+            sessions=lambda: self.sessions,
+            append=self._append,
+            beside=lambda entry: self.start(self._record_beside(entry)),
+            saw=self._on_checkpoint,
+            clock=clock,
+        )
+        """Records of this agency's own users, for its auditors."""
 
     @property
     def in_flight(self) -> Sized:
@@ -577,6 +590,10 @@ class Gateway:
                 )
             case "page":
                 self._on_page(session, message.page)
+            case "records_answer":
+                self.retrievals.came(session, message.records_answer)
+            case "records_page":
+                self.retrievals.came(session, message.records_page)
             case "checkpoint" if self._open_sessions.get(session.peer) is session:  # else it comes too late
                 self._on_checkpoint(session.peer, message.checkpoint.note)
             case _:
@@ -619,6 +636,7 @@ class Gateway:
         """A session ended: every exchange that awaits something of its peer learns so."""
         if self._open_sessions.get(session.peer) is session:
             del self._open_sessions[session.peer]
+        self.retrievals.closed(session)
         for running in list(self._running.values()):
             if running.sessions.get(session.peer) is session:
                 self._session_failed(running, session.peer, reason)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from comity.audit.canonical import MAX_INTEGER
-from comity.audit.entry import Entry, JsonValue
+from comity.audit.entry import Entry, JsonValue, to_milliseconds
 from comity.audit.log import Promise
 from comity.certs.agreements import AgreementView
 from comity.certs.assertions import Claims
@@ -23,6 +23,7 @@ from comity.gateway.findings import Finding
 from comity.gateway.order import SignedOrder
 from comity.gateway.question import Question
 from comity.v1 import audit_pb2, common_pb2, link_pb2, query_service_pb2, result_pb2
+from comity.v1.envelope_pb2 import Envelope
 
 
 def kind_name(kind: common_pb2.OutcomeKind) -> str:
@@ -227,6 +228,33 @@ def contradicted(
         public={"agency": agency, "findings": lines, "found": told},
         attachments=envelopes,
     )
+
+
+def retrieving(
+    agency: str, provider: str, claims: Claims, *, start: datetime, end: datetime, at: datetime
+) -> Entry:
+    """Return the entry of an auditor who retrieves a provider's records of this agency's users (L3)."""
+    return Entry(
+        kind="exported",
+        at=at,
+        public={
+            "agency": agency,
+            "peer": provider,
+            "from": to_milliseconds(start),
+            "to": to_milliseconds(end),
+        },
+        private={"user": claims.user, "office": claims.office},
+    )
+
+
+def unverifiable(agency: str, provider: str, why: str, statement: Envelope | None, at: datetime) -> Entry:
+    """Return the entry of records that do not verify; what the provider signed is kept beside it."""
+    public: dict[str, JsonValue] = {"agency": agency, "findings": [f"records of {provider}: {why}"]}
+    attachments = {}
+    if statement is not None:
+        public["statement"] = digest(statement.payload).hex()
+        attachments["statement"] = statement.SerializeToString()
+    return Entry(kind="contradiction", at=at, public=public, attachments=attachments)
 
 
 def cancelled(agency: str, exchange_id: bytes, at: datetime) -> Entry:

@@ -11,6 +11,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from comity.certs.clock import Clock, utc_now
+from comity.gateway.audit_service import SERVICE_NAME as AUDIT_SERVICE
+from comity.gateway.audit_service import AuditService, audit_handler
 from comity.gateway.config import GatewayConfig
 from comity.gateway.end import GatewayEnd
 from comity.gateway.errors import ConfigInvalid
@@ -63,10 +65,13 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
-    server.add_generic_rpc_handlers((search_handler(QueryService(gateway, end.clock, limits)),))
+    queries = QueryService(gateway, end.clock, limits)
+    audits = AuditService(gateway, queries, end.clock, limits)
+    server.add_generic_rpc_handlers((search_handler(queries), audit_handler(audits)))
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    services = (SERVICE_NAME, AUDIT_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(services, server)
     tls = grpc.ssl_server_credentials(
         [(credentials.key_pem, credentials.chain_pem)],
         root_certificates=own.ca_pem,
@@ -80,6 +85,7 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
         ) from error
     if bound == 0:
         raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`")
+    gateway.start(checks.set(AUDIT_SERVICE, health_pb2.HealthCheckResponse.SERVING))
     gateway.start(checks.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING))
     gateway.start(checks.set("", health_pb2.HealthCheckResponse.SERVING))
     return server

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 from cryptography import x509
@@ -28,7 +28,8 @@ from comity.v1 import query_service_pb2, query_service_pb2_grpc
 Context: TypeAlias = (
     "grpc.aio.ServicerContext[query_service_pb2.SearchRequest, query_service_pb2.SearchResponse]"
 )
-
+AnyContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+"""The context of any method of this gateway."""
 
 SERVICE_NAME: Final = query_service_pb2.DESCRIPTOR.services_by_name["QueryService"].full_name
 MOST_CALLERS = 256
@@ -67,7 +68,7 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         if failed is not None:
             with contextlib.suppress(TimeoutError):  # who does not read, does not read this either
                 async with asyncio.timeout(ABORT_SECONDS if isinstance(failed, CallerTooSlow) else None):
-                    await _abort(context, failed)
+                    await abort(context, failed)
 
     async def _answer(self, request: query_service_pb2.SearchRequest, context: Context) -> None:
         """Write the answer as fast as the caller reads it; raise `CallerTooSlow` and a search's own."""
@@ -75,10 +76,10 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
             request,
             gateway=self._gateway,
             clock=self._clock,
-            authorization=_metadata(context, "authorization"),
+            authorization=metadata(context, "authorization"),
             certificate_der=partial(self._caller, context),
-            within=_remaining(context),
-            parent=parse_traceparent(_metadata(context, "traceparent") or ""),
+            within=remaining(context),
+            parent=parse_traceparent(metadata(context, "traceparent") or ""),
         )
         patience = asyncio.timeout(None)
         try:
@@ -98,6 +99,10 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         """Return the time of the loop at which the caller must have read the whole answer."""
         left = (plan.deadline.ToDatetime(tzinfo=UTC) - self._clock()).total_seconds()
         return asyncio.get_running_loop().time() + left + self._limits.read_seconds
+
+    def caller(self, context: AnyContext) -> bytes:
+        """Return the certificate of a caller of any service here, DER; raise `Unauthenticated`."""
+        return self._caller(context)
 
     def _caller(self, context: Context) -> bytes:
         """Return the caller's certificate, DER, once it is one of our own agency's systems."""
@@ -132,12 +137,14 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         return certificate
 
 
-def _remaining(context: Context) -> timedelta | None:
+def remaining(context: AnyContext) -> timedelta | None:
+    """Return what is left of the caller's own deadline, if it has one."""
     seconds = context.time_remaining()
     return timedelta(seconds=seconds) if seconds is not None else None
 
 
-def _metadata(context: Context, name: str) -> str | None:
+def metadata(context: AnyContext, name: str) -> str | None:
+    """Return a text of the call's metadata."""
     for key, value in context.invocation_metadata() or ():
         if key == name:
             return value if isinstance(value, str) else None
@@ -165,7 +172,8 @@ def search_handler(service: QueryService) -> grpc.GenericRpcHandler:
     return grpc.method_handlers_generic_handler(SERVICE_NAME, {"Search": method})
 
 
-async def _abort(context: Context, error: GatewayError) -> NoReturn:
+async def abort(context: AnyContext, error: GatewayError) -> NoReturn:
+    """End a call with an error's status and details."""
     status = to_status(error)
     await context.abort(
         to_grpc_code(error),

@@ -56,7 +56,7 @@ class GatewaySessions(SessionHub):
 
     server_side = False
     longest = 1
-    accepted = frozenset({"result", "page", "end"}) | LOG_MESSAGES
+    accepted = frozenset({"result", "page", "records_answer", "records_page", "end"}) | LOG_MESSAGES
 
     _current: dict[str, Session] = field(default_factory=dict, init=False)
     _opening: dict[int, Session] = field(default_factory=dict, init=False)
@@ -175,7 +175,11 @@ class AdapterSessions(SessionHub):
 
     server_side = True
     longest = 2  # renewal is the gateway's; only a session that it forgot is ended here
-    accepted = frozenset({"ask", "cancel", "credit", "acknowledgement", "end"}) | LOG_MESSAGES
+    accepted = (
+        frozenset({"ask", "cancel", "credit", "acknowledgement", "end"})
+        | frozenset({"records_request", "records_credit", "records_cancel"})
+        | LOG_MESSAGES
+    )
 
     def _opened(self, opened: SessionOpen) -> None:
         """Refuse before any byte of TLS, or begin."""
