@@ -159,14 +159,31 @@ def _seal(entry: Entry, salt: Callable[[], bytes]) -> SealedEntry:
 
 def parse_entry(leaf: bytes) -> LoggedEntry:
     """Read an entry from its bytes in a log; they must be canonical RFC 8785. Raises `EntryInvalid`."""
+    record = _object(leaf)
+    if not _is_canonical(record, leaf):
+        raise EntryInvalid("entry: it is not in canonical form (RFC 8785)")
+    return _entry(record)
+
+
+def read_entry(leaf: bytes) -> LoggedEntry:
+    """Read an entry as `parse_entry` does, for bytes that a checked root covers: their form isn't judged.
+
+    Much quicker; for reading a log, where `comity audit verify` judges the form. Raises `EntryInvalid`.
+    """
+    return _entry(_object(leaf))
+
+
+def _object(leaf: bytes) -> dict[str, JsonValue]:
     try:
         record = json.loads(leaf, object_pairs_hook=object_without_doubles)
     except (ValueError, RecursionError) as problem:
         raise EntryInvalid("entry: it is not JSON") from problem
     if not isinstance(record, dict):
         raise EntryInvalid("entry: it is not a JSON object")
-    if not _is_canonical(record, leaf):
-        raise EntryInvalid("entry: it is not in canonical form (RFC 8785)")
+    return record
+
+
+def _entry(record: dict[str, JsonValue]) -> LoggedEntry:
     version, kind, at = record.pop("v", None), record.pop("kind", None), record.pop("at", None)
     if version != 1 or version is True:
         raise EntryInvalid("entry: `v` is not 1")

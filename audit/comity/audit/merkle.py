@@ -43,6 +43,28 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return root([leaf_hash(leaf) for leaf in leaves])
 
 
+class RunningRoot:
+    """The root of a tree that grows leaf by leaf, in memory that grows with its height."""
+
+    __slots__ = ("_subtrees", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._subtrees: list[tuple[int, bytes]] = []
+
+    def add(self, leaf_hash: bytes) -> None:
+        """Append a leaf's hash."""
+        height, subtrees = 0, self._subtrees
+        while subtrees and subtrees[-1][0] == height:
+            leaf_hash, height = node_hash(subtrees.pop()[1], leaf_hash), height + 1
+        subtrees.append((height, leaf_hash))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the Merkle tree hash of the leaves so far (RFC 6962, section 2.1)."""
+        return _join([hash_ for _, hash_ in self._subtrees])
+
+
 def roots_at(leaf_hashes: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
     """Return the roots of the tree's prefixes of the given sizes, in one walk over the leaves.
 
@@ -50,20 +72,16 @@ def roots_at(leaf_hashes: Iterable[bytes], sizes: Iterable[int]) -> dict[int, by
     """
     wanted = sorted(set(sizes), reverse=True)
     roots: dict[int, bytes] = {}
-    subtrees: list[tuple[int, bytes]] = []
-    size = 0
+    running = RunningRoot()
     leaves = iter(leaf_hashes)
     while wanted:
-        if wanted[-1] == size:
-            roots[wanted.pop()] = _join([hash_ for _, hash_ in subtrees])
+        if wanted[-1] == running.size:
+            roots[wanted.pop()] = running.root()
             continue
         leaf = next(leaves, None)
         if leaf is None:
             break
-        height, size = 0, size + 1
-        while subtrees and subtrees[-1][0] == height:
-            leaf, height = node_hash(subtrees.pop()[1], leaf), height + 1
-        subtrees.append((height, leaf))
+        running.add(leaf)
     return roots
 
 

@@ -6,7 +6,6 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -131,12 +130,6 @@ def ask(
         except grpc.RpcError as error:
             _ended_badly(client, answer, error)
     return answer
-
-
-def parse_time(text: str) -> datetime:
-    """Return the time in an ISO 8601 date or date and time; without a zone it is UTC. Raises `ValueError`."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _collect(answer: Answer, message: query_service_pb2.SearchResponse) -> None:

@@ -20,6 +20,7 @@ from comity.certs.files import write_public
 from comity.cli.audit_prove import evidence_json, print_evidence, prove
 from comity.cli.audit_reconcile import reconcile
 from comity.cli.audit_rotate_key import rotate_key
+from comity.cli.audit_search import command as search
 from comity.cli.audit_show import read_page, render, to_json
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -82,6 +83,7 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
 group.add_command(prove)
 group.add_command(reconcile)
 group.add_command(rotate_key)
+group.add_command(search)
 
 
 @group.command(epilog="Example: comity audit trust --public federation/public --out trust.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from datetime import UTC, datetime, timedelta
@@ -16,40 +15,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
-from comity.cli.asking import AskingFailed, Client, ask, load_client, parse_time
+from comity.cli.asking import AskingFailed, Client, ask, load_client
+from comity.cli.parameters import REASONS, ReasonType, TimeType
 from comity.cli.rendering import MAX_ROWS, show, terminal, to_json
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
-REASONS = [
-    name.removeprefix("REASON_CODE_")
-    for name, number in common_pb2.ReasonCode.items()
-    if number != common_pb2.REASON_CODE_UNSPECIFIED
-]
 ELEMENTS = ["LOCATION", "IMAGES", "VEHICLE", "CAMERA"]
-
-
-class _Time(click.ParamType[datetime]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            return parse_time(str(value))
-        except ValueError:
-            self.fail(
-                f"`{value}` is not a date or time such as 2026-01-31 or 2026-01-31T08:00:00Z", param, ctx
-            )
-
-
-class _Reason(click.ParamType[str]):
-    name = "code"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        code = str(value).upper().replace("-", "_")
-        if code not in REASONS:
-            near = difflib.get_close_matches(code, REASONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the list is {', '.join(REASONS)}"
-            self.fail(f"`{value}` is not a reason code; {hint}", param, ctx)
-        return code
 
 
 class _AreaType(click.ParamType[common_pb2.Area]):
@@ -74,14 +45,14 @@ class _AreaType(click.ParamType[common_pb2.Area]):
 @click.argument("plate")
 @click.option("--state", required=True, help="State or province of the plate, such as CA (Q3).")
 @click.option("--country", default="US", show_default=True, help="Country of the plate, two letters.")
-@click.option("--from", "start", type=_Time(), help="Start of the period (UTC unless it names a zone).")
-@click.option("--to", "end", type=_Time(), help="End of the period; now if left out.")
+@click.option("--from", "start", type=TimeType(), help="Start of the period (UTC unless it names a zone).")
+@click.option("--to", "end", type=TimeType(), help="End of the period; now if left out.")
 @click.option("--days", type=click.IntRange(1, 36500), help="Instead of --from: so many days before --to.")
 @click.option(
     "--reason",
     required=True,
     metavar="CODE",
-    type=_Reason(),
+    type=ReasonType(),
     help=f"Why (Q3), one of: {', '.join(REASONS)}.",
 )
 @click.option("--case", "case_number", required=True, help="Number of the case (Q3, Q4).")
