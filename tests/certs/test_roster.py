@@ -312,6 +312,32 @@ def test_malformed_log_key(forge: Forge, line: str) -> None:
         forge.verify()
 
 
+@pytest.mark.parametrize(
+    ("earlier", "text"),
+    [([("own", 3)], "names a key twice"), ([("a", 9), ("b", 9)], "earlier keys are not in their order")],
+    ids=["twice", "order"],
+)
+def test_log_key_with_a_past_that_cannot_be(forge: Forge, earlier: list[tuple[str, int]], text: str) -> None:
+    """A log's keys are all different, and each ended after the one before it."""
+    entry, own = forge.lahd.key_set.log_keys[0], forge.lahd.log_keys["gateway"]
+    for name, size in earlier:
+        key = own if name == "own" else NoteKey.generate(own.origin)
+        entry.earlier.add(verifier_key=key.verifier_key, last_size=size)
+    forge.lahd.sign_key_set()
+    with pytest.raises(RosterInvalid, match=text):
+        forge.verify()
+
+
+def test_log_key_that_follows_is_no_other_members(forge: Forge) -> None:
+    """A key that is to follow counts as a key of its log: nobody else's may be it (rule 10)."""
+    entry = forge.lahd.key_set.log_keys[0]
+    taken = NoteKey(forge.lapd.log_keys["gateway"]._private, entry.origin)
+    entry.next_verifier_key = taken.verifier_key
+    forge.lahd.sign_key_set()
+    with pytest.raises(RosterInvalid, match="is the same key as log key"):
+        forge.verify()
+
+
 def test_base64_of_a_log_key_may_hold_a_plus(forge: Forge) -> None:
     """The key's base64 is taken whole, also where it holds the character that parts the line."""
     for _ in range(60):

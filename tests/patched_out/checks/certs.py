@@ -21,6 +21,7 @@ from tests.patched_out.checks.files import (
     PUBLISHED,
     RELOAD,
     ROSTER,
+    ROTATE_KEY,
     SPIFFE,
     TRUST,
 )
@@ -453,6 +454,34 @@ CHECKS = (
         ROSTER(
             "test_malformed_log_key[lahd.example/adapter+{hash}+{key}]",
         ),
+    ),
+    check(
+        "certs: a log's keys are all different",
+        Without("comity.certs.members:LogKeyView.__post_init__", "if len(set(self.all))"),
+        ROSTER("test_log_key_with_a_past_that_cannot_be[twice]"),
+    ),
+    check(
+        "certs: a log's keys ended one after the other",
+        Without("comity.certs.members:LogKeyView.__post_init__", "if any((size"),
+        ROSTER("test_log_key_with_a_past_that_cannot_be[order]"),
+    ),
+    check(
+        "certs: a key that is to follow is nobody else's",
+        Instead("comity.certs.members:key_uses", "log_key.all", "(log_key.verifier_key,)"),
+        ROSTER("test_log_key_that_follows_is_no_other_members"),
+    ),
+    check(
+        "certs: no key of a log appears at a stroke",
+        Body("comity.certs.authority:_check_log_key", "return"),
+        ROTATE_KEY("test_the_authority_admits_no_key_that_appears_at_a_stroke"),
+    ),
+    check(
+        "certs: the operator is brought up to date by its own identity",
+        (
+            Without("comity.certs.authority:admit.change", "if member_view(roster.operator"),
+            Without("comity.certs.authority:admit.change", "_check_update(member_view(roster.operator"),
+        ),
+        ROTATE_KEY("test_an_operator_by_another_identity_is_refused"),
     ),
     check(
         "certs: a key set is its member's",

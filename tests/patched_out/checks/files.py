@@ -11,6 +11,7 @@ REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_u
 MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
 PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_with_its_note")
+ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
 ROTATION = File("tests/audit/test_key_rotation.py", honest="test_both_keys_sign_from_the_rotation_on")
 TRUST = File("tests/audit/test_trust.py", honest="test_the_keys_of_all_logs_come_from_the_signed_roster")
 VERIFY = File("tests/audit/test_verify.py", honest="test_whole_logs_verify")
@@ -98,6 +99,7 @@ FILES = (
     TRUST,
     VERIFY,
     ROTATION,
+    ROTATE_KEY,
     ADMISSION,
     DESK,
     ACCOUNT,
