@@ -21,7 +21,7 @@ from comity.cli.exporting.document import Column, Document, DocumentTable, clean
 
 WIDTH, HEIGHT = landscape(letter)
 _MARGIN: Final = 36.0
-_TOP: Final = HEIGHT - 56.0
+_TOP: Final[float] = HEIGHT - 56.0
 _BOTTOM: Final = 52.0
 _PLAIN, _BOLD, _FIXED = "Helvetica", "Helvetica-Bold", "Courier"
 _SIZE: Final = 8.0
@@ -92,7 +92,7 @@ class _Setter:
 
     def __init__(self) -> None:
         self.page: _Page = []
-        self.y = _TOP
+        self.y: float = _TOP
 
     def has_room(self, height: float) -> bool:
         return self.y - height >= _BOTTOM
@@ -207,7 +207,8 @@ def _row(setter: _Setter, cells: list[_Cell], widths: list[float]) -> list[_Cell
 
 @lru_cache(maxsize=65_536)
 def _width(text: str, font: str, size: float) -> float:
-    return stringWidth(text, font, size)
+    width: float = stringWidth(text, font, size)
+    return width
 
 
 def _wrapped(text: str, width: float, font: str, size: float) -> list[str]:
