@@ -265,10 +265,11 @@ class ExchangePath:
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
             request = _facts(question, claims, member, work.terms, now)
+            stores = [store.facts for store in standing.stores]
             ruling = rule(
                 request,
                 engine=standing.engine,
-                stores=standing.stores,
+                stores=stores,
                 documents="" if work.terms is None else ", ".join(work.terms.agreement.documents),
             )
 
@@ -281,7 +282,7 @@ class ExchangePath:
             order,
             ruling,
             work.grounds,
-            facts=write_facts(request, [store.facts for store in standing.stores]),
+            facts=write_facts(request, stores),
             query_digest=work.query_digest,
             at=now,
         )
@@ -291,7 +292,7 @@ class ExchangePath:
         try:
             with TRACING.step(span, "search"):
                 found = await searching.search(
-                    question, ruling, seconds=self._left(order), threads=self._threads
+                    question, ruling, standing.stores, seconds=self._left(order), threads=self._threads
                 )
         except SourceError as error:
             LOGGER.error("a store can't be searched, so nothing of any is given: %s", error)

@@ -90,14 +90,18 @@ def decided(
             "outcome": kind_name(ruling.kind),
             **_grounds(grounds),
         },
-        private={
-            "facts": facts,
-            "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
-            "stores": _array(store.store_id for store in ruling.stores),
-            "obligations": _array(f"{item.name} {item.policy_id}" for item in ruling.applied),
-            "errors": _array(ruling.errors),
-        },
+        private={"facts": facts, **told_of(ruling)},
     )
+
+
+def told_of(ruling: Ruling) -> dict[str, str]:
+    """Return the private fields of `decided` that say what was decided, and by which policies."""
+    return {
+        "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
+        "stores": _array(store.store_id for store in ruling.stores),
+        "obligations": _array(f"{item.name} {item.policy_id}" for item in ruling.applied),
+        "errors": _array(ruling.errors),
+    }
 
 
 def released(

@@ -61,14 +61,10 @@ class Terms:
 class StoreRuling:
     """A store that may be searched, and what of its reads must not leave."""
 
-    store: Store
+    store_id: str
+    """As adapter.toml names it."""
     withhold: frozenset[str]
     """Elements of `ELEMENTS`."""
-
-    @property
-    def store_id(self) -> str:
-        """As adapter.toml names it."""
-        return self.store.store_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +95,7 @@ def refusal(public_reason: str, *rules: Rule, errors: tuple[str, ...] = ()) -> R
 
 
 def rule(
-    request: DecisionRequest, *, engine: PolicyEngine, stores: Sequence[Store], documents: str = ""
+    request: DecisionRequest, *, engine: PolicyEngine, stores: Sequence[StoreFacts], documents: str = ""
 ) -> Ruling:
     """Return what is done about a question; never raises for what an agreement or a policy says.
 
@@ -108,7 +104,7 @@ def rule(
     give the same ruling, offline, years later.
     """
     try:
-        decision = engine.decide(request, [store.facts for store in stores])
+        decision = engine.decide(request, stores)
         match decision.effect:
             case Effect.PERMIT:
                 return _permitted(request, decision, stores, documents)
@@ -128,7 +124,7 @@ def rule(
 
 
 def _permitted(
-    request: DecisionRequest, decision: Decision, stores: Sequence[Store], documents: str
+    request: DecisionRequest, decision: Decision, stores: Sequence[StoreFacts], documents: str
 ) -> Ruling:
     """Return the ruling of a permit, or a refusal if the agreement doesn't carry it or it can't be met."""
     agreement = request.agreement
@@ -147,11 +143,11 @@ def _permitted(
         # A hit inside a circle would tell the place that is withheld (A6).
         text = "an area can't narrow a search whose locations are withheld"
         return _by_agreement(agreement, text, documents)
-    by_id = {store.store_id: store for store in stores}
+    known = {store.store_id for store in stores}
     permitted = tuple(
-        StoreRuling(store=by_id[item.store_id], withhold=ungranted | item.obligations.withhold)
+        StoreRuling(store_id=item.store_id, withhold=ungranted | item.obligations.withhold)
         for item in decision.stores
-        if item.permitted and item.obligations is not None and item.store_id in by_id
+        if item.permitted and item.obligations is not None and item.store_id in known
     )
     if not permitted:
         return refusal("no store may be searched for this", *decision.rules, errors=decision.errors)

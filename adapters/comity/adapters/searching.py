@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from comity.adapters.errors import Late
 from comity.adapters.questions import Question
-from comity.adapters.ruling import Ruling, StoreRuling
+from comity.adapters.ruling import Ruling, Store, StoreRuling
 from comity.adapters.sources.source import SourceQuery, SourceResult, StoredRead
 from comity.adapters.threads import StoreThreads
 from comity.policy.plates import PlateInvalid, fold
@@ -41,8 +41,10 @@ class Found:
     """Whether more matched."""
 
 
-async def search(question: Question, ruling: Ruling, *, seconds: float, threads: StoreThreads) -> Found:
-    """Return the reads that answer `question` in the stores and the period that `ruling` permits.
+async def search(
+    question: Question, ruling: Ruling, stores: Sequence[Store], *, seconds: float, threads: StoreThreads
+) -> Found:
+    """Return the reads that answer `question` in those of the stores, and the period, that `ruling` permits.
 
     Raises `Late` if a store isn't through after `seconds`, and `SourceError` if one failed: half an answer
     would look like a whole one.
@@ -62,8 +64,9 @@ async def search(question: Question, ruling: Ruling, *, seconds: float, threads:
         over=over,
     )
     loop = asyncio.get_running_loop()
+    sources = {store.store_id: store.source for store in stores}
     searches = [
-        loop.run_in_executor(threads.of(store.store_id), store.store.source.search, query)
+        loop.run_in_executor(threads.of(store.store_id), sources[store.store_id].search, query)
         for store in ruling.stores
     ]
     try:

@@ -1,4 +1,4 @@
-"""`comity policy`: check a policy bundle, run its own cases, explain a decision."""
+"""`comity policy`: check a policy bundle, run its own cases, explain decisions and make them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from comity.cli import policy_explain
+from comity.cli import policy_explain, policy_replay
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
@@ -24,7 +24,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group(
     name="policy",
-    short_help="Policy bundles: check, test and explain.",
+    short_help="Policy bundles: check, test, explain, replay.",
     epilog="Example: comity policy test agencies/lapd/adapter/policy",
 )
 def group() -> None:
@@ -109,6 +109,7 @@ def test(folder: Path, covered: bool, as_json: bool) -> None:
 
 
 group.add_command(policy_explain.command)
+group.add_command(policy_replay.command)
 
 
 def _load(folder: Path, as_json: bool) -> PolicyBundle:
