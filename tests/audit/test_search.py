@@ -354,7 +354,7 @@ def test_a_providers_own_rules_stay_in_its_house(adapter: Path) -> None:
         json.loads(run("search", adapter, "--agency", "sheriff", *more, "--json").stdout)["records"]
         for more in ((), ("--for", "sheriff"))
     )
-    own = {"rules", "stores", "obligations", "errors"}
+    own = {"rules", "stores", "obligations", "errors", "facts"}
     assert all(own <= record["private"].keys() for record in inward)
     assert not any(own & record["private"].keys() for record in outward)
     assert len(inward) == len(outward) == 3

@@ -185,7 +185,7 @@ def at_adapter(
     later = at + timedelta(seconds=1)
     return [
         adapter.received("lapd", order, ask, asked.at_adapter(at), asked.claims, query_digest=query, at=at),
-        adapter.decided("lapd", order, ruling, grounds, query_digest=query, at=at),
+        adapter.decided("lapd", order, ruling, grounds, facts="{}", query_digest=query, at=at),
         adapter.released(
             "lapd",
             order,
@@ -196,7 +196,15 @@ def at_adapter(
             read_count=reads,
             at=later,
         ),
-        adapter.answered("lapd", peer, exchange, kind_of(outcome), receipt("lapd", exchange, outcome), later),
+        adapter.answered(
+            "lapd",
+            peer,
+            exchange,
+            kind_of(outcome),
+            receipt("lapd", exchange, outcome),
+            deadline=at + timedelta(seconds=10),
+            at=later,
+        ),
     ]
 
 

@@ -14,8 +14,14 @@ from comity.certs.envelope import digest
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Receipt
 
-HOUSE_OWN = frozenset({"rules", "stores", "obligations", "errors"})
-"""Private fields of a decision that are the provider's own: what of them it tells stood in its answer."""
+REQUESTERS_OWN = frozenset(
+    {
+        *("user", "office", "on_behalf_of", "plate", "plate_folded", "state", "country", "period", "area"),
+        *("reason", "reason_text", "case", "elements", "limitation_years", "results", "reads"),
+    }
+)
+"""Private fields that a requester may be given of its own users' questions: what they entered, and what they
+got. All others are the provider's own; what of a decision it tells stood in its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,7 @@ def search(
         false=tuple(
             (index, name)
             for index, name, requester in reader.false
-            if wanted.requester in (None, requester) and not (is_outward and name in HOUSE_OWN)
+            if wanted.requester in (None, requester) and (name in REQUESTERS_OWN or not is_outward)
         ),
         agreements=reader.agreements,
         ceilings=frozenset(ceiling for _, ceiling in marked if ceiling),
@@ -108,9 +114,9 @@ def _outward(record: Record) -> Record:
     """Return a record without what a provider keeps to itself: its rules tell which refusals it disguises."""
     return replace(
         record,
-        opened={name: value for name, value in record.opened.items() if name not in HOUSE_OWN},
-        closed=record.closed - HOUSE_OWN,
-        false=record.false - HOUSE_OWN,
+        opened={name: value for name, value in record.opened.items() if name in REQUESTERS_OWN},
+        closed=record.closed & REQUESTERS_OWN,
+        false=record.false & REQUESTERS_OWN,
     )
 
 
