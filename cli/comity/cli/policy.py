@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from comity.cli import policy_explain, policy_replay
+from comity.cli import policy_explain, policy_replay, policy_start
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
@@ -24,7 +24,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group(
     name="policy",
-    short_help="Policy bundles: check, test, explain, replay.",
+    short_help="Policy bundles: start, check, test, explain, replay.",
     epilog="Example: comity policy test agencies/lapd/adapter/policy",
 )
 def group() -> None:
@@ -110,6 +110,7 @@ def test(folder: Path, covered: bool, as_json: bool) -> None:
 
 group.add_command(policy_explain.command)
 group.add_command(policy_replay.command)
+group.add_command(policy_start.command)
 
 
 def _load(folder: Path, as_json: bool) -> PolicyBundle:

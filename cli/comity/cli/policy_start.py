@@ -1,0 +1,60 @@
+"""`comity policy start`: a new bundle from a template."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from comity.policy.bundle import PolicyBundle
+from comity.policy.cases import load_cases, run
+from comity.policy.decision import PolicyEngine
+from comity.policy.starting import TEMPLATES, StartInvalid, start
+
+
+@click.command(
+    name="start",
+    epilog="Example: comity policy start harbor/adapter/policy --from strict-local --agency harbor "
+    "--partner sheriff --state CA",
+)
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--from", "name", required=True, type=click.Choice(list(TEMPLATES)), help="The template; see below."
+)
+@click.option("--agency", required=True, help="Whose law it is, as the roster names it.")
+@click.option(
+    "--partner", "partners", required=True, multiple=True, help="An agency to share with; may be repeated."
+)
+@click.option("--state", default="CA", show_default=True, help="The agency's own state.")
+def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], state: str) -> None:
+    """Write a new policy bundle into FOLDER, from a template, and run its cases.
+
+    \b
+    strict-local  a local agency that shares little: its own state, 90 days back, kept 30 days
+    federal       a federal agency with readers of its own: federal partners more, others less
+    commercial    a vendor that answers law enforcement under contract
+
+    It is yours from then on: change it, and put your own documents in `@document`. FOLDER must be new, or
+    empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise click.UsageError(f"`{folder}` is not empty; a bundle that exists is never overwritten")
+    try:
+        files = start(name, agency=agency, partners=partners, state=state)
+    except StartInvalid as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        for path, text in files.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"{folder}: can't be written: {error.strerror}", err=True)
+        sys.exit(1)
+    bundle = PolicyBundle.load(folder)
+    engine = PolicyEngine(bundle)
+    cases = load_cases(folder)
+    held = sum(not run(engine, case).differences for case in cases)
+    click.echo(f"{folder}: {len(bundle.policies)} policies of {agency}, {held} of {len(cases)} cases hold")
+    click.echo(f"now make it your own, and run `comity policy test {folder}`")
