@@ -41,6 +41,7 @@ class FailingDisk(Disk):
     """
 
     def __init__(self, fails_at: int = -1, *, lasting: bool = True, problem: int = errno.EIO) -> None:
+        super().__init__()
         self.steps = 0
         self.fails_at = fails_at
         self.lasting = lasting

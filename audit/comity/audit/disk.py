@@ -12,6 +12,10 @@ from pathlib import Path
 class Disk:
     """The real disk. Every method raises `OSError` as the system does."""
 
+    def __init__(self) -> None:
+        self._settled: set[Path] = set()
+        """Folders whose names are on the disk."""
+
     def open_for_writing(self, path: Path, mode: int) -> int:
         """Return a descriptor of a file that is made with `mode` if it isn't there."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
@@ -57,12 +61,25 @@ class Disk:
         """Remove a file; one that isn't there is no error."""
         path.unlink(missing_ok=True)
 
-    def make_folder(self, folder: Path, mode: int = 0o755) -> None:
-        """Make a folder and its parents, durably."""
-        missing = [f for f in (folder, *folder.parents) if not f.exists()]
-        for each in reversed(missing):
-            each.mkdir(mode=mode, exist_ok=True)
+    def make_folder(self, folder: Path, mode: int = 0o755, *, below: Path | None = None) -> None:
+        """Make a folder and its parents, durably.
+
+        Folders below `below` (by default: this one alone) may have been made by a process that was killed
+        before it synced, so they are synced once.
+        """
+        top = folder.parent if below is None else below
+        for each in (*reversed(folder.parents), folder):
+            is_there = each.exists()
+            if is_there and (each in self._settled or top not in each.parents):
+                continue
+            if not is_there:
+                self.make_one(each, mode)
             self.sync_folder(each.parent)
+            self._settled.add(each)
+
+    def make_one(self, folder: Path, mode: int) -> None:
+        """Make a folder in one that is there."""
+        folder.mkdir(mode=mode, exist_ok=True)
 
     def write_file(self, path: Path, data: bytes, mode: int = 0o644) -> None:
         """Write a file by temporary file, fsync, rename and folder fsync."""
@@ -74,7 +91,7 @@ class Disk:
         for name, data in files.items():
             path = root / name
             if path.parent not in folders:
-                self.make_folder(path.parent)
+                self.make_folder(path.parent, below=root)
                 folders[path.parent] = None
             temporary = path.with_name(f".{path.name}.tmp")
             try:
@@ -85,6 +102,12 @@ class Disk:
                     self.remove(temporary)
                 raise
         for folder in folders:
+            self.sync_folder(folder)
+
+    def settle(self, root: Path, names: Iterable[str]) -> None:
+        """Return once the names of files below `root` that are there already are on the disk."""
+        for folder in dict.fromkeys((root / name).parent for name in names):
+            self.make_folder(folder, below=root)
             self.sync_folder(folder)
 
     def remove_folder(self, folder: Path, names: Iterable[str]) -> None:

@@ -125,7 +125,9 @@ class _Store:
         """Write tiles, openings, then the checkpoint over a batch more; each durable before the next."""
         start = published.edge.size
         edge, files = published.edge.extend([sealed.leaf for sealed in batch])
-        self.disk.write_files(self.log, self._new_files(files))
+        new = self._new_files(files)
+        self.disk.write_files(self.log, new)
+        self.disk.settle(self.log, files.keys() - new.keys())
         self.openings.apply(list(enumerate(batch, start)), edge.size)
         summary = published.summary.after(batch)
         signers = self.keys.signers(summary.replaced)

@@ -65,31 +65,39 @@ class WriteAheadFile:
         read or written.
         """
         self._disk.make_folder(self._folder, 0o700)
-        acknowledged = max(published, self._read_mark())
-        self._segments = sorted(int(p.stem) for p in self._folder.glob(f"*{_SUFFIX}") if p.stem.isdecimal())
-        frames: list[Frame] = []
-        for position, first in enumerate(self._segments):
-            expected = first if not position else frames[-1].index + 1 if frames else self._segments[0]
-            if first != expected:
-                raise LogDamaged(f"write-ahead file: entries {expected} to {first - 1} are missing")
-            last = position == len(self._segments) - 1
-            found, self._end = self._read_segment(first, acknowledged, last)
-            frames += found
-        start = self._segments[0] if self._segments else published
-        if start > published:
-            raise LogDamaged(f"write-ahead file: entries {published} to {start - 1} are missing")
-        self.next_index = frames[-1].index + 1 if frames else start
+        self._disk.sync_folder(self._folder)  # the names of segments that a killed process made
+        firsts = sorted(int(p.stem) for p in self._folder.glob(f"*{_SUFFIX}") if p.stem.isdecimal())
+        segments = [self._read_segment(first) for first in firsts]
+        acknowledged = max(published, self._read_mark(), *firsts, 0)
+        for segment in segments:
+            self._check_tail(segment, acknowledged)
+        self.next_index = max((segment.next_index for segment in segments), default=published)
         if self.next_index < acknowledged:
             raise LogDamaged(
                 f"write-ahead file: entries {self.next_index} to {acknowledged - 1} were acknowledged "
                 "and are missing"
             )
-        if not self._segments:
-            self._begin_segment()
-        else:
+        chain = _chain(segments, self.next_index)
+        start = chain[0].first if chain else self.next_index
+        if start > published:
+            there = max((one.next_index for one in segments if one.first < start), default=published)
+            raise LogDamaged(f"write-ahead file: entries {max(there, published)} to {start - 1} are missing")
+        self._segments = [segment.first for segment in chain]
+        if chain:
+            self._end = chain[-1].end
             self._reopen()
+        else:
+            self._begin_segment()
         self._write_mark()
-        return frames
+        self._remove_others(firsts)
+        return [frame for segment in chain for frame in segment.frames]
+
+    def _remove_others(self, firsts: Iterable[int]) -> None:
+        """Remove segments that hold nothing: begun and left, or removed before a crash and there again."""
+        for first in firsts:
+            if first not in self._segments:
+                with suppress(OSError):
+                    self._disk.remove(self._path(first))
 
     def write(self, payloads: Sequence[bytes]) -> int:
         """Write payloads as frames, durably; return the first one's index.
@@ -143,21 +151,25 @@ class WriteAheadFile:
             os.close(self._mark)
             self._mark = None
 
-    def _read_segment(self, first: int, acknowledged: int, last: bool) -> tuple[list[Frame], int]:
-        path = self._path(first)
-        data = path.read_bytes()
+    def _read_segment(self, first: int) -> "_Segment":
+        data = self._path(first).read_bytes()
         frames, end = scan(data, first)
-        if end == len(data):
-            return frames, end
-        broken = first + len(frames)
-        later = find_frame(data, end + 1)
-        if later is not None:
-            acknowledged = max(acknowledged, later.acknowledged)
-        if not last or broken < acknowledged:
+        later = find_frame(data, end + 1) if end < len(data) else None
+        return _Segment(
+            first=first,
+            frames=frames,
+            end=end,
+            is_torn=end < len(data),
+            proven=later.acknowledged if later is not None else 0,
+        )
+
+    def _check_tail(self, segment: "_Segment", acknowledged: int) -> None:
+        """Tell a torn tail, which may be cut, from damage to what was acknowledged."""
+        if segment.is_torn and segment.next_index < max(acknowledged, segment.proven):
             raise LogDamaged(
-                f"write-ahead file `{path.name}`: entry {broken} (byte {end}) was acknowledged, is damaged"
+                f"write-ahead file `{self._path(segment.first).name}`: entry {segment.next_index} "
+                f"(byte {segment.end}) was acknowledged, is damaged"
             )
-        return frames, end
 
     def _begin_segment(self) -> None:
         descriptor = self._disk.open_for_writing(self._path(self.next_index), _PRIVATE)
@@ -207,6 +219,34 @@ class WriteAheadFile:
 
     def _path(self, first: int) -> Path:
         return self._folder / f"{first:020d}{_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Segment:
+    """What a segment's file holds."""
+
+    first: int
+    frames: list[Frame]
+    end: int
+    """The byte after the last whole frame."""
+    is_torn: bool
+    """Whether something else follows there."""
+    proven: int
+    """How many entries a frame behind the torn place shows to have been acknowledged."""
+
+    @property
+    def next_index(self) -> int:
+        return self.first + len(self.frames)
+
+
+def _chain(segments: Iterable[_Segment], next_index: int) -> list[_Segment]:
+    """Return the segments with frames that lead without a gap to the next index, in order."""
+    chain: list[_Segment] = []
+    for segment in sorted((s for s in segments if s.frames), key=lambda s: s.first, reverse=True):
+        if segment.next_index != (chain[0].first if chain else next_index):
+            break
+        chain.insert(0, segment)
+    return chain
 
 
 def scan(data: bytes, first: int) -> tuple[list[Frame], int]:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import MERKLE, MUST_NOT, NOTE, PEERS, ROTATION, VERIFY
+from tests.patched_out.checks.files import (
+    CRASH,
+    MERKLE,
+    MUST_NOT,
+    NOTE,
+    PEERS,
+    RECONCILE,
+    ROTATION,
+    VERIFY,
+    WAL,
+)
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -237,5 +247,35 @@ CHECKS = (
         Without("comity.audit.peers:PeerCheckpoints.saw", "if (last.size, last.root) =="),
         PEERS("test_the_same_checkpoint_is_logged_once"),
         falls=("PeerContradiction",),
+    ),
+    check(
+        "audit: what was acknowledged is there when a log opens",
+        Without("comity.audit.wal:WriteAheadFile.open", "if self.next_index < acknowledged:"),
+        CRASH("test_tail_cut_at_every_byte_before_what_was_acknowledged_is_refused"),
+        WAL("test_an_acknowledged_tail_that_was_removed_is_refused"),
+    ),
+    check(
+        "audit: damage to what was acknowledged is no torn tail",
+        Without("comity.audit.wal:WriteAheadFile._check_tail", "if segment.is_torn"),
+        WAL("test_damage_to_the_last_acknowledged_frame_is_refused"),
+    ),
+    check(
+        "audit: a tile of an attempt that failed is durable before its checkpoint",
+        Without("comity.audit.log:_Store.publish", "self.disk.settle("),
+        CRASH("test_tile_of_an_attempt_that_failed_is_durable_before_the_checkpoint"),
+        falls=("LogDamaged",),
+    ),
+    check(
+        "audit: a segment that holds nothing is no part of the chain",
+        Without("comity.audit.wal:_chain", "if segment.next_index !="),
+        CRASH("test_segment_that_was_removed_and_is_there_again_is_no_gap"),
+    ),
+    check(
+        "audit: an entry that is reconciled is of a known kind and a possible time",
+        Without("comity.audit.reconciling.gathering:_Gathering._entry", "if kind not in KINDS"),
+        RECONCILE(
+            "test_whatever_an_end_signed_into_its_log_is_a_finding_and_no_crash[a kind that nobody knows]",
+            "test_whatever_an_end_signed_into_its_log_is_a_finding_and_no_crash[a truth for a time]",
+        ),
     ),
 )

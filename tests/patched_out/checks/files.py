@@ -8,6 +8,9 @@ MUST_NOT = File(
     "tests/adapters/test_must_not.py", honest="test_announcement_that_comes_a_moment_later_counts"
 )
 REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
+CRASH = File("tests/audit/test_crash.py", honest="test_clock_that_jumps_back_changes_no_order")
+RECONCILE = File("tests/audit/test_reconcile.py", honest="test_three_honest_ends_match")
+WAL = File("tests/audit/test_wal.py", honest="test_what_was_written_is_there_again")
 MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
 PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_with_its_note")
