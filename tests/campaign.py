@@ -155,6 +155,7 @@ async def _exchange(federation: FederationSimulator, rng: random.Random, tally: 
     where = f"{names} of {of}: {answer.kinds}, {answer.findings}, {answer.error!r}, flipped {flipped}"
     _require_promises(federation, answer, attacks, where)
     federation.broker.is_honest_again()
+    await federation.pardons()
     happened = {name: attack for name, attack in attacks.items() if attack.happened}
     effective = [name for name, attack in happened.items() if not _is_harmless(name, attack)]
     if not attacks:
@@ -231,6 +232,7 @@ async def _rewritten(
     assert isinstance(attack, Attack) and attack.happened, where
     assert is_detected(federation, REWRITES[name], [answer], before, warned), f"{where}: {name}"
     federation.broker.is_honest_again()
+    await federation.pardons()
     tally.exchanges += 1
     for counter in (tally.tried, tally.at_once, tally.shown, tally.alone, tally.named):
         counter[name] += 1

@@ -316,6 +316,22 @@ class FederationSimulator:
         await self.passes(seconds=0.1)
         return (await self.search(days=1)).is_whole
 
+    def refusals(self) -> dict[str, set[str]]:
+        """Return of each end whose peers' logs it refuses."""
+        refused = {name: set(journal.log.refused) for name, journal in self.journals.items()}
+        return {name: origins for name, origins in refused.items() if origins}
+
+    async def pardons(self) -> None:
+        """An administrator of each end lifts every refusal (`comity audit pardon`); links come up again."""
+        if not self.refusals():
+            return
+        for journal in self.journals.values():
+            for origin in list(journal.log.refused):
+                await journal.log.append(journal.log.entry("pardoned", public={"peer_origin": origin}))
+        ends: list[Any] = [end.gateway for end in self.asking.values()]
+        ends += [end.end for end in self.providers.values()]
+        await self.until(lambda: all(end.link.is_up for end in ends), seconds=120)
+
     async def passes(self, *, seconds: float) -> None:
         """Let time go by."""
         await asyncio.sleep(seconds)

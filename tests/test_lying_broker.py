@@ -22,14 +22,14 @@ from comity.audit.trust import Trust, make_trust
 from comity.audit.verify import find_logs, verify_folders
 from comity.certs.authority import suspend
 from comity.certs.envelope import digest
-from comity.gateway.errors import NobodyAnswered, RosterOutOfDate
+from comity.gateway.errors import BrokerUnavailable, NobodyAnswered, RosterOutOfDate
 from comity.gateway.findings import Finding
 from comity.gateway.records import contradicted
 from comity.links.errors import SessionFailed
 from comity.v1 import account_pb2, common_pb2, envelope_pb2, query_pb2, query_service_pb2
 from tests.simulator import FederationSimulator, simulate
 from tests.support.federation import FederationOnDisk
-from tests.support.judging import broken_sessions, is_detected, is_named, require_sound, shows
+from tests.support.judging import BROKERS_LOG, broken_sessions, is_detected, is_named, require_sound, shows
 from tests.support.lie_table import CHECKPOINTS, CLEAR, HARMLESS, LEAVES, RECORDS, REWRITES
 from tests.support.lies import Attack
 
@@ -51,10 +51,14 @@ async def running(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def federation(running: FederationSimulator) -> AsyncIterator[FederationSimulator]:
-    """The shared federation; after the test it is honest again, and must answer in full by itself."""
+    """The shared federation; after the test it is honest again, and must answer in full by itself.
+
+    But for a broker whose log contradicted itself: that one is refused until somebody lifts it.
+    """
     yield running
     running.broker.is_honest_again()
     await running.passes(seconds=5)
+    await running.pardons()
     assert await running.recovers()
 
 
@@ -393,7 +397,7 @@ async def test_provider_whose_link_was_lost_is_unreachable_and_nobody_is_called_
 async def test_rewritten_log_is_caught_by_every_end_that_saw_it(
     federation: FederationSimulator, lie: str
 ) -> None:
-    """Two roots for one size, or fewer entries than before: each logs the contradiction, with the note."""
+    """Two roots for one size, fewer entries, another tree: each logs both notes, and refuses the broker."""
     before, warned = federation.positions(), len(federation.warnings)
     REWRITES[lie].tell(federation, "lapd", random.Random(1))
     answer = await federation.search()
@@ -405,6 +409,13 @@ async def test_rewritten_log_is_caught_by_every_end_that_saw_it(
         if entry.public.get("peer_origin") == "operator.example/broker"
     ]
     assert "operator.example/broker" in str(found[-1].public["note"])
+    assert "operator.example/broker" in str(found[-1].public["last_note"])
+    ends = {name for name in federation.journals if name != "operator/broker"}
+    assert federation.refusals() == {name: {BROKERS_LOG} for name in ends}
+    refused = await federation.search()
+    assert isinstance(refused.error, BrokerUnavailable) and "pardon" in str(refused.error)
+    loud = "THE BROKER'S LOG CONTRADICTS"
+    await federation.until(lambda: any(loud in line for line in federation.warnings[warned:]))
     root = federation.made.root
     reports = verify_folders(find_logs([root]), Trust.parse(make_trust(federation.made.public)))
     accused = {report.origin for report in reports.logs if not report.verified}
@@ -415,7 +426,7 @@ async def test_rewritten_log_is_caught_by_every_end_that_saw_it(
 async def test_checkpoint_that_is_not_the_brokers_newest_is_told(
     federation: FederationSimulator, lie: str
 ) -> None:
-    """Old, forged or another log's: an end logs or warns of it within seconds; dropped, it is missing."""
+    """Old, forged, another log's or without proof: an end logs or warns of it; dropped, it is missing."""
     await federation.search(of=["lapd"])
     await federation.passes(seconds=2)
     before, warned, told = federation.positions(), len(federation.warnings), CHECKPOINTS[lie]

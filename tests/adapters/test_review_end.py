@@ -10,10 +10,10 @@ from comity.adapters.announcements import Announcements
 from comity.adapters.beside import Beside
 from comity.adapters.end import AdapterEnd
 from comity.adapters.exchanges import Exchanges
+from comity.adapters.own_records import OwnRecords
 from comity.adapters.path import Reply
 from comity.adapters.subjects import Subjects
 from comity.audit.log import SignedLog
-from comity.audit.peers import PeerCheckpoints
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1 import common_pb2, link_pb2, session_pb2
 from comity.v1.envelope_pb2 import Envelope
@@ -56,17 +56,18 @@ async def test_reason_that_nobody_knows_still_ends_link_and_sessions(
         agency="lapd",
         federation=bench.federation,
         announcements=Announcements(bench.clock),
-        peers=PeerCheckpoints(real_log, bench.clock),
+        log=real_log,
         beside=(beside := Beside(log)),
         clock=bench.clock,
     )
     end.sessions = cast(AdapterSessions, heard)
     end.exchanges = cast(Exchanges, heard)
+    end.own_records = cast(OwnRecords, heard)
     end.on_closed(cast(Session, heard), UNKNOWN, "closed from afar")
     end.on_refused("lahd", UNKNOWN, "refused")
     end.unlinked(UNKNOWN, "gone")
     await beside.settled()
-    assert heard.done == ["exchanges stopped", "sessions ended"]
+    assert heard.done == ["exchanges stopped", "exchanges stopped", "sessions ended"]
     assert log.kinds() == ["session_closed", "session_refused", "link_closed"]
     assert {entry.public["reason"] for entry in log.entries} == {"reason 77"}
 

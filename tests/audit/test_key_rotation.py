@@ -30,9 +30,11 @@ from comity.audit.tlog_proof import make_proof
 from comity.audit.trust import Trust, TrustedLog
 from comity.audit.verify import verify_folders
 from comity.certs.roster import EarlierLogKeyView, LogKeyView
+from comity.v1.audit_pb2 import Cosignature, ProofRequest
 from tests.audit.test_log import FailingDisk, leave
 from tests.support.logs import NOON, asked, noon
 from tests.support.third_party import run_verifier
+from tests.support.trees import proofs_of
 
 ORIGIN = "lapd.example/adapter"
 OLD, NEW, THIRD = (LogKey.generate(ORIGIN) for _ in range(3))
@@ -347,8 +349,13 @@ async def test_peers_accept_both_keys_and_then_the_old_one_alone_no_more(tmp_pat
     peers = PeerCheckpoints(log, noon)
 
     async def saw(size: int, *keys: LogKey) -> bool:
-        note = Checkpoint(origin=ORIGIN, size=size, root=merkle.leaf_hash(b"%d" % size)).sign(*keys)
-        return await peers.saw(ORIGIN, note, OLD.verifier_key, NEW.verifier_key)
+        hashes = [merkle.leaf_hash(b"%d" % number) for number in range(size)]
+        note = Checkpoint(origin=ORIGIN, size=size, root=merkle.root(hashes)).sign(*keys)
+        answers = await peers.saw(ORIGIN, note, OLD.verifier_key, NEW.verifier_key)
+        for request in answers:
+            if isinstance(request, ProofRequest):
+                answers = await peers.proven(ORIGIN, proofs_of(hashes, request))
+        return any(isinstance(answer, Cosignature) for answer in answers)
 
     assert await saw(4, OLD)
     assert await saw(5, OLD)

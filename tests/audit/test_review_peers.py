@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint
 from comity.audit.errors import NoteInvalid
 from comity.audit.log import SignedLog
 from comity.audit.merkle import leaf_hash
 from comity.audit.note import LogKey, sign_note
 from comity.audit.peers import BURST, MAX_NOTE_BYTES, PeerCheckpoints
+from comity.v1.audit_pb2 import Cosignature, ProofRequest
 from tests.support.logs import NOON
+from tests.support.trees import proofs_of
 
 OWN = LogKey.generate("operator.example/broker")
 PEER = LogKey.generate("lapd.example/adapter")
+LEAVES = [leaf_hash(b"%d" % number) for number in range(300)]
 
 
 class Flooded:
@@ -31,8 +35,14 @@ class Flooded:
         return log
 
     async def saw(self, size: int) -> bool:
-        note = Checkpoint(origin=PEER.origin, size=size, root=leaf_hash(b"%d" % size)).sign(PEER)
-        return await self.peers.saw(PEER.origin, note, PEER.verifier_key)
+        """Show a checkpoint and prove it if asked to; return whether it was taken."""
+        first = LEAVES[:size]
+        note = Checkpoint(origin=PEER.origin, size=size, root=merkle.root(first)).sign(PEER)
+        answers = await self.peers.saw(PEER.origin, note, PEER.verifier_key)
+        for request in answers:
+            if isinstance(request, ProofRequest):
+                answers = await self.peers.proven(PEER.origin, proofs_of(first, request))
+        return any(isinstance(one, Cosignature) for one in answers)
 
 
 @pytest.fixture

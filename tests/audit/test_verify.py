@@ -13,9 +13,11 @@ from comity.audit.log import SignedLog
 from comity.audit.merkle import leaf_hash
 from comity.audit.note import LogKey
 from comity.audit.peers import PeerCheckpoints
+from comity.audit.proofs import TreeProver
 from comity.audit.tiles import Edge, TileFolder
 from comity.audit.trust import Trust, TrustedLog
 from comity.audit.verify import LogReport, find_logs, verify_folders
+from comity.v1.audit_pb2 import ConsistencyProof, ProofDelivery, ProofRequest
 from tests.audit.conftest import MakeLog
 from tests.support.logs import NOON, asked, noon
 
@@ -59,7 +61,11 @@ async def pair(tmp_path: Path) -> Pair:
     await broker.append(asked(0))
     for start, end in ((0, 57), (57, 300)):
         await adapter.append(*[asked(number) for number in range(start, end)])
-        await peers.saw(LAPD.origin, await adapter.publish(), LAPD.verifier_key)
+        for request in await peers.saw(LAPD.origin, await adapter.publish(), LAPD.verifier_key):
+            if isinstance(request, ProofRequest):
+                path = TreeProver(TileFolder(tmp_path / "lapd/log"), end).consistency(start)
+                proof = ConsistencyProof(old_size=start, new_size=end, path=path)
+                await peers.proven(LAPD.origin, ProofDelivery(consistency=proof))
     await adapter.close()
     await broker.close()
     return Pair(lapd=tmp_path / "lapd/log", broker=tmp_path / "broker/log")

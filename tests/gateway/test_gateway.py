@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,7 +54,6 @@ class World:
         self.happened: list[str] = []
         self.stops: list[tuple[str, bool]] = []
         self.entries: list[Entry] = []
-        self.seen: list[bytes] = []
         self.fails_at = ""
         self.providers = {provider.agency: provider for provider in providers}
         self.absent: set[str] = set()
@@ -73,6 +74,9 @@ class World:
             def member(self, agency: str) -> object:
                 return self.members[agency]
 
+            def log_of(self, origin: str) -> object:
+                return "operator", self.operator.key_set.log_keys[0]
+
         class Agreements:
             def grant(self, *, provider: str, requester: str, now: datetime) -> object:
                 found = world.providers[provider]
@@ -81,20 +85,12 @@ class World:
         class Credentials:
             statement = SigningKey.generate()
 
-        class Peers:
-            def forget(self, origin: str) -> None: ...
-
-            async def saw(self, origin: str, note: bytes, *keys: str) -> bool:
-                world.seen.append(note)
-                return True
-
         self.gateway = Gateway(
             agency="sheriff",
             federation=Members(),  # type: ignore[arg-type]
             agreements=Agreements(),  # type: ignore[arg-type]
             credentials=Credentials(),  # type: ignore[arg-type]
             log=self,  # type: ignore[arg-type]
-            peers=Peers(),  # type: ignore[arg-type]
             clock=self.clock,
             limits=GatewayLimits(max_in_flight=8),
         )
@@ -106,6 +102,9 @@ class World:
         return NOW + timedelta(seconds=asyncio.get_running_loop().time() - self.began)
 
     # the log
+    folder = Path("no-log")
+    refused: Mapping[str, int] = {}
+
     async def append(self, *entries: Entry) -> list[Promise]:
         await asyncio.sleep(0.01)  # durable only after a while
         for entry in entries:
@@ -343,14 +342,21 @@ async def test_burst_does_not_pass_the_limit_of_exchanges_in_flight(world: World
     assert world.happened.count("link order") == 8
 
 
-async def test_flood_of_checkpoints_keeps_one_waiting(world: World) -> None:
+async def test_flood_of_checkpoints_keeps_one_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many checkpoints a peer sends in a turn, one waits to be looked at."""
+    seen: list[bytes] = []
+
+    async def saw(origin: str, note: bytes, *keys: str) -> list[object]:
+        seen.append(note)
+        return []
+
+    monkeypatch.setattr(world.gateway.desk.peers, "saw", saw)
     for number in range(1000):
         frame = link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=str(number).encode()))
         world.gateway.frames([frame])
-    assert len(world.gateway._tasks) == 1
-    await world.gateway.settle_tasks()
-    assert world.seen == [b"999"]
+    await world.gateway.desk.look()
+    await world.gateway.desk.look()
+    assert seen == [b"999"]
 
 
 async def test_completeness_that_nobody_could_meet_asks_nobody(world: World) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -61,6 +61,9 @@ class Broker:
 class Diary:
     """A log in memory; full when told so."""
 
+    folder = Path("no-log")
+    refused: Mapping[str, int] = {}
+
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.is_full = False
@@ -73,10 +76,6 @@ class Diary:
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.entries]
-
-
-class Peers:
-    def forget(self, origin: str) -> None: ...
 
 
 class Running:
@@ -102,7 +101,6 @@ class Running:
             agreements=standing.agreements,
             credentials=EndCredentials.load(self.config.home),
             log=self.log,  # type: ignore[arg-type]
-            peers=Peers(),  # type: ignore[arg-type]
             clock=self.clock,
             limits=GatewayLimits(max_in_flight=8),
         )

@@ -39,11 +39,17 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def test_attributes_are_those_of_the_list_and_no_others() -> None:
     """Everything that `facts` can say is on the list, and it takes nothing that is free text."""
     said = facts(
-        exchange=bytes(16), requester="lapd", provider="dea", role="gateway", outcome="responded", asked=2
+        exchange=bytes(16),
+        requester="lapd",
+        provider="dea",
+        role="gateway",
+        outcome="responded",
+        asked=2,
+        alarm="unproven",
     )
     assert set(said) | {words.ERROR} == words.ALLOWED
     assert set(inspect.signature(facts).parameters) == {
-        *("exchange", "requester", "provider", "role", "outcome", "asked"),
+        *("exchange", "requester", "provider", "role", "outcome", "asked", "alarm"),
     }
 
 

@@ -6,6 +6,7 @@ random; both hold the federation to what stands here.
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -518,7 +519,10 @@ HARMLESS: dict[str, Lie] = {
         ("delays receipts a little", lambda b, of: b.delays("receipt", 1)),
         ("hides who is present", lambda b, of: b.drops("presence")),
         ("drops credit", lambda b, of: b.drops("session_credit")),
-        ("delays checkpoints", lambda b, of: b.delays("checkpoint", 1)),
+        ("delays checkpoints", lambda b, of: b.delays("checkpoint", 0.5)),
+        ("delays proofs", lambda b, of: b.delays("proofs", 2)),
+        ("takes proofs twice", lambda b, of: b.repeats("proofs")),
+        ("drops cosignatures", lambda b, of: b.drops("cosignature")),
     )
 }
 
@@ -528,6 +532,19 @@ HARMLESS: dict[str, Lie] = {
 
 def _forged_note(checkpoint: Any) -> None:
     checkpoint.note = checkpoint.note.replace(b"\n\n", b"\nextra\n\n")
+
+
+def _wrong_proof(proofs: Any) -> None:
+    path = [bytes(32) for _ in proofs.consistency.path]
+    del proofs.consistency.path[:]
+    proofs.consistency.path.extend(path)
+
+
+def _forged_line(cosignature: Any) -> None:
+    head, _, encoded = cosignature.line.rpartition(b" ")
+    material = bytearray(base64.b64decode(encoded))
+    material[-1] ^= 1
+    cosignature.line = head + b" " + base64.b64encode(bytes(material)) + b"\n"
 
 
 CHECKPOINTS: dict[str, Lie] = {
@@ -547,9 +564,36 @@ CHECKPOINTS: dict[str, Lie] = {
     "replays a checkpoint": _clear(
         lambda b, of: b.replays_a_checkpoint(), Who.WORD, when=When.SECONDS, outcome="RESPONDED", waits=3
     ),
+    "drops proofs": _clear(
+        lambda b, of: b.drops("proofs"), Who.WORD, when=When.SECONDS, outcome="RESPONDED", waits=40
+    ),
+    "drops requests for proofs": _clear(
+        lambda b, of: b.drops("proof_request", outward=False),
+        Who.WORD,
+        when=When.SECONDS,
+        outcome="RESPONDED",
+        waits=40,
+    ),
+    "changes a proof": _clear(
+        lambda b, of: b.forges("proofs", _wrong_proof),
+        Who.WORD,
+        when=When.SECONDS,
+        outcome="RESPONDED",
+        waits=5,
+    ),
+    "forges a cosignature": _clear(
+        lambda b, of: b.forges("cosignature", _forged_line),
+        Who.WORD,
+        when=When.SECONDS,
+        outcome="RESPONDED",
+        waits=5,
+    ),
 }
 
 REWRITES: dict[str, Lie] = {
+    "grows a fork": _clear(
+        lambda b, of: b.grows_a_fork(), Who.BROKER, when=When.SECONDS, outcome="RESPONDED", waits=8
+    ),
     "forks its log": _clear(
         lambda b, of: b.forks_its_log(), Who.BROKER, when=When.SECONDS, outcome="RESPONDED", waits=5
     ),

@@ -13,6 +13,7 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -766,6 +767,18 @@ class LyingBroker:
             return [frame]
 
         return self._clear("forks its log", "checkpoint", act)
+
+    def grows_a_fork(self) -> Attack:
+        """Show another tree from here on, never two roots of a size: each checkpoint is of that one."""
+        key = LogKey.load(self.made.broker_home / "keys" / "log.key", "operator.example/broker")
+
+        def act(end: str, frame: LinkFrame) -> list[LinkFrame]:
+            size = peek_checkpoint(frame.checkpoint.note).size
+            root = sha256(b"fork of %d" % size).digest()
+            frame.checkpoint.note = Checkpoint(origin=key.origin, size=size, root=root).sign(key)
+            return [frame]
+
+        return self._clear("grows a fork", "checkpoint", act)
 
     def shortens_its_log(self) -> Attack:
         """Show a log that ends before what it showed."""

@@ -66,12 +66,17 @@ class Acknowledgements:
         clock: Clock,
         log_size: Callable[[], int] = lambda: 0,
         mark: SettledMark | None = None,
+        promised: Callable[[str, Acknowledgement, bytes], None] | None = None,
     ) -> None:
-        """`member` returns a member of the roster in force, by its agency; `mark` is kept up to date."""
+        """`member` returns a member of the roster in force, by its agency; `mark` is kept up to date.
+
+        `promised` hears of each that verified: whose, what it says, and SHA-256 of its payload.
+        """
         self._agency = agency
         self._member = member
         self._beside = beside
         self._clock = clock
+        self._promised = promised
         self._given: dict[tuple[str, bytes], _Given] = {}
         self._dues: list[tuple[datetime, str, bytes]] = []
         self._log_size = log_size
@@ -146,6 +151,8 @@ class Acknowledgements:
             LOGGER.warning("an acknowledgement of `%s` is not about the receipt that it was given", peer)
             return
         del self._given[peer, delivery.exchange_id]
+        if self._promised is not None:
+            self._promised(peer, said, digest(delivery.acknowledgement.payload))
         self._beside.write(
             records.acknowledged(
                 self._agency,

@@ -19,8 +19,9 @@ from comity.adapters.announcements import Announcements
 from comity.adapters.beside import Beside
 from comity.adapters.exchanges import Exchanges
 from comity.adapters.own_records import OwnRecords
-from comity.audit.errors import AuditError
-from comity.audit.peers import PeerCheckpoints
+from comity.adapters.telemetry import METERING
+from comity.audit.log import SignedLog
+from comity.audit.witnessing import Alarm, CheckpointDesk, LogMessage, kind_of
 from comity.certs.clock import Clock
 from comity.certs.errors import UnknownLog
 from comity.certs.roster import Federation, LogKeyView
@@ -28,17 +29,18 @@ from comity.links.client import LinkClient
 from comity.links.errors import LinkError
 from comity.links.frames import reason_name
 from comity.links.sessions.hub import AdapterSessions, Session
-from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
+from comity.v1.result_pb2 import Acknowledgement
 from comity.v1.session_pb2 import SessionMessage
 
 LOGGER = logging.getLogger("comity.adapters")
 
+BROKER_REFUSED: Final = (
+    "THE BROKER'S LOG CONTRADICTS what it showed this end before: it is refused, and nobody can ask "
+    "this end, until `comity audit pardon` lifts that"
+)
 TICK_SECONDS: Final = 1.0
 """How often checkpoints are offered besides when a new one is published."""
-
-MAX_CHECKPOINTS: Final = 256
-"""Checkpoints of peers that may wait to be looked at."""
 
 
 class AdapterEnd:
@@ -56,7 +58,7 @@ class AdapterEnd:
         agency: str,
         federation: Federation,
         announcements: Announcements,
-        peers: PeerCheckpoints,
+        log: SignedLog,
         beside: Beside,
         clock: Clock,
     ) -> None:
@@ -66,18 +68,17 @@ class AdapterEnd:
         self.stopping = False
         self._agency = agency
         self._announcements = announcements
-        self._peers = peers
         self._beside = beside
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._looking: asyncio.Queue[tuple[LogKeyView, bytes]] = asyncio.Queue(MAX_CHECKPOINTS)
+        self._desk = CheckpointDesk(log, clock, keys=self._keys, tell=self._tell, alarm=self._alarm)
 
     # -- the link -------------------------------------------------------------------------------
 
     def linked(self, welcome: Welcome) -> None:
         """The link is up."""
         self.first_linked.set()
-        self._forget(self.federation.operator.agency)
+        self._connected(self.federation.operator.agency)
         self._record("link_opened", peer=self.federation.operator.agency)
         self.sessions.linked(welcome)
 
@@ -99,8 +100,8 @@ class AdapterEnd:
                     self.exchanges.over(
                         frame.cancel.exchange_id, deadline_passed=frame.cancel.deadline_passed
                     )
-                case "checkpoint":
-                    self._saw(self.federation.operator.agency, frame.checkpoint.note)
+                case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
+                    self._took(self.federation.operator.agency, getattr(frame, name))
                 case _:
                     self.sessions.frames((frame,))
 
@@ -125,15 +126,16 @@ class AdapterEnd:
                 self.own_records.credit(session, message.records_credit)
             case "records_cancel":
                 self.own_records.cancel(session, message.records_cancel)
-            case "checkpoint" if self._open.get(session.peer) is session:  # an older one's came too late
-                self._saw(session.peer, message.checkpoint.note)
+            case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
+                if self._open.get(session.peer) is session:  # what an older one carries came too late
+                    self._took(session.peer, getattr(message, name))
             case _:
                 pass
 
     def on_opened(self, session: Session) -> None:
         """A session is ready: its peer's certificate was judged, and an agreement is in force."""
         self._open[session.peer] = session
-        self._forget(session.peer)
+        self._connected(session.peer)
         self._record("session_opened", peer=session.peer, certificate=session.certificate.hex())
 
     def on_closed(self, session: Session, reason: CloseReason, text: str) -> None:
@@ -150,7 +152,7 @@ class AdapterEnd:
         LOGGER.warning("session with `%s` refused (%s): %s", peer, reason_name(reason), text)
         self._record("session_refused", peer=peer, reason=reason_name(reason))
 
-    # -- checkpoints ----------------------------------------------------------------------------
+    # -- peers' logs and ours -------------------------------------------------------------------
 
     def offer(self) -> None:
         """Send our newest checkpoint to the broker and to every peer for whom it is due.
@@ -158,45 +160,93 @@ class AdapterEnd:
         To a peer in its newest session: one that is being renewed would deliver it behind a newer one, which
         looks like a log that shrank, and would never be idle.
         """
-        operator = self._log_key(self.federation.operator.agency)
-        try:
-            if self.link.is_up and operator and (note := self._peers.due(operator.origin)):
-                self.link.send(LinkFrame(checkpoint=Checkpoint(note=note)))
-            for session in list(self._open.values()):
-                key = self._log_key(session.peer)
-                if session.is_open and key and (note := self._peers.due(key.origin)):
-                    session.send(SessionMessage(checkpoint=Checkpoint(note=note)))
-        except LinkError as error:
-            LOGGER.info("a checkpoint was not sent: %s", error)
+        self._desk.offer(self._present())
 
     async def tick(self) -> None:
         """Offer checkpoints once a second, for whoever was passed over by the damping, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.offer()
+            self._desk.tick(self._present())
             self.acknowledgements.tick()
 
     async def look(self) -> None:
-        """Verify and log peers' checkpoints, one after the other, until cancelled."""
-        while True:
-            key, note = await self._looking.get()
-            try:
-                await self._peers.saw(key.origin, note, *key.current)
-            except AuditError as error:
-                LOGGER.error("a checkpoint of `%s` is not good: %s", key.origin, error)
+        """Look at what peers say of their logs, one after the other, until cancelled."""
+        await self._desk.run()
 
-    def _saw(self, agency: str, note: bytes) -> None:
-        """Have a peer's checkpoint looked at; when too many wait, this one goes: a newer one will come."""
+    def broker_refused(self) -> str:
+        """Return why the broker may not be dialled: its log contradicted itself; empty if it may."""
+        key = self._log_key(self.federation.operator.agency)
+        return BROKER_REFUSED if key is not None and self._desk.is_refused(key.origin) else ""
+
+    def is_refused(self, agency: str) -> bool:
+        """Return whether a requester is refused because its gateway's log contradicted itself."""
         key = self._log_key(agency)
-        if key is None or self._looking.full():
-            LOGGER.warning("a checkpoint of `%s` was let go", agency)
-            return
-        self._looking.put_nowait((key, note))
+        return key is not None and self._desk.is_refused(key.origin)
 
-    def _forget(self, agency: str) -> None:
+    def promised(self, agency: str, acknowledgement: Acknowledgement, statement: bytes) -> None:
+        """Hold a requester's log to what its verified acknowledgement promises of it."""
+        if (key := self._log_key(agency)) is not None:
+            self._desk.promised(
+                key.origin,
+                acknowledgement.promise,
+                exchange=acknowledgement.exchange_id,
+                statement=statement,
+            )
+
+    def _took(self, agency: str, message: LogMessage) -> None:
+        key = self._log_key(agency)
+        if key is not None:
+            self._desk.take(key.origin, message)
+
+    def _connected(self, agency: str) -> None:
         """Begin anew with a peer: its link or session is a new one."""
         if (key := self._log_key(agency)) is not None:
-            self._peers.forget(key.origin)
+            self._desk.connected(key.origin)
+
+    def _present(self) -> list[str]:
+        """Return the logs of those to whom something can be said now."""
+        agencies = [peer for peer, session in self._open.items() if session.is_open]
+        if self.link.is_up:
+            agencies.append(self.federation.operator.agency)
+        return [key.origin for key in map(self._log_key, agencies) if key is not None]
+
+    def _keys(self, origin: str) -> Sequence[str]:
+        found = self.federation.log_of(origin)
+        return () if found is None else found[1].current
+
+    def _tell(self, origin: str, message: LogMessage) -> None:
+        """Send to a peer over the link or the session that there is now; without one it is let go."""
+        found = self.federation.log_of(origin)
+        if found is None:
+            return
+        try:
+            if found[0] == self.federation.operator.agency:
+                frame = LinkFrame()
+                getattr(frame, kind_of(message)).CopyFrom(message)
+                self.link.send(frame)
+            elif (session := self._open.get(found[0])) is not None and session.is_open:
+                said = SessionMessage()
+                getattr(said, kind_of(message)).CopyFrom(message)
+                session.send(said)
+        except LinkError as error:
+            LOGGER.info("`%s` was not told of a log: %s", origin, error)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        METERING.alarmed(alarm.kind)
+        if not alarm.is_refused:
+            LOGGER.error("a checkpoint of `%s` is not good: %s", alarm.origin, alarm.text)
+            return
+        LOGGER.critical(
+            "A CHECKPOINT CONTRADICTS ITS LOG: %s; `%s` is refused until `comity audit pardon` lifts that",
+            alarm.text,
+            alarm.origin,
+        )
+        if self.broker_refused():
+            self.link.hang_up(
+                CloseReason.CLOSE_REASON_LOG_CONTRADICTED, "the broker's log contradicts itself"
+            )
+        self.sessions.tick()
 
     def _log_key(self, agency: str) -> LogKeyView | None:
         """Return the key of the log that a peer keeps: the operator's broker, an agency's gateway."""

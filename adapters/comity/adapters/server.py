@@ -46,7 +46,6 @@ from comity.audit.errors import AuditError
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
-from comity.audit.peers import PeerCheckpoints
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
@@ -155,7 +154,7 @@ class _Adapter:
             agency=config.agency,
             federation=standing.federation,
             announcements=announcements,
-            peers=PeerCheckpoints(log, clock),
+            log=log,
             beside=self._beside,
             clock=clock,
         )
@@ -168,6 +167,7 @@ class _Adapter:
                 keepalive_timeout=timedelta(milliseconds=config.keepalive_timeout_ms),
             ),
             renewed=self._renewed_link,
+            barred=self._end.broker_refused,
         )
         acknowledgements = self._end.acknowledgements = Acknowledgements(
             agency=config.agency,
@@ -176,6 +176,7 @@ class _Adapter:
             clock=clock,
             log_size=lambda: log.size,
             mark=mark,
+            promised=self._end.promised,
         )
         self._own_records = self._end.own_records = OwnRecords(
             agency=config.agency,
@@ -210,6 +211,7 @@ class _Adapter:
             on_closed=self._end.on_closed,
             on_opened=self._end.on_opened,
             on_refused=self._end.on_refused,
+            is_barred=self._end.is_refused,
             limits=SessionLimits(
                 pending_bytes=config.session_queue_bytes,
                 page_window=config.page_window,

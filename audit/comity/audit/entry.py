@@ -30,6 +30,8 @@ SALT_BYTES = 32
 CHECKPOINT_SEEN = "checkpoint_seen"
 CONTRADICTION = "contradiction"
 KEY_ROTATED = "key_rotated"
+UNPROVEN = "unproven"
+PARDONED = "pardoned"
 _KIND_PREFIX = "ENTRY_KIND_"
 KINDS = frozenset(
     name.removeprefix(_KIND_PREFIX).lower()

@@ -19,6 +19,7 @@
     ├── RecordsInvalid         records of an agency's users don't verify, or can't be made
     ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
+    ├── PeerUnproven           a peer owes a proof about its log, and it did not come in time
     ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
     └── TrustInvalid           a trust file cannot be read or does not verify
 
@@ -94,7 +95,11 @@ class ActRefused(AuditError):
 
 
 class PeerContradiction(AuditError):
-    """A peer's checkpoint shrank or has another root than one of the same size seen before."""
+    """A peer's log shrank, forked, or is not the one that it showed or promised before: it is refused."""
+
+
+class PeerUnproven(AuditError):
+    """What a peer owes of its log, a proof or a checkpoint that covers a promise, did not come in time."""
 
 
 class EvidenceInvalid(AuditError):

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import Checkpoint, open_checkpoint
+from comity.audit.cosignature import cosign
 from comity.audit.disk import Disk
 from comity.audit.entry import Entry, SealedEntry, seal_entry
 from comity.audit.errors import (
@@ -309,6 +310,23 @@ class SignedLog:
     def last_seen(self, peer_origin: str) -> bytes | None:
         """Return the newest checkpoint of a peer that this log holds, a signed note."""
         return self._summary.seen.get(peer_origin)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """By origin: the `contradiction` for which a peer's log is refused, and that nobody pardoned."""
+        return self._summary.refused
+
+    @property
+    def folder(self) -> Path:
+        """The `log/` folder, which everyone may have."""
+        return self._store.log
+
+    def cosign(self, note: bytes) -> bytes:
+        """Return the line with which this log's key cosigns a peer's checkpoint now (tlog-cosignature).
+
+        The caller has checked the checkpoint against all that this end saw of that log before.
+        """
+        return cosign(note, self._store.keys.in_force(self._summary.replaced), self._clock())
 
     def entry(
         self,

@@ -1,5 +1,6 @@
 """What a log must know of its own entries without reading them all: how many are substantive, the newest
-checkpoint that was seen of each peer, and where its key was replaced.
+checkpoint that was seen of each peer, which peers are refused because their log contradicted itself, and
+where its own key was replaced.
 
 `wal/summary.json` is a copy of what the entries say, so that a long log opens quickly. It is no evidence: it
 is made anew from the entries when it is missing or makes no sense.
@@ -10,10 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, SealedEntry, parse_entry
+from comity.audit.entry import (
+    CHECKPOINT_SEEN,
+    CONTRADICTION,
+    KEY_ROTATED,
+    PARDONED,
+    SealedEntry,
+    parse_entry,
+)
 from comity.audit.tiles import TileFolder
 
 _FILE = "summary.json"
+_SUMMED = frozenset({CHECKPOINT_SEEN, CONTRADICTION, PARDONED, KEY_ROTATED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,11 +36,16 @@ class ReplacedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """Sums over the first `size` entries. `seen`: by origin, the newest note of a peer."""
+    """Sums over the first `size` entries. `seen`: by origin, the newest note of a peer.
+
+    `refused`: by origin, the index of the `contradiction` for which a peer's log is refused; a later
+    `pardoned` takes it out, and what was seen of that log with it.
+    """
 
     size: int = 0
     substantive: int = 0
     seen: Mapping[str, bytes] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
     replaced: tuple[ReplacedKey, ...] = ()
     """Each replacement of the log's key, in order."""
 
@@ -42,8 +56,13 @@ class Summary:
     def write(self, folder: Path) -> None:
         """Write the file, whole, but without a sync: losing it costs a slower start."""
         notes = {origin: note.decode() for origin, note in self.seen.items()}
-        replaced = [[one.index, one.old, one.new] for one in self.replaced]
-        record = {"size": self.size, "substantive": self.substantive, "seen": notes, "replaced": replaced}
+        record = {
+            "size": self.size,
+            "substantive": self.substantive,
+            "seen": notes,
+            "refused": dict(self.refused),
+            "replaced": [[one.index, one.old, one.new] for one in self.replaced],
+        }
         temporary = folder / f".{_FILE}.tmp"
         temporary.write_text(json.dumps(record))
         temporary.replace(folder / _FILE)
@@ -61,11 +80,12 @@ class Summary:
         return known._after((parse_entry(leaf).kind, leaf) for leaf in leaves)
 
     def _after(self, entries: Iterable[tuple[str, bytes]]) -> "Summary":
-        size, substantive, seen, replaced = self.size, self.substantive, self.seen, self.replaced
+        size, substantive, seen = self.size, self.substantive, self.seen
+        refused, replaced = self.refused, self.replaced
         for kind, leaf in entries:
             size += 1
             substantive += kind != CHECKPOINT_SEEN
-            if kind not in (CHECKPOINT_SEEN, KEY_ROTATED):
+            if kind not in _SUMMED:
                 continue
             public = parse_entry(leaf).public
             if kind == KEY_ROTATED:
@@ -73,9 +93,16 @@ class Summary:
                 replaced = (*replaced, ReplacedKey(index=size - 1, old=old, new=new))
                 continue
             origin, note = public.get("peer_origin"), public.get("note")
-            if isinstance(origin, str) and isinstance(note, str):
+            if not isinstance(origin, str):
+                continue
+            if kind == CONTRADICTION:
+                refused = {**refused, origin: size - 1}
+            elif kind == PARDONED:
+                refused = {one: index for one, index in refused.items() if one != origin}
+                seen = {one: newest for one, newest in seen.items() if one != origin}
+            elif isinstance(note, str):
                 seen = {**seen, origin: note.encode()}
-        return Summary(size=size, substantive=substantive, seen=seen, replaced=replaced)
+        return Summary(size=size, substantive=substantive, seen=seen, refused=refused, replaced=replaced)
 
 
 def _read_file(path: Path) -> Summary:
@@ -85,6 +112,7 @@ def _read_file(path: Path) -> Summary:
             size=int(record["size"]),
             substantive=int(record["substantive"]),
             seen={str(origin): str(note).encode() for origin, note in record["seen"].items()},
+            refused={str(origin): int(index) for origin, index in record["refused"].items()},
             replaced=tuple(
                 ReplacedKey(index=int(index), old=str(old), new=str(new))
                 for index, old, new in record["replaced"]

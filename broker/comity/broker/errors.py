@@ -103,6 +103,12 @@ class LinkRefusal(Enum):
         text="the broker is stopping",
         close=link_pb2.CLOSE_REASON_SHUTDOWN,
     )
+    LOG_CONTRADICTED = Public(
+        status="PERMISSION_DENIED",
+        reason="LOG_CONTRADICTED",
+        text="this end's log contradicts what it showed before; only the broker's operator can lift that",
+        close=link_pb2.CLOSE_REASON_LOG_CONTRADICTED,
+    )
     LOG = Public(
         status="UNAVAILABLE",
         reason="LOG",

@@ -56,6 +56,7 @@ class Router:
         self._desk = desk
         self._relay = relay
         self._witness = witness
+        witness.on_refused = self._log_contradicted
         self._trust = trust
         self._log = log
         self._scribe = scribe
@@ -100,7 +101,7 @@ class Router:
         if older is not None:
             self._end(older, CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end takes its place")
         self._table.add(link)
-        self._witness.forget(link.admitted.origin)
+        self._witness.connected(link.admitted.origin)
         logger.info("link %d of `%s` is up", link.number, link.end)
         if link.end.role == GATEWAY:
             link.peer.send(self._presence())
@@ -164,6 +165,8 @@ class Router:
         admitted = admit(
             hello, connection_certificate=certificate, federation=self._trust.federation, now=now
         )
+        if self._witness.is_refused(admitted.origin):
+            raise LinkRefused(LinkRefusal.LOG_CONTRADICTED, detail=f"of `{admitted.end}`")
         if count and self._table.find(admitted.end) is None and len(self._table) >= self._max_links:
             raise LinkRefused(LinkRefusal.LIMIT)
         return admitted
@@ -194,8 +197,8 @@ class Router:
                     pass
                 case "cancel", common_pb2.END_ROLE_GATEWAY:
                     self._desk.cancel(agency, frame.cancel.exchange_id)
-                case "checkpoint", _:
-                    self._witness.saw(agency, link.admitted.origin, frame.checkpoint.note)
+                case (("checkpoint" | "proof_request" | "proofs" | "cosignature") as name, _):
+                    self._witness.took(link.admitted.origin, getattr(frame, name))
                 case name, _:
                     raise ProtocolViolation(
                         CloseReason.CLOSE_REASON_PROTOCOL, f"frame `{name}` from this end"
@@ -218,6 +221,13 @@ class Router:
             lane=request.lane,
         )
         self._deliver(routed)
+
+    def _log_contradicted(self, origin: str) -> None:
+        """Close the link of an end whose log contradicted itself; it gets no other one."""
+        refusal = LinkRefusal.LOG_CONTRADICTED.value
+        for link in self._table:
+            if link.admitted.origin == origin:
+                self._end(link, refusal.close, refusal.text)
 
     def _deliver(self, routed: Iterable[Routed[LinkPeer]]) -> None:
         for peer, frame in routed:

@@ -18,7 +18,6 @@ from comity.audit.errors import AuditError, LogKeyMismatch
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys, next_step
-from comity.audit.peers import PeerCheckpoints
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
 from comity.broker import journal
@@ -82,7 +81,7 @@ class Broker:
         limits = config.link_limits
         self._scribe = Scribe(log)
         self._table = LinkTable()
-        self._witness = Witness(checkpoints=PeerCheckpoints(log, clock), table=self._table, trust=trust)
+        self._witness = Witness(log=log, clock=clock, table=self._table, trust=trust)
         seen = SeenExchanges(read_routed(config.home / "log", size=log.size, now=clock()))
         relay = SessionRelay[LinkPeer](limits)
         self._desk = ExchangeDesk(
@@ -227,6 +226,7 @@ class Broker:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._witness.offer()
+            self._witness.tick()
 
     async def _follow(self) -> None:
         """Take newer rosters and lodgements into force, until cancelled."""

@@ -1,75 +1,82 @@
-"""Checkpoints with every end: a log that was rewritten, shortened or forked is caught by its peers.
+"""Checkpoints with every end: a log that was rewritten, shortened or forked is caught, and its end refused.
 
-What arrives is verified and logged in a task of its own, so that no record of a session waits for it;
-what leaves is damped (`PeerCheckpoints.due`), so that two ends don't log each other's checkpoints of
-checkpoints for ever.
+What the ends say of their logs goes to the `CheckpointDesk`, whose worker looks at it in a task of its own,
+so that no record of a session waits for it. Here stands who is told what, and what an alarm means here.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable, Sequence
 
-from comity.audit.errors import AuditError
-from comity.audit.peers import PeerCheckpoints
+from comity.audit.log import SignedLog
+from comity.audit.witnessing import Alarm, CheckpointDesk, LogMessage, kind_of
 from comity.broker.table import LinkTable
+from comity.broker.telemetry import METERING
 from comity.broker.trust import Trust
-from comity.certs.errors import UnknownLog
-from comity.v1 import audit_pb2, link_pb2
+from comity.certs.clock import Clock
+from comity.v1 import link_pb2
 
 logger = logging.getLogger("comity.broker")
 
-PACE_SECONDS: Final = 0.5
-"""How long to wait between two looks, so that an end can't fill the log with its checkpoints."""
-
 
 class Witness:
-    """Sends the broker's checkpoints to the ends and looks at theirs."""
+    """The broker's checkpoints at the ends, and theirs at the broker. `on_refused` is the router's."""
 
-    def __init__(self, *, checkpoints: PeerCheckpoints, table: LinkTable, trust: Trust) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, *, log: SignedLog, clock: Clock, table: LinkTable, trust: Trust) -> None:
+        self.on_refused: Callable[[str], None] | None = None
         self._table = table
         self._trust = trust
-        self._waiting: dict[str, tuple[str, bytes]] = {}
-        self._wake = asyncio.Event()
+        self._desk = CheckpointDesk(log, clock, keys=self._keys, tell=self._tell, alarm=self._alarm)
 
     def offer(self) -> None:
         """Send the newest checkpoint to every end for which it is due."""
-        for link in self._table:
-            note = self._checkpoints.due(link.admitted.origin)
-            if note is not None:
-                link.peer.send(link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=note)))
+        self._desk.offer([link.admitted.origin for link in self._table])
 
-    def forget(self, origin: str) -> None:
+    def tick(self) -> None:
+        """Count a second: what ends owe for longer than that is told."""
+        self._desk.tick([link.admitted.origin for link in self._table])
+
+    def connected(self, origin: str) -> None:
         """Begin anew with an end: its link is a new one."""
-        self._checkpoints.forget(origin)
+        self._desk.connected(origin)
 
-    def saw(self, agency: str, origin: str, note: bytes) -> None:
-        """Take an end's checkpoint, in the place of one of the same log that still waits."""
-        self._waiting[origin] = (agency, note)
-        self._wake.set()
+    def is_refused(self, origin: str) -> bool:
+        """Return whether an end is refused because its log contradicted itself."""
+        return self._desk.is_refused(origin)
+
+    def took(self, origin: str, message: LogMessage) -> None:
+        """Take what an end says of its log, or of ours."""
+        self._desk.take(origin, message)
 
     async def run(self) -> None:
-        """Look at checkpoints until cancelled."""
-        while True:
-            await self._wake.wait()
-            await self.look()
-            await asyncio.sleep(PACE_SECONDS)
+        """Look at what ends say until cancelled."""
+        await self._desk.run()
 
     async def look(self) -> None:
-        """Verify and log what waits."""
-        self._wake.clear()
-        waiting, self._waiting = self._waiting, {}
-        for origin, (agency, note) in waiting.items():
-            await self._look(agency, origin, note)
+        """Look at what waits, now."""
+        await self._desk.look()
 
-    async def _look(self, agency: str, origin: str, note: bytes) -> None:
-        member = self._trust.federation.members.get(agency)
-        if member is None:
+    def _keys(self, origin: str) -> Sequence[str]:
+        found = self._trust.federation.log_of(origin)
+        return () if found is None else found[1].current
+
+    def _tell(self, origin: str, message: LogMessage) -> None:
+        for link in self._table:
+            if link.admitted.origin == origin:
+                frame = link_pb2.LinkFrame()
+                getattr(frame, kind_of(message)).CopyFrom(message)
+                link.peer.send(frame)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        METERING.alarmed(alarm.kind)
+        if not alarm.is_refused:
+            logger.error("checkpoint of `%s` is not good: %s", alarm.origin, alarm.text)
             return
-        try:
-            keys = member.key_set.log_key(origin).current
-            await self._checkpoints.saw(origin, note, *keys)
-        except (AuditError, UnknownLog) as error:
-            logger.warning("checkpoint of `%s` is not good: %s", origin, error)
+        logger.critical(
+            "CHECKPOINT CONTRADICTS ITS LOG: %s; `%s` is refused until `comity audit pardon` lifts that",
+            alarm.text,
+            alarm.origin,
+        )
+        if self.on_refused is not None:
+            self.on_refused(alarm.origin)

@@ -242,6 +242,14 @@ class Federation:
             raise UnknownMember(f"agency `{ascii(agency)[1:-1][:60]}` isn't in the roster of `{self.name}`")
         return found
 
+    def log_of(self, origin: str) -> tuple[str, LogKeyView] | None:
+        """Return whose log this is, and its keys; None if it is neither a member's nor the operator's."""
+        for member in (self.operator, *self.members.values()):
+            for key in member.key_set.log_keys:
+                if key.origin == origin:
+                    return member.agency, key
+        return None
+
     def by_domain(self, domain: str) -> MemberView:
         """Return the member of exactly this domain; raise `UnknownMember`. Never the operator."""
         for member in self.members.values():

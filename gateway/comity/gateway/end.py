@@ -19,7 +19,6 @@ from comity.audit.errors import AuditError, LogInUse
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
-from comity.audit.peers import PeerCheckpoints
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
@@ -111,7 +110,6 @@ class GatewayEnd:
                 agreements=agreements,
                 credentials=credentials,
                 log=log,
-                peers=PeerCheckpoints(log, clock),
                 clock=clock,
                 limits=limits,
                 auditor_role=config.auditor_role,
@@ -126,6 +124,7 @@ class GatewayEnd:
                         keepalive_timeout=timedelta(milliseconds=limits.keepalive_timeout_ms),
                     ),
                     renewed=partial(_renewed_link, config, gateway),
+                    barred=gateway.broker_refused,
                 )
             except ConfigUnusable as error:
                 raise ConfigInvalid(str(error)) from error
@@ -143,6 +142,7 @@ class GatewayEnd:
                 on_closed=gateway.on_session_closed,
                 on_opened=gateway.on_session_opened,
                 on_refused=gateway.on_session_refused,
+                is_barred=gateway.is_refused,
                 limits=SessionLimits(pending_bytes=limits.session_queue_bytes),
             )
             gateway.link, gateway.sessions = link, sessions
@@ -196,6 +196,7 @@ class GatewayEnd:
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
             asyncio.create_task(retaining.run()),
+            asyncio.create_task(gateway.desk.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),

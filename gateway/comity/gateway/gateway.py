@@ -30,7 +30,7 @@ from opentelemetry.trace import Span
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import Promise, SignedLog
-from comity.audit.peers import PeerCheckpoints
+from comity.audit.witnessing import Alarm, CheckpointDesk, LogMessage, kind_of
 from comity.certs.agreements import AgreementBook, AgreementView, GrantView
 from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
@@ -71,10 +71,14 @@ from comity.links.frames import reason_name
 from comity.links.sessions.hub import GatewaySessions, Session
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
-from comity.v1 import audit_pb2, link_pb2, query_service_pb2, result_pb2, session_pb2
+from comity.v1 import link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
 SETTLE_SECONDS = 2.0
+BROKER_REFUSED = (
+    "THE BROKER'S LOG CONTRADICTS what it showed this end before: it is refused, and nothing can be asked, "
+    "until `comity audit pardon` lifts that"
+)
 LOGGER = logging.getLogger("comity.gateway")
 
 
@@ -115,7 +119,6 @@ class Gateway:
         agreements: AgreementBook,
         credentials: EndCredentials,
         log: SignedLog,
-        peers: PeerCheckpoints,
         clock: Clock,
         limits: GatewayLimits,
         auditor_role: str = "auditor",
@@ -124,7 +127,8 @@ class Gateway:
         self.standing = Standing(federation=federation, agreements=agreements)
         self._credentials = credentials
         self._log = log
-        self._peers = peers
+        self.desk = CheckpointDesk(log, clock, keys=self._log_keys, tell=self._tell, alarm=self._alarm)
+        """What peers and this end say of their logs."""
         self._clock = clock
         self._limits = limits
         self._places = Places(limits)
@@ -134,7 +138,6 @@ class Gateway:
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
-        self._checkpoints: dict[str, bytes] = {}
         self._said_absent: dict[str, SaidAbsent] = {}
         """By provider: the newest account that says that it had no link."""
         self.link_up = asyncio.Event()
@@ -150,7 +153,6 @@ class Gateway:
             sessions=lambda: self.sessions,
             append=self._append,
             beside=lambda entry: self.start(self._record_beside(entry)),
-            saw=self._on_checkpoint,
             clock=clock,
         )
         """Records of this agency's own users, for its auditors."""
@@ -220,6 +222,11 @@ class Gateway:
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
         require_reachable(question.completeness, {item.provider for item in askable})
+        if self.broker_refused():
+            raise BrokerUnavailable(
+                "the broker's log contradicts what it showed this gateway before, so nothing is asked "
+                "through it until an administrator lifts that (comity audit pardon)"
+            )
         if self.link is None or self.sessions is None or not self.link.is_up:
             raise BrokerUnavailable("this gateway has no link to the broker now, so nothing was asked")
         place = self._places.take(claims.user)  # before `asked` is written, which lets others in
@@ -294,6 +301,10 @@ class Gateway:
                 continue
             if member.suspended:
                 leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, "it is suspended in the roster")
+                continue
+            if self.is_refused(name):
+                reason = query_service_pb2.NOT_ASKED_REASON_LOG_CONTRADICTED
+                leave_out(name, reason, "its log contradicts what it showed this gateway before (L2)")
                 continue
             found = standing.agreements.grant(provider=name, requester=self.agency, now=now)
             if found is None:
@@ -422,8 +433,10 @@ class Gateway:
                 if entries:
                     with running.trail.step("log delivered"):
                         promises = await self._append(*entries)
-                    given = (item.provider for item in batch if item.result is not None)
-                    running.delivered.update(zip(given, promises, strict=True))
+                    given = [item for item in batch if item.result is not None]
+                    for item, promise in zip(given, promises, strict=True):
+                        running.delivered[item.provider] = promise
+                        self._hold_to_promise(item, running.order.exchange_id)
                 elapsed = (self._clock() - running.asked_at).total_seconds()
                 for item in batch:
                     running.trail.settled(item.provider, item.kind, elapsed)
@@ -445,6 +458,19 @@ class Gateway:
                     await running.changed.wait()
             except TimeoutError:
                 exchange.end_waiting()
+
+    def _hold_to_promise(self, item: Settled, exchange_id: bytes) -> None:
+        """Have the provider's log shown to hold what its receipt promises (L2)."""
+        if item.result is None or not item.result.receipt.receipt.HasField("promise"):
+            return
+        receipt = item.result.receipt
+        with contextlib.suppress(UnknownMember):
+            self.desk.promised(
+                self._origin_of(item.provider),
+                receipt.receipt.promise,
+                exchange=exchange_id,
+                statement=receipt.digest,
+            )
 
     def _stop_late(self, running: _Running, item: Settled) -> None:
         """Cancel at a provider whose outcome is not its own word: what still comes of it is not shown."""
@@ -573,8 +599,9 @@ class Gateway:
             case "order_rejection":
                 rejection = frame.order_rejection
                 self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text, rejection.reason))
-            case "checkpoint":
-                self._on_checkpoint(self.federation.operator.agency, frame.checkpoint.note)
+            case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
+                operator = self._origin_of(self.federation.operator.agency)
+                self.desk.take(operator, getattr(frame, name))
             case _:
                 pass
 
@@ -594,8 +621,9 @@ class Gateway:
                 self.retrievals.came(session, message.records_answer)
             case "records_page":
                 self.retrievals.came(session, message.records_page)
-            case "checkpoint" if self._open_sessions.get(session.peer) is session:  # else it comes too late
-                self._on_checkpoint(session.peer, message.checkpoint.note)
+            case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
+                if self._open_sessions.get(session.peer) is session:  # else it comes too late
+                    self.desk.take(self._origin_of(session.peer), getattr(message, name))
             case _:
                 pass
 
@@ -616,7 +644,7 @@ class Gateway:
 
     def on_session_opened(self, session: Session) -> None:
         """A session became ready; from now on both ends show each other their newest checkpoints."""
-        self._peers.forget(self._origin_of(session.peer))
+        self.desk.connected(self._origin_of(session.peer))
         self._open_sessions[session.peer] = session
         self._hold_to_account(session)
         self._record("session_opened", {"peer": session.peer, "certificate": session.certificate.hex()})
@@ -653,7 +681,7 @@ class Gateway:
         """The link is up."""
         LOGGER.info("linked to the broker")
         self.link_up.set()
-        self._peers.forget(self._origin_of(self.federation.operator.agency))
+        self.desk.connected(self._origin_of(self.federation.operator.agency))
         self._record("link_opened", {"peer": self.federation.operator.agency})
         if self.sessions is not None:
             self.sessions.linked(welcome)
@@ -677,38 +705,68 @@ class Gateway:
         if self.sessions is not None:
             self.sessions.frames(frames)
 
-    # -- checkpoints ----------------------------------------------------------------------------
+    # -- peers' logs and ours -------------------------------------------------------------------
 
     async def exchange_checkpoints(self) -> None:
         """Show our newest checkpoint to the broker and to every session's peer, about each second."""
         while True:
             await asyncio.sleep(1.0)
-            operator = self._origin_of(self.federation.operator.agency)
-            if self.link is not None and self.link.is_up and (note := self._peers.due(operator)):
-                self._send_link(link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=note)))
-            for peer, session in list(self._open_sessions.items()):
-                if session.is_open and (note := self._peers.due(self._origin_of(peer))):
-                    with contextlib.suppress(LinkError):
-                        session.send(session_pb2.SessionMessage(checkpoint=audit_pb2.Checkpoint(note=note)))
+            agencies = [peer for peer, session in self._open_sessions.items() if session.is_open]
+            if self.link is not None and self.link.is_up:
+                agencies.append(self.federation.operator.agency)
+            present: list[str] = []
+            for agency in agencies:
+                with contextlib.suppress(UnknownMember):  # the roster was replaced
+                    present.append(self._origin_of(agency))
+            self.desk.offer(present)
+            self.desk.tick(present)
 
-    def _on_checkpoint(self, agency: str, note: bytes) -> None:
-        """Keep a peer's newest checkpoint until it is looked at: one waits at most, however many come."""
-        waits = agency in self._checkpoints
-        self._checkpoints[agency] = note
-        if not waits:
-            self.start(self._look_at_checkpoint(agency))
+    def broker_refused(self) -> str:
+        """Return why the broker may not be dialled: its log contradicted itself; empty if it may."""
+        operator = self._origin_of(self.federation.operator.agency)
+        return BROKER_REFUSED if self.desk.is_refused(operator) else ""
 
-    async def _look_at_checkpoint(self, agency: str) -> None:
-        note = self._checkpoints.pop(agency)
+    def is_refused(self, agency: str) -> bool:
+        """Return whether a provider is refused because its adapter's log contradicted itself."""
         try:
-            member, origin = self._member(agency), self._origin_of(agency)
-        except UnknownMember:  # the roster was replaced since the frame came
+            return self.desk.is_refused(self._origin_of(agency))
+        except UnknownMember:
+            return False
+
+    def _log_keys(self, origin: str) -> Sequence[str]:
+        found = self.federation.log_of(origin)
+        return () if found is None else found[1].current
+
+    def _tell(self, origin: str, message: LogMessage) -> None:
+        """Send to a peer over the link or the session that there is now; without one it is let go."""
+        found = self.federation.log_of(origin)
+        if found is None:
             return
-        keys = [line for key in member.key_set.log_keys if key.origin == origin for line in key.current]
-        try:
-            await self._peers.saw(origin, note, *keys)
-        except AuditError as error:
-            LOGGER.error("a checkpoint of %s was not accepted: %s", agency, error)
+        if found[0] == self.federation.operator.agency:
+            frame = link_pb2.LinkFrame()
+            getattr(frame, kind_of(message)).CopyFrom(message)
+            self._send_link(frame)
+        elif (session := self._open_sessions.get(found[0])) is not None and session.is_open:
+            said = session_pb2.SessionMessage()
+            getattr(said, kind_of(message)).CopyFrom(message)
+            with contextlib.suppress(LinkError):
+                session.send(said)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        METERING.alarmed(alarm.kind)
+        if not alarm.is_refused:
+            LOGGER.error("a checkpoint of %s is not good: %s", alarm.origin, alarm.text)
+            return
+        LOGGER.critical(
+            "A CHECKPOINT CONTRADICTS ITS LOG: %s; %s is refused until `comity audit pardon` lifts that",
+            alarm.text,
+            alarm.origin,
+        )
+        if self.link is not None and self.broker_refused():
+            reason = link_pb2.CLOSE_REASON_LOG_CONTRADICTED
+            self.link.hang_up(reason, "the broker's log contradicts itself")
+        if self.sessions is not None:
+            self.sessions.tick()
 
     def _origin_of(self, agency: str) -> str:
         member = self._member(agency)

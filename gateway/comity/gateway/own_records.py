@@ -125,18 +125,19 @@ class Retrievals:
         sessions: Callable[[], GatewaySessions | None],
         append: Callable[[Entry], Awaitable[object]],
         beside: Callable[[Entry], None],
-        saw: Callable[[str, bytes], None],
         clock: Clock,
     ) -> None:
-        """`append` logs durably or raises `AuditUnavailable`, `beside` logs without waiting, `saw` takes a
-        checkpoint of a peer."""
+        """`append` logs durably or raises `AuditUnavailable`, `beside` logs without waiting.
+
+        The checkpoint in a statement is not taken for one that the provider shows: a newer one may have
+        overtaken it, which would look like a log that shrank, and the provider shows its newest anyway.
+        """
         self._agency = agency
         self._role = auditor_role
         self._federation = federation
         self._sessions = sessions
         self._append = append
         self._beside = beside
-        self._saw = saw
         self._clock = clock
         self._running: dict[bytes, _Retrieval] = {}
         self._taken = 0
@@ -251,7 +252,6 @@ class Retrievals:
             origin = f"{member.domain}/adapter"
             keys = [key.verifier_key for key in member.key_set.log_keys if key.origin == origin]
             check = RecordsCheck(statement, origin=origin, log_keys=keys)
-        self._saw(retrieval.provider, statement.checkpoint)
         return answer.statement, check
 
     @contextlib.contextmanager

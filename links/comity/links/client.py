@@ -116,12 +116,14 @@ class LinkClient:
         limits: LinkLimits | None = None,
         backoff: Backoff | None = None,
         renewed: Callable[[], LinkConfig] | None = None,
+        barred: Callable[[], str] | None = None,
     ) -> None:
         """Raise `ConfigUnusable` if the chain holds no certificate or the role is not an end's.
 
         `renewed` returns what the end has now, its leaf above all: it is asked before each attempt but the
         first, since a link ends with the leaf that it was opened with. Where it raises `ConfigUnusable`, that
-        is told, and what was good before is tried again.
+        is told, and what was good before is tried again. `barred` says, before each attempt, why the broker
+        may not be dialled now; empty when it may.
         """
         self._config = config
         self._events = events
@@ -130,6 +132,7 @@ class LinkClient:
         self._backoff = backoff or Backoff()
         self._hello = _hello(config)
         self._renewed = renewed
+        self._barred = barred
         self._machine: LinkMachine | None = None
         self._stream: LinkStream | None = None
         self._closing = asyncio.Event()
@@ -169,7 +172,12 @@ class LinkClient:
         try:
             while not self._closing.is_set():
                 began = loop.time()
-                was_up = await self._attempt()
+                why = "" if self._barred is None else self._barred()
+                if why:
+                    self._complain(why, "", level=logging.CRITICAL)
+                was_up = False if why else await self._attempt()
+                if was_up:
+                    self._complaint = ""
                 if self._closing.is_set():
                     break
                 if was_up and self._backoff.has_stood(timedelta(seconds=loop.time() - began)):
@@ -189,6 +197,11 @@ class LinkClient:
         if self._stream is None:
             raise LinkDown("link is not there yet")
         self._stream.send(frames)
+
+    def hang_up(self, reason: CloseReason, text: str) -> None:
+        """End the link that is there, saying why; `run` dials again unless that is barred."""
+        if self._stream is not None:
+            self._stream.close(reason, text)
 
     async def close(self) -> None:
         """Say goodbye with SHUTDOWN after what is queued, hang up, and wait until `run()` has finished."""
@@ -232,13 +245,13 @@ class LinkClient:
         except ConfigUnusable as error:
             _log.error("link to `%s` keeps its old certificate: %s", self._config.broker, error)
 
-    def _complain(self, why: str, status: str) -> None:
+    def _complain(self, why: str, status: str, *, level: int = logging.WARNING) -> None:
         """Log why there is no link, with gRPC's status if it came; the same reason again once a minute."""
         now = self._clock()
         if why == self._complaint and abs(now - self._complained_at) < REMIND_AFTER:
             return
         self._complaint, self._complained_at = why, now
-        _log.warning("no link to `%s`, trying on: %s%s", self._config.broker, why, status)
+        _log.log(level, "no link to `%s`, trying on: %s%s", self._config.broker, why, status)
 
     async def _pause(self, failures: int) -> None:
         """Wait before the next attempt, or until the link is to be closed."""

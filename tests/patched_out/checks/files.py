@@ -13,7 +13,7 @@ RECONCILE = File("tests/audit/test_reconcile.py", honest="test_three_honest_ends
 WAL = File("tests/audit/test_wal.py", honest="test_what_was_written_is_there_again")
 MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
-PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_with_its_note")
+PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_once_its_proof_has_come")
 ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
 ROTATION = File("tests/audit/test_key_rotation.py", honest="test_both_keys_sign_from_the_rotation_on")
 TRUST = File("tests/audit/test_trust.py", honest="test_the_keys_of_all_logs_come_from_the_signed_roster")

@@ -91,6 +91,7 @@ class NotAskedReason(_Name):
     EXCLUDED = auto()
     HOUSE_RULES = auto()
     NOT_A_PROVIDER = auto()
+    LOG_CONTRADICTED = auto()
 
 
 class MarkingScheme(_Name):

@@ -79,7 +79,11 @@ class FrameSender(Protocol):
 
 
 class NoTrust(LinkError):
-    """No session may be opened with an agency; the text says why, for the own log."""
+    """No session may be opened with an agency; the text says why, for the own log, the reason for both."""
+
+    def __init__(self, text: str, reason: CloseReason = CloseReason.CLOSE_REASON_NO_AGREEMENT) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 @dataclass(kw_only=True, eq=False)
@@ -100,6 +104,8 @@ class SessionHub(ABC):
     on_opened: OnOpened | None = None
     on_refused: OnRefused | None = None
     limits: SessionLimits = field(default_factory=SessionLimits)
+    is_barred: Callable[[str], bool] | None = None
+    """Whether an agency is refused because its log contradicted itself; asked first, and each tick."""
 
     server_side: ClassVar[bool]
     accepted: ClassVar[frozenset[str]]
@@ -442,7 +448,7 @@ class SessionHub(ABC):
         try:
             trust = self._trust(session.peer)
         except NoTrust as error:
-            return CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)
+            return error.reason, str(error)
         if trust.expected != progress.trust.expected:
             try:
                 trust.expected.verify(progress.leaf, now)
@@ -463,6 +469,9 @@ class SessionHub(ABC):
         the governing authority can slip a false CA in. A roster past its time vouches for nobody: who keeps
         a newer one from us, and with it a revocation, gains no more than that time.
         """
+        if self.is_barred is not None and self.is_barred(peer):
+            reason = CloseReason.CLOSE_REASON_LOG_CONTRADICTED
+            raise NoTrust(f"`{peer}` is refused: its log contradicts what it showed before", reason)
         if self.clock() >= self.federation.trusted_until:
             raise NoTrust("the roster is past its time")
         try:

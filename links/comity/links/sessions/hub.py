@@ -66,14 +66,14 @@ class GatewaySessions(SessionHub):
         """Return the ready session with a provider, opening it if there is none; callers share an opening.
 
         `timeout` (seconds) is this caller's own; the opening goes on for the others. Raises
-        `SessionFailed` with NO_AGREEMENT (nothing was sent), PEER_ABSENT (the broker says that the
-        provider has no link), HANDSHAKE (it failed, or not in time), CREDENTIALS (the provider's
+        `SessionFailed` with NO_AGREEMENT or LOG_CONTRADICTED (nothing was sent), PEER_ABSENT (the broker says
+        that the provider has no link), HANDSHAKE (it failed, or not in time), CREDENTIALS (the provider's
         certificate is not accepted), UNSPECIFIED (the own link is down), or the reason of whoever closed it.
         """
         try:
             trust = self._trust(provider)
         except NoTrust as error:
-            raise SessionFailed(provider, CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)) from error
+            raise SessionFailed(provider, error.reason, str(error)) from error
         session = self._current.get(provider)
         if session is None or self._is_due(session, trust):
             session = self._open(provider, trust)
@@ -188,7 +188,7 @@ class AdapterSessions(SessionHub):
             try:
                 trust = self._trust(opened.peer)
             except NoTrust as error:
-                ending = CloseReason.CLOSE_REASON_NO_AGREEMENT, str(error)
+                ending = error.reason, str(error)
             else:
                 try:
                     session = self._new(trust, session_id=opened.session_id)

@@ -22,8 +22,9 @@ ROLE: Final = "comity.role"
 OUTCOME: Final = "comity.outcome"
 ASKED: Final = "comity.asked"
 ERROR: Final = "error.type"
+ALARM: Final = "comity.alarm"
 
-ALLOWED: Final = frozenset((EXCHANGE, REQUESTER, PROVIDER, ROLE, OUTCOME, ASKED, ERROR))
+ALLOWED: Final = frozenset((EXCHANGE, REQUESTER, PROVIDER, ROLE, OUTCOME, ASKED, ERROR, ALARM))
 """Every attribute there is."""
 
 EXCHANGE_ID_BYTES: Final = 16
@@ -46,6 +47,7 @@ def facts(
     role: str | None = None,
     outcome: str | None = None,
     asked: int | None = None,
+    alarm: str | None = None,
 ) -> Facts:
     """Return attributes; what is None is left out.
 
@@ -54,6 +56,7 @@ def facts(
     role: `gateway`, `adapter` or `broker`.
     outcome: a word of the code's own, best of `outcome_name`.
     asked: how many providers the order names.
+    alarm: what is wrong with a peer's log, a word of the code's own.
     """
     found: Facts = {}
     if exchange is not None and len(exchange) == EXCHANGE_ID_BYTES:
@@ -68,6 +71,8 @@ def facts(
         found[OUTCOME] = outcome
     if asked is not None:
         found[ASKED] = asked
+    if alarm is not None:
+        found[ALARM] = alarm
     return found
 
 

@@ -18,7 +18,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from comity.certs.clock import Clock
-from comity.links.telemetry.facts import Facts
+from comity.links.telemetry.facts import Facts, facts
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _APPEND_SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5)
@@ -58,6 +58,11 @@ class Metering:
             description="From the order to a provider's outcome",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+        self._alarms = self._meter.create_counter(
+            "comity.log.alarms",
+            unit="{alarm}",
+            description="What peers showed of their logs and is not in order, by kind",
+        )
         self._append = self._meter.create_histogram(
             "comity.log.append.duration",
             unit="s",
@@ -76,6 +81,10 @@ class Metering:
     def appended(self, seconds: float) -> None:
         """Record how long an append to the log took."""
         self._append.record(seconds)
+
+    def alarmed(self, kind: str) -> None:
+        """Count what is wrong with a peer's log: `contradiction`, `unproven` or `rejected`."""
+        self._alarms.add(1, facts(alarm=kind))
 
     @contextmanager
     def watching(self, readings: Readings) -> Iterator[None]:
