@@ -94,6 +94,9 @@ STOLEN_KEY = File("tests/test_stolen_key.py", honest="test_leaf_without_a_fault_
 ON_THE_WIRE = File("tests/test_frames_on_the_wire.py", honest="test_systems_name_alone_passes_the_same_tool")
 
 FILES = (
+    CRASH,
+    RECONCILE,
+    WAL,
     MUST_NOT,
     REPLAY,
     MERKLE,
