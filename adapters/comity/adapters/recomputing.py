@@ -17,7 +17,8 @@ from pathlib import Path
 from comity.adapters.bundles import FOLDER
 from comity.adapters.records import kind_name, told_of
 from comity.adapters.ruling import rule
-from comity.audit.entry import LoggedEntry, parse_entry
+from comity.audit.beside import whole_entry
+from comity.audit.entry import LoggedEntry
 from comity.audit.errors import OpeningInvalid
 from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk, Tell, kinds_pattern
@@ -95,7 +96,7 @@ def recompute(
     decided = kinds_pattern(["decided"])
     for index, leaf in walk.entries(tell=tell):
         if decided.search(leaf):
-            entry = parse_entry(leaf)
+            entry = whole_entry(leaf, walk.folder)
             if entry.kind == "decided":
                 yield _again(index, entry, kept, bundles)
 

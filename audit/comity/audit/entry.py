@@ -7,15 +7,20 @@ An entry in the log is::
 `private` holds, by name, base64 of HMAC-SHA256(salt, RFC 8785 of [name, value]) with 32 fresh random
 bytes of salt for each field. Salt and value are the *opening*; they never stand in the log, so deleting
 them after their retention leaves every proof valid. A bare hash would be no protection: there are few plates.
+
+An entry has 65,535 bytes at most. Of one that would have more, the largest public values are stored beside
+the log, and `beside` has their digests and lengths in their place (`comity.audit.beside`).
 """
 
 import base64
 import hmac
 import json
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 
 import rfc8785
 
@@ -26,6 +31,10 @@ from comity.v1.audit_pb2 import EntryKind
 
 MAX_ENTRY_BYTES = 65_535
 """Entry bundles give an entry's length in 16 bits (C2SP tlog-tiles)."""
+MAX_BESIDE_BYTES = 16 << 20
+"""What the values that are stored beside one entry may have together."""
+_MIN_BESIDE_BYTES = 256
+"""A smaller value stays in its entry: its digest would take as much room."""
 SALT_BYTES = 32
 CHECKPOINT_SEEN = "checkpoint_seen"
 CONTRADICTION = "contradiction"
@@ -39,7 +48,8 @@ KINDS = frozenset(
     if not name.endswith("_UNSPECIFIED")
 )
 """Names of the entry kinds: `comity.v1.EntryKind` in lower case without its prefix."""
-_RESERVED = frozenset({"v", "kind", "at", "exchange", "private"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_RESERVED = frozenset({"v", "kind", "at", "exchange", "private", "beside"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +94,19 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BesideValue:
+    """What an entry says of a public value that is stored beside the log: SHA-256 and length of its JSON."""
+
+    digest: bytes
+    size: int
+
+    @property
+    def file(self) -> str:
+        """The name of the file that holds it."""
+        return self.digest.hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SealedEntry:
     """An entry as its log holds it, with what opens it and what is kept beside it."""
 
@@ -93,17 +116,23 @@ class SealedEntry:
     leaf: bytes
     openings: tuple[Opening, ...] = field(default=(), repr=False)
     attachments: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    beside: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """Values to be stored beside the log, by their SHA-256, before the entry is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEntry:
-    """An entry read back from a log: commitments (32 bytes) in place of private values."""
+    """An entry read back from a log: commitments (32 bytes) in place of private values.
+
+    `beside` names public values that aren't in `public` unless they were fetched (`comity.audit.beside`).
+    """
 
     kind: str
     at: datetime
     exchange: bytes | None
     public: Mapping[str, JsonValue]
     commitments: Mapping[str, bytes]
+    beside: Mapping[str, BesideValue] = field(default_factory=dict)
 
     def open(self, opening: Opening) -> str:
         """Return the value that an opening proves to be behind its commitment. Raises `OpeningInvalid`."""
@@ -130,7 +159,9 @@ def fresh_salt() -> bytes:
 def seal_entry(entry: Entry, salt: Callable[[], bytes] = fresh_salt) -> SealedEntry:
     """Return the entry as its log will hold it, each private field under a fresh salt.
 
-    Raises `EntryInvalid` if it can't be written as RFC 8785 JSON or is longer than 65,535 bytes.
+    Of one that would be longer than 65,535 bytes, the largest public values go beside it. Raises
+    `EntryInvalid` if it can't be written as RFC 8785 JSON, if what is left is still longer, or if more than
+    16 MiB would stand beside it.
     """
     try:
         return _seal(entry, salt)
@@ -146,9 +177,9 @@ def _seal(entry: Entry, salt: Callable[[], bytes]) -> SealedEntry:
         record["exchange"] = entry.exchange.hex()
     if openings:
         record["private"] = {o.name: base64.b64encode(o.commitment).decode() for o in openings}
-    leaf = canonical(record)
+    leaf, beside = canonical(record), dict[bytes, bytes]()
     if len(leaf) > MAX_ENTRY_BYTES:
-        raise EntryInvalid(f"entry `{entry.kind}`: {len(leaf)} bytes, where {MAX_ENTRY_BYTES} fit in a log")
+        leaf, beside = _put_beside(entry, record, len(leaf))
     return SealedEntry(
         kind=entry.kind,
         at_ms=at_ms,
@@ -156,6 +187,33 @@ def _seal(entry: Entry, salt: Callable[[], bytes]) -> SealedEntry:
         leaf=leaf,
         openings=openings,
         attachments=entry.attachments,
+        beside=beside,
+    )
+
+
+def _put_beside(entry: Entry, record: dict[str, JsonValue], size: int) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the bytes of an entry whose largest public values were taken out, and these by digest."""
+    values = {name: canonical(value) for name, value in entry.public.items()}
+    named: dict[str, JsonValue] = {}
+    beside: dict[bytes, bytes] = {}
+    leaf = b""
+    for name in sorted(values, key=lambda each: (-len(values[each]), each)):
+        data = values[name]
+        if len(data) < _MIN_BESIDE_BYTES:
+            break
+        digest = sha256(data).digest()
+        beside[digest] = data
+        if sum(map(len, beside.values())) > MAX_BESIDE_BYTES:
+            raise EntryInvalid(
+                f"entry `{entry.kind}`: {size} bytes, where {MAX_BESIDE_BYTES} can stand beside an entry"
+            )
+        del record[name]
+        named[name] = {"bytes": len(data), "sha256": digest.hex()}
+        leaf = canonical({**record, "beside": named})
+        if len(leaf) <= MAX_ENTRY_BYTES:
+            return leaf, beside
+    raise EntryInvalid(
+        f"entry `{entry.kind}`: {len(leaf) or size} bytes, where {MAX_ENTRY_BYTES} fit in a log"
     )
 
 
@@ -175,11 +233,17 @@ def read_entry(leaf: bytes) -> LoggedEntry:
     return _entry(_object(leaf))
 
 
-def _object(leaf: bytes) -> dict[str, JsonValue]:
+def parse_json(data: bytes) -> JsonValue:
+    """Return the JSON value in bytes, in which no name stands twice. Raises `EntryInvalid`."""
     try:
-        record = json.loads(leaf, object_pairs_hook=object_without_doubles)
+        value: JsonValue = json.loads(data, object_pairs_hook=object_without_doubles)
     except (ValueError, RecursionError) as problem:
         raise EntryInvalid("entry: it is not JSON") from problem
+    return value
+
+
+def _object(leaf: bytes) -> dict[str, JsonValue]:
+    record = parse_json(leaf)
     if not isinstance(record, dict):
         raise EntryInvalid("entry: it is not a JSON object")
     return record
@@ -199,6 +263,7 @@ def _entry(record: dict[str, JsonValue]) -> LoggedEntry:
         exchange=_exchange(record.pop("exchange", None), kind),
         public=record,
         commitments=_commitments(record.pop("private", None), kind),
+        beside=_beside(record.pop("beside", None), kind, record.keys()),
     )
 
 
@@ -237,6 +302,25 @@ def _exchange(value: JsonValue, kind: str) -> bytes | None:
         return bytes.fromhex(value)
     except ValueError as problem:
         raise EntryInvalid(f"entry `{kind}`: `exchange` is not hex") from problem
+
+
+def _beside(value: JsonValue, kind: str, public: Collection[str]) -> dict[str, BesideValue]:
+    if value is None:
+        return {}
+    wrong = EntryInvalid(f"entry `{kind}`: `beside` doesn't name digests and lengths of other public fields")
+    if not isinstance(value, dict) or not value or value.keys() & (_RESERVED | set(public)):
+        raise wrong
+    found: dict[str, BesideValue] = {}
+    for name, each in value.items():
+        if not isinstance(each, dict) or each.keys() != {"bytes", "sha256"}:
+            raise wrong
+        size, digest = each["bytes"], each["sha256"]
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= MAX_BESIDE_BYTES:
+            raise wrong
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise wrong
+        found[name] = BesideValue(digest=bytes.fromhex(digest), size=size)
+    return found
 
 
 def _commitments(value: JsonValue, kind: str) -> dict[str, bytes]:

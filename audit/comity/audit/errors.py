@@ -9,7 +9,8 @@
     ├── ProofInvalid           an inclusion or consistency proof does not verify
     ├── TileInvalid            a tile or entry bundle is missing or malformed
     ├── EntryInvalid           an entry cannot be written, or is not in the form that entries have
-    │   └── OpeningInvalid     salt and value do not open a commitment
+    │   ├── OpeningInvalid     salt and value do not open a commitment
+    │   └── BesideInvalid      a value that is stored beside the log is missing or was changed
     ├── LogUnwritable          nothing was acknowledged; the log recovers by itself once it can write
     │   └── LogClosed          the log was closed
     ├── LogDamaged             what was acknowledged is no longer there as it was: a person must look
@@ -57,6 +58,10 @@ class EntryInvalid(AuditError):
 
 class OpeningInvalid(EntryInvalid):
     """A salt and a value do not open the commitment that the entry holds."""
+
+
+class BesideInvalid(EntryInvalid):
+    """A public value that an entry names and that is stored beside the log is missing or was changed."""
 
 
 class LogUnwritable(AuditError):

@@ -6,6 +6,7 @@
     OUT/17-decided.tlog-proof       the entry, its inclusion proof, the checkpoint (C2SP tlog-proof)
     OUT/17-order.dsse.json          an envelope that the end kept beside the entry
     OUT/17-query.lapd.bin           bytes that stand for content, only if asked for
+    OUT/beside/9f2c…                values that the log has beside its entries, because they are large
 
 Whoever gets the folder needs the trust file and nothing else: no network, no log, no trust in the sender.
 What was not opened stays a commitment, and a value that was put in its place doesn't verify.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from comity.audit.beside import BesideFolder, files_of, whole_entry
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
@@ -57,6 +59,8 @@ class ProvenEntry:
     proof: TlogProof
     openings: tuple[Opening, ...] = field(default=(), repr=False)
     kept: tuple[KeptEnvelope, ...] = ()
+    beside: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The values that the log has beside the entry, by digest."""
 
     @property
     def exchange(self) -> bytes:
@@ -115,8 +119,16 @@ def prove_exchange(
     if len(found) != 1:
         raise EvidenceInvalid(f"exchange `{prefix}`: {len(found) or 'no'} exchanges of this log begin so")
     (entries,) = found.values()
+    beside = BesideFolder(folder=log)
     proven = [
-        ProvenEntry(index=index, entry=entry, proof=make_proof(leaf, index, prover.inclusion(index), note))
+        ProvenEntry(
+            index=index,
+            entry=beside.complete(entry),
+            proof=make_proof(leaf, index, prover.inclusion(index), note),
+            beside={
+                wanted.digest: beside.read(entry.kind, name, wanted) for name, wanted in entry.beside.items()
+            },
+        )
         for index, leaf, entry in entries
     ]
     return [_with_openings(one, state, opened, content=content) for one in proven]
@@ -146,6 +158,8 @@ def write_evidence(folder: Path, proven: Sequence[ProvenEntry]) -> list[Path]:
             opening.name: {"salt": base64.b64encode(opening.salt).decode(), "value": opening.value}
             for opening in one.openings
         }
+        for path, data in files_of(one.beside).items():
+            write(path, data)
         entries.append(
             {
                 "index": one.index,
@@ -221,7 +235,7 @@ class _Checking:
         if leaf is None:
             raise EvidenceInvalid(f"`{item.proof}` doesn't carry the entry itself")
         proof.verify_by(self._trust.history(self.origin), leaf_hash=leaf_hash(leaf))
-        entry = parse_entry(leaf)
+        entry = whole_entry(leaf, self._folder)
         if (proof.index, entry.kind, entry.exchange) != (item.index, item.kind, self.exchange):
             raise EvidenceInvalid(f"`{item.proof}` proves another entry than `{MANIFEST}` says")
         self.entries.append(f"{item.index} {entry.kind} {entry.at:%Y-%m-%dT%H:%M:%SZ}")
@@ -311,6 +325,7 @@ def _with_openings(
         entry=one.entry,
         proof=one.proof,
         openings=chosen,
+        beside=one.beside,
         kept=tuple(k for k in kept if content or k.name.partition(":")[0] in _ENVELOPES),
     )
 

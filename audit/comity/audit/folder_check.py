@@ -6,7 +6,7 @@ In this order, each fault a finding, going on as far as it makes sense:
    a policy file, so did a quorum of its witnesses;
 2. the entries are as many as the checkpoint says and lead to its root;
 3. every hash tile, full or partial, holds the hashes of that tree;
-4. every entry is canonical and has the form of entries;
+4. every entry is canonical and has the form of entries, and what it names beside the log is there unchanged;
 5. every checkpoint of a peer that an entry holds was signed by that peer's own key;
 6. every replacement of the log's key was signed by both keys, over this very log, and the checkpoint by the
    key that was in force at its size.
@@ -22,9 +22,10 @@ from itertools import groupby
 from pathlib import Path
 
 from comity.audit import merkle
+from comity.audit.beside import whole_entry
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
 from comity.audit.cosignature import cosignatures
-from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, KEY_ROTATED, LoggedEntry, parse_entry
+from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, KEY_ROTATED, LoggedEntry
 from comity.audit.errors import AuditError, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey, note_signers
@@ -321,7 +322,7 @@ class _TreeCheck:
 
     def _check_entry(self, index: int, leaf: bytes) -> None:
         try:
-            entry = parse_entry(leaf)
+            entry = whole_entry(leaf, self._log.path)
             if entry.kind in (CHECKPOINT_SEEN, CONTRADICTION):
                 self._check_seen(index, entry)
             elif entry.kind == KEY_ROTATED:

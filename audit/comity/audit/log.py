@@ -2,7 +2,7 @@
 
 ::
 
-    home/log/   checkpoint, vkey, tile/…     what everyone may have: the verifier needs nothing else
+    home/log/   checkpoint, vkey, tile/…, beside/…   what everyone may have: the verifier needs nothing else
     home/wal/   segments of frames, 0600      what is acknowledged; old segments go once published
     home/state.db                             openings and evidence
 
@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comity.audit.beside import files_of
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import Checkpoint, open_checkpoint
 from comity.audit.cosignature import cosign
@@ -140,6 +141,10 @@ class _Store:
             summary.write(self.home / "wal")
             self._remove_partials(files)
         return _Published(edge=edge, note=note, summary=summary)
+
+    def write_beside(self, files: dict[str, bytes]) -> None:
+        """Write values that are stored beside the log; one that is there already stays."""
+        self.disk.write_files(self.log, self._new_files(files))
 
     def close(self) -> None:
         """Let go of everything."""
@@ -359,6 +364,8 @@ class SignedLog:
         sealed = [seal_entry(entry) for entry in entries]
         if not sealed:
             return []
+        if any(each.beside for each in sealed):
+            await self._write_beside(sealed)
         waiting = _Waiting(
             entries=sealed,
             records=[encode_record(each) for each in sealed],
@@ -370,6 +377,15 @@ class SignedLog:
             self._idle.clear()
             self._loop.call_soon(self._commit)
         return await waiting.done
+
+    async def _write_beside(self, sealed: Sequence[SealedEntry]) -> None:
+        """Store the large values of entries beside the log, durable before the entries that name them."""
+        files = {path: data for each in sealed for path, data in files_of(each.beside).items()}
+        try:
+            await self._loop.run_in_executor(self._publisher, self._store.write_beside, files)
+        except OSError as problem:
+            raise LogUnwritable(f"log `{self.origin}`: nothing was written ({_words(problem)})") from problem
+        self._check_open()
 
     async def rotate_key(self, new: LogKey) -> None:
         """Have `new` take over from the log's key: logged as `key_rotated`, and published.

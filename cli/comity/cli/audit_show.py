@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from comity.audit.beside import whole_entry
 from comity.audit.checkpoint import peek_checkpoint
-from comity.audit.entry import KINDS, JsonValue, LoggedEntry, Opening, from_milliseconds, parse_entry
+from comity.audit.entry import KINDS, JsonValue, LoggedEntry, Opening, from_milliseconds
 from comity.audit.errors import EntryInvalid, OpeningInvalid, TileInvalid
 from comity.audit.openings import read_openings
 from comity.audit.tiles import TileFolder
@@ -110,7 +111,7 @@ def read_page(log: Path, *, openings: Path | None) -> LogPage:
         raise TileInvalid(f"`{log / 'checkpoint'}` can't be read") from problem
     known = read_openings(openings) if openings else {}
     rows = [
-        _row(index, leaf, known.get(index, {}))
+        _row(index, leaf, log, known.get(index, {}))
         for index, leaf in TileFolder(log).all_entries(checkpoint.size)
     ]
     return LogPage(
@@ -171,9 +172,9 @@ def clean(text: str) -> str:
     return "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
-def _row(index: int, leaf: bytes, openings: Mapping[str, Opening]) -> Row:
+def _row(index: int, leaf: bytes, log: Path, openings: Mapping[str, Opening]) -> Row:
     try:
-        entry = parse_entry(leaf)
+        entry = whole_entry(leaf, log)
     except EntryInvalid as problem:
         return Row(index=index, entry=None, fault=str(problem))
     names = [name for name in _FIRST_PRIVATE if name in entry.commitments]

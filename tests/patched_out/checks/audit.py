@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import (
+    BESIDE,
     CRASH,
     MERKLE,
     MUST_NOT,
@@ -17,6 +18,43 @@ from tests.patched_out.checks.files import (
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
+    check(
+        "audit: what stands beside the log has the digest that the entry names",
+        Without("comity.audit.beside:BesideFolder.read", "if sha256(data).digest()"),
+        BESIDE(
+            "test_a_value_that_was_tampered_with_is_named[changed]",
+            "test_evidence_carries_what_stands_beside",
+        ),
+    ),
+    check(
+        "audit: what stands beside the log is in the one form",
+        Without("comity.audit.beside:parse_value", "if canonical(value) != data"),
+        BESIDE("test_a_value_of_another_form_is_refused[space]"),
+    ),
+    check(
+        "audit: an entry hides no field that it has itself",
+        Instead("comity.audit.entry:_beside", "value.keys() & (_RESERVED | set(public))", "False"),
+        BESIDE(
+            "test_only_digests_and_lengths_name_what_stands_beside[own]",
+            "test_only_digests_and_lengths_name_what_stands_beside[reserved]",
+        ),
+    ),
+    check(
+        "audit: a digest is a digest and names no other file",
+        Without("comity.audit.entry:_beside", "if not isinstance(digest, str)"),
+        BESIDE("test_only_digests_and_lengths_name_what_stands_beside[capitals]"),
+        falls=("Failed",),
+    ),
+    check(
+        "audit: a value stands beside the log before its entry is written",
+        Without("comity.audit.log:SignedLog.append", "if any((each.beside"),
+        BESIDE("test_a_large_entry_is_in_the_log_and_verifies"),
+    ),
+    check(
+        "audit: what stands beside an entry has a limit",
+        Without("comity.audit.entry:_put_beside", "if sum("),
+        BESIDE("test_what_is_too_large_even_to_stand_beside_is_refused"),
+    ),
     check(
         "audit: two checkpoints of one size have one root",
         Without("comity.audit.verify:_forks", "if earlier.checkpoint.root"),

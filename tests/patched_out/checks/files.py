@@ -15,6 +15,9 @@ MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
 PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_once_its_proof_has_come")
 ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
+BESIDE = File(
+    "tests/audit/test_beside.py", honest="test_an_entry_is_whole_up_to_its_limit_and_not_a_byte_beyond"
+)
 ROTATION = File("tests/audit/test_key_rotation.py", honest="test_both_keys_sign_from_the_rotation_on")
 TRUST = File("tests/audit/test_trust.py", honest="test_the_keys_of_all_logs_come_from_the_signed_roster")
 VERIFY = File("tests/audit/test_verify.py", honest="test_whole_logs_verify")
@@ -105,6 +108,7 @@ FILES = (
     TRUST,
     VERIFY,
     ROTATION,
+    BESIDE,
     ROTATE_KEY,
     ADMISSION,
     DESK,

@@ -48,7 +48,7 @@ class Fact:
     kind: str
     told: Mapping[str, JsonValue] = field(repr=False)
     leaf: bytes = field(default=b"", repr=False)
-    """The entry's bytes."""
+    """The entry's bytes; empty if values that stand beside it were added to `told`."""
 
     def text(self, name: str) -> str:
         """Return a public field that is text; empty if it isn't there."""
@@ -236,7 +236,8 @@ class Exchanges:
                         yield current, facts
                     current, facts = exchange, []
                 told, _ = _DECODER.raw_decode(leaf.decode())
-                facts.append(Fact(place=place, at=at, kind=told["kind"], told=told, leaf=leaf))
+                own = b"" if "beside" in told else leaf  # completed, so not the leaf any more
+                facts.append(Fact(place=place, at=at, kind=told["kind"], told=told, leaf=own))
         if facts:
             yield current, facts
 

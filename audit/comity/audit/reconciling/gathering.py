@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit import merkle
-from comity.audit.canonical import JsonValue
+from comity.audit.beside import whole_entry
+from comity.audit.canonical import JsonValue, canonical
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
 from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, object_without_doubles
-from comity.audit.errors import KeyNotInForce, NoteInvalid, TileInvalid
+from comity.audit.errors import EntryInvalid, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
 from comity.audit.rotation import OTHER_BEGINNING, read_rotation
@@ -220,6 +221,8 @@ class _Gathering:
             return
         if at > stretch.last_at:
             stretch.last_at = at
+        if "beside" in record:
+            record, leaf = self._completed(place, record, leaf, exchange, stretch)
         if exchange:
             stretch.facts.append((exchange, place, at, leaf))
         elif kind in _LINKS:
@@ -228,6 +231,17 @@ class _Gathering:
             self._saw(place, at, record, stretch)
         elif kind == KEY_ROTATED:
             self._rotated(place, record, stretch)
+
+    def _completed(
+        self, place: int, record: dict[str, JsonValue], leaf: bytes, exchange: bytes, stretch: _Stretch
+    ) -> tuple[dict[str, JsonValue], bytes]:
+        """Return an entry with the values that stand beside the log; what is wrong with them is a fault."""
+        try:
+            record = {**record, **whole_entry(leaf, self._log).public}
+            return record, canonical(record)
+        except (EntryInvalid, ValueError) as problem:
+            self._fault(stretch, place, "edited", f"entry {place}: {problem}", exchange or None)
+            return record, leaf
 
     def _saw(self, place: int, at: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
         origin, note = record.get("peer_origin"), record.get("note")

@@ -310,7 +310,7 @@ class _Judging:
     def _leaf_at(self, place: int, log: LogView) -> bytes | None:
         """Return the leaf hash at a place of the provider's log: mostly this exchange's own entry."""
         own = self.answering
-        return leaf_hash(own.leaf) if own is not None and own.place == place else log.leaf_at(place)
+        return leaf_hash(own.leaf) if own and own.leaf and own.place == place else log.leaf_at(place)
 
     # -- what is no answer ----------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from comity.audit.beside import whole_entry
 from comity.audit.canonical import JsonValue
-from comity.audit.entry import LoggedEntry, Opening, read_entry
+from comity.audit.entry import LoggedEntry, Opening
 from comity.audit.errors import OpeningInvalid
 from comity.audit.merkle import RunningRoot, leaf_hash
 from comity.audit.note import VerifierKey
@@ -133,7 +134,7 @@ class RecordReader:
         for index, leaf in self.walk.entries(self.running, tell):
             if _PATTERN.search(leaf) is None:
                 continue
-            entry = read_entry(leaf)
+            entry = whole_entry(leaf, self.walk.folder, is_checked=True)
             if entry.kind in _OF_RECORDS:
                 yield from self._entry(Entered(index=index, leaf=leaf_hash(leaf)), entry)
         for group in sorted((*self._late.values(), *self._groups.values()), key=lambda g: g.base.entry.index):

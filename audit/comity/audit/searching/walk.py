@@ -23,6 +23,7 @@ class LogWalk:
 
     def __init__(self, log: Path, *, keys: Iterable[VerifierKey | str] | None = None) -> None:
         """`keys`: those that may sign; None takes the folder's own, which is no proof of whose log it is."""
+        self.folder = log
         self._tiles = TileFolder(log)
         try:
             self.note = (log / "checkpoint").read_bytes()
