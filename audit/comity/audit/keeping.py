@@ -117,6 +117,12 @@ class Keeper:
             connection.execute("delete from held_entries where folded = ?", (fold(case),))
             return bool(changed)
 
+    def is_held(self, case: str) -> bool:
+        """Return whether a case is held."""
+        with self._begin() as connection:
+            found = connection.execute("select 1 from holds where folded = ?", (fold(case),)).fetchone()
+            return found is not None
+
     def holds(self) -> list[Hold]:
         """Return the cases that are held, by name."""
         with self._begin() as connection:

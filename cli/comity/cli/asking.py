@@ -147,22 +147,31 @@ def _collect(answer: Answer, message: query_service_pb2.SearchResponse) -> None:
 
 
 def _ended_badly(client: Client, answer: Answer, error: grpc.RpcError) -> None:
+    """Keep what came of an answer that ended with an error status, or raise what `explain` says."""
+    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    details = list(_details(() if status is None else status.details))
+    reason = next((item.reason for item in details if isinstance(item, error_details_pb2.ErrorInfo)), "")
+    if reason and status is not None and answer.summary is not None:
+        answer.problem, answer.problem_reason = status.message, reason
+        return
+    raise explain(client, error, began=answer.plan is not None) from error
+
+
+def explain(client: Client, error: grpc.RpcError, *, began: bool) -> AskingFailed:
+    """Return why a call of one's own gateway failed, in words; `began`: something had come of it."""
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
     details: list[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo] = (
         list(_details(status.details)) if status is not None else []
     )
     reason = next((item.reason for item in details if isinstance(item, error_details_pb2.ErrorInfo)), "")
     if status is None or not reason:
-        if answer.plan is not None:
-            raise AskingFailed(f"the gateway ended the answer early: {_code(error)}", exit_code=1) from error
-        raise AskingFailed(
+        if began:
+            return AskingFailed(f"the gateway ended the answer early: {_code(error)}", exit_code=1)
+        return AskingFailed(
             f"the gateway at `{client.gateway}` does not answer as `{client.gateway_name}` ({_code(error)}): "
             "is it running, and do `gateway`, `gateway_name` and `ca` in the client file fit it?",
             exit_code=2,
-        ) from error
-    if answer.summary is not None:
-        answer.problem, answer.problem_reason = status.message, reason
-        return
+        )
     lines = [status.message]
     for item in details:
         if isinstance(item, error_details_pb2.BadRequest):
@@ -170,7 +179,7 @@ def _ended_badly(client: Client, answer: Answer, error: grpc.RpcError) -> None:
                 f"  {violation.field}: {violation.description}" for violation in item.field_violations
             )
     wrong_use = {"REQUEST_INVALID", "ASSERTION_INVALID"}
-    raise AskingFailed("\n".join(lines), exit_code=2 if reason in wrong_use else 1) from error
+    return AskingFailed("\n".join(lines), exit_code=2 if reason in wrong_use else 1)
 
 
 def _details(packed: object) -> Iterator[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo]:

@@ -13,12 +13,18 @@ from rich.text import Text
 
 from comity.audit.errors import AuditError, TrustInvalid
 from comity.audit.evidence import EvidenceReport, is_evidence, verify_evidence
+from comity.audit.redaction import OPENINGS, OpenedReport, check_opened, has_openings
+from comity.audit.retrieval.folder import RecordsReport, check_records, is_records
 from comity.audit.trust import Trust, make_trust
 from comity.audit.verify import LogReport, Verification, find_logs, verify_folders
 from comity.certs.errors import CertsError
 from comity.certs.files import write_public
+from comity.cli.audit_close_contract import close_contract
 from comity.cli.audit_prove import evidence_json, print_evidence, prove
 from comity.cli.audit_reconcile import reconcile
+from comity.cli.audit_redact import opened_json, records_json, records_lines, redact_copy
+from comity.cli.audit_retain import hold, retain
+from comity.cli.audit_retrieve import retrieve
 from comity.cli.audit_rotate_key import rotate_key
 from comity.cli.audit_search import command as search
 from comity.cli.audit_show import read_page, render, to_json
@@ -53,14 +59,15 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
 
     DIR is a `log/` folder, an end's folder, or a folder that holds several. Give the logs of all ends that
     are at hand: a tail that was cut and signed again shows only in a counterparty's log. A folder that
-    `comity audit prove` wrote is verified too.
+    `comity audit prove`, `retrieve` or `redact` wrote is verified too.
     """
     try:
         trust = Trust.load(trust_file)
     except TrustInvalid as problem:
         raise click.UsageError(str(problem)) from problem
     evidence = [verify_evidence(folder, trust) for folder in folders if is_evidence(folder)]
-    folders = tuple(folder for folder in folders if not is_evidence(folder))
+    records = [_check_records(folder, trust) for folder in folders if is_records(folder)]
+    folders = tuple(folder for folder in folders if not is_evidence(folder) and not is_records(folder))
     logs = find_logs(folders)
     for folder in folders:
         if not find_logs([folder]):
@@ -68,19 +75,27 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
                 f"no log found in `{folder}`: a folder with `checkpoint` and `tile` is right"
             )
     result = verify_folders(logs, trust)
+    opened = [check_opened(log) for log in logs if has_openings(log)]
     if as_json:
-        click.echo(json.dumps(verification_json(result, evidence), indent=2))
+        click.echo(json.dumps(verification_json(result, evidence, records, opened), indent=2))
     else:
         console = _console()
         for report in evidence:
             print_evidence(report, console)
+        for found in records:
+            _print_records(found, console)
+        for one in opened:
+            _print_opened(one, console)
         if logs:
             print_verification(result, console)
-    if (logs and not result.verified) or not all(report.verified for report in evidence):
+    proven = all(one.verified for one in evidence) and all(one.verified for one in records)
+    is_good = (result.verified or not logs) and proven
+    if not is_good or any(one.findings for one in opened):
         raise SystemExit(1)
 
 
-group.add_command(prove)
+for command in (close_contract, hold, prove, redact_copy, retain, retrieve):
+    group.add_command(command)
 group.add_command(reconcile)
 group.add_command(rotate_key)
 group.add_command(search)
@@ -141,17 +156,55 @@ def show(
         raise SystemExit(1)
 
 
-def verification_json(result: Verification, evidence: Sequence[EvidenceReport] = ()) -> dict[str, object]:
+def verification_json(
+    result: Verification,
+    evidence: Sequence[EvidenceReport] = (),
+    records: Sequence[RecordsReport] = (),
+    opened: Sequence[OpenedReport] = (),
+) -> dict[str, object]:
     """Return a verification for scripts: `logs`, `findings` about logs that weren't given, `verified`.
 
-    `evidence` stands there only if there is some.
+    `evidence`, `records` and `opened` (beside redacted copies) stand there only if there are some.
     """
     whole: dict[str, object] = {
-        "verified": (result.verified or not result.logs) and all(report.verified for report in evidence),
+        "verified": (result.verified or not result.logs)
+        and all(report.verified for report in evidence)
+        and all(report.verified for report in records)
+        and not any(one.findings for one in opened),
         "logs": [_log_json(log) for log in result.logs],
         "findings": list(result.findings),
     }
-    return {**whole, "evidence": [evidence_json(report) for report in evidence]} if evidence else whole
+    if evidence:
+        whole["evidence"] = [evidence_json(report) for report in evidence]
+    if records:
+        whole["records"] = [records_json(report) for report in records]
+    if opened:
+        whole["opened"] = [opened_json(one) for one in opened]
+    return whole
+
+
+def _check_records(folder: Path, trust: Trust) -> RecordsReport:
+    return check_records(
+        folder, trust, lambda done, whole: click.echo(f"{folder}: {done} of {whole} records", err=True)
+    )
+
+
+def _print_records(found: RecordsReport, console: Console) -> None:
+    mark = Text("ok  ", style="green") if found.verified else Text("FAIL", style="bold red")
+    head, lines, findings = records_lines(found)
+    console.print(mark, Text(head), soft_wrap=True)
+    for line in lines:
+        console.print(Text(f"     {line}"), soft_wrap=True)
+    for finding in findings:
+        console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
+
+
+def _print_opened(found: OpenedReport, console: Console) -> None:
+    mark = Text("FAIL", style="bold red") if found.findings else Text("ok  ", style="green")
+    words = f"{found.opened} private fields are open and true  {found.path}"
+    console.print(mark, Text(words), soft_wrap=True)
+    for finding in found.findings:
+        console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
 
 
 def print_verification(result: Verification, console: Console) -> None:
@@ -193,7 +246,10 @@ def _log_json(log: LogReport) -> dict[str, object]:
 def _openings_file(log: Path, wanted: str) -> Path | None:
     if wanted == "none":
         return None
-    path = log.absolute().parent / "state.db" if wanted == "auto" else Path(wanted)
+    beside = log.absolute().parent
+    path = Path(wanted)
+    if wanted == "auto":
+        path = beside / OPENINGS if has_openings(log) else beside / "state.db"
     if path.is_file():
         return path
     if wanted != "auto":

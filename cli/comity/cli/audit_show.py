@@ -20,6 +20,7 @@ from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import KINDS, JsonValue, LoggedEntry, Opening, from_milliseconds
 from comity.audit.errors import EntryInvalid, OpeningInvalid, TileInvalid
 from comity.audit.openings import read_openings
+from comity.audit.redaction import read_opened
 from comity.audit.tiles import TileFolder
 
 CLOSED = "closed"
@@ -103,13 +104,18 @@ class LogPage:
         return any(row.fault or any(field.is_false for field in row.private) for row in self.rows)
 
 
+def _known(openings: Path) -> Mapping[int, Mapping[str, Opening]]:
+    """Return the openings of a `state.db`, or of those beside a redacted copy."""
+    return dict(read_opened(openings)) if openings.suffix == ".jsonl" else read_openings(openings)
+
+
 def read_page(log: Path, *, openings: Path | None) -> LogPage:
     """Read a `log/` folder and, if given, the openings in a `state.db`. Raises `AuditError`s."""
     try:
         checkpoint = peek_checkpoint((log / "checkpoint").read_bytes())
     except OSError as problem:
         raise TileInvalid(f"`{log / 'checkpoint'}` can't be read") from problem
-    known = read_openings(openings) if openings else {}
+    known = _known(openings) if openings else {}
     rows = [
         _row(index, leaf, log, known.get(index, {}))
         for index, leaf in TileFolder(log).all_entries(checkpoint.size)
