@@ -16,7 +16,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from comity.audit.errors import AuditError
 from comity.audit.retrieval.folder import RecordsWriter
 from comity.certs.clock import utc_now
-from comity.cli.asking import MAX_ANSWER_BYTES, AskingFailed, Client, explain, load_client, parse_time
+from comity.cli.asking import MAX_ANSWER_BYTES, AskingFailed, Client, explain, load_client
+from comity.cli.parameters import TimeType
 from comity.cli.query import mint
 from comity.cli.reporting import Json, json_option, report
 from comity.v1.audit_service_pb2 import RetrieveRecordsRequest, RetrieveRecordsResponse
@@ -28,24 +29,14 @@ _TELL_EVERY = 1_000
 """Records between two lines of progress."""
 
 
-class _Time(click.ParamType[datetime]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            return parse_time(str(value))
-        except ValueError:
-            self.fail(f"`{value}` is not a date or time such as 2026-01-31T08:00:00Z", param, ctx)
-
-
 @click.command(
     epilog="Example: comity audit retrieve lapd --from 2026-01-01 --client desk/client.toml --user c.reyes "
     "--out records/  Then: comity audit verify records/ --trust trust.json  "
     "Exit status: 0 all came and verify; 1 they did not come, or do not verify; 2 wrong use."
 )
 @click.argument("provider")
-@click.option("--from", "start", type=_Time(), required=True, help="Start of the period, UTC.")
-@click.option("--to", "end", type=_Time(), help="End of the period, not in it; now if left out.")
+@click.option("--from", "start", type=TimeType(), required=True, help="Start of the period, UTC.")
+@click.option("--to", "end", type=TimeType(), help="End of the period, not in it; now if left out.")
 @click.option(
     "--client",
     "client_file",
