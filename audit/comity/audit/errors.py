@@ -21,6 +21,7 @@
     ├── ActRefused             an administrator's act is not taken: not their end, or not their account
     ├── PeerContradiction      a peer's checkpoint contradicts one of the same peer seen before
     ├── PeerUnproven           a peer owes a proof about its log, and it did not come in time
+    ├── ReviewImpossible       a quarter's worksheet can't be made, or can't be signed off
     ├── EvidenceInvalid        evidence of an exchange cannot be made, or a folder holds none
     └── TrustInvalid           a trust file cannot be read or does not verify
 
@@ -105,6 +106,10 @@ class PeerContradiction(AuditError):
 
 class PeerUnproven(AuditError):
     """What a peer owes of its log, a proof or a checkpoint that covers a promise, did not come in time."""
+
+
+class ReviewImpossible(AuditError):
+    """A quarter's worksheet can't be made from what is at hand, or can't be signed off."""
 
 
 class EvidenceInvalid(AuditError):

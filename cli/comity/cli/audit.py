@@ -25,9 +25,11 @@ from comity.cli.audit_reconcile import reconcile
 from comity.cli.audit_redact import opened_json, records_json, records_lines, redact_copy
 from comity.cli.audit_retain import hold, retain
 from comity.cli.audit_retrieve import retrieve
+from comity.cli.audit_review import command as review
 from comity.cli.audit_rotate_key import rotate_key
 from comity.cli.audit_search import command as search
 from comity.cli.audit_show import read_page, render, to_json
+from comity.cli.audit_statistics import command as statistics
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -98,7 +100,9 @@ for command in (close_contract, hold, prove, redact_copy, retain, retrieve):
     group.add_command(command)
 group.add_command(reconcile)
 group.add_command(rotate_key)
+group.add_command(review)
 group.add_command(search)
+group.add_command(statistics)
 
 
 @group.command(epilog="Example: comity audit trust --public federation/public --out trust.json")

@@ -8,7 +8,7 @@ too (`closed`).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -30,6 +30,7 @@ _OF_RECORDS = frozenset(
     {
         *("asked", "delivered", "concluded", "turned_down"),
         *("received", "decided", "released", "answered", "rejected", "cancelled"),
+        *("routed", "accounted"),
         *("agreement_activated", "reviewed"),
     }
 )
@@ -50,7 +51,7 @@ class Record:
     """One question to one provider, and what became of it. Private values never appear in `repr`."""
 
     kind: str
-    """Of the entry that it begins with: `asked`, `turned_down`, `received` or `rejected`."""
+    """Of the entry that it begins with: `asked`, `turned_down`, `received`, `rejected` or `routed`."""
     entry: Entered
     at: datetime
     """When it was asked, at this end."""
@@ -105,6 +106,8 @@ class RecordReader:
 
     def __init__(self, walk: LogWalk, kept: KeptBeside) -> None:
         self.walk = walk
+        self.on_entry: Callable[[bytes], None] | None = None
+        """Called with the bytes of every entry, once `running` covers it."""
         self.running = RunningRoot()
         """Grows with the entries: between two records it tells the root up to there."""
         self.agreements: dict[str, str] = {}
@@ -132,6 +135,8 @@ class RecordReader:
         They count once this has ended: see `LogWalk.entries` for what is raised. `EntryInvalid` too.
         """
         for index, leaf in self.walk.entries(self.running, tell):
+            if self.on_entry is not None:
+                self.on_entry(leaf)
             if _PATTERN.search(leaf) is None:
                 continue
             entry = whole_entry(leaf, self.walk.folder, is_checked=True)
@@ -150,7 +155,7 @@ class RecordReader:
             case "reviewed":
                 opened, _, _ = self._open(at.index, entry)
                 self.reviewed.append((at, entry, opened))
-            case "asked":
+            case "asked" | "routed":
                 self._begin(at, entry, requester=_text(public, "agency"), provider="")
             case "received":
                 self._begin(at, entry, requester=_text(public, "peer"), provider=_text(public, "agency"))
@@ -163,7 +168,7 @@ class RecordReader:
                 )
                 why, outcome = _text(public, "reason"), _text(public, "outcome") or REJECTED
                 yield replace(record, outcome=outcome, why=why, outcome_entry=at)
-            case "delivered" | "concluded":
+            case "delivered" | "concluded" | "accounted":
                 group = self._find((exchange or b"", ""))
                 if group is not None:
                     self._asked_became(group, at, entry)
@@ -178,8 +183,7 @@ class RecordReader:
 
     def _begin(self, at: Entered, entry: LoggedEntry, *, requester: str, provider: str) -> None:
         record = self._record(at, entry, requester=requester, provider=provider)
-        asked = entry.public.get("asked")
-        providers = sorted(asked) if isinstance(asked, dict) and not provider else [provider]
+        providers = [provider] if provider else _asked(entry)
         group = _Group(base=record, found={name: replace(record, provider=name) for name in providers})
         key = (entry.exchange or b"", requester if provider else "")
         earlier = self._groups.pop(key, None) or self._late.pop(key, None)
@@ -315,6 +319,12 @@ def read_records(
     """
     with KeptBeside(state) as kept:
         yield RecordReader(LogWalk(log, keys=keys), kept)
+
+
+def _asked(entry: LoggedEntry) -> list[str]:
+    """Return whom an order went to: at a gateway by name, at the broker as a list."""
+    asked = entry.public.get("asked", entry.public.get("providers"))
+    return sorted(name for name in asked if isinstance(name, str)) if isinstance(asked, dict | list) else []
 
 
 def _finished(group: _Group) -> Iterator[Record]:

@@ -88,7 +88,7 @@ def search(
                 undecided.add(record.entry.index)
             elif verdict:
                 records.append(record)
-        marked = [_marked(_outward(record) if is_outward else record, reader) for record in records]
+        marked = [with_ceiling(_outward(record) if is_outward else record, reader) for record in records]
         has_openings = reader.has_openings
     found = sorted((record for record, _ in marked), key=lambda record: (record.entry.index, record.provider))
     return Found(
@@ -120,7 +120,7 @@ def _outward(record: Record) -> Record:
     )
 
 
-def _marked(record: Record, reader: RecordReader) -> tuple[Record, bytes]:
+def with_ceiling(record: Record, reader: RecordReader) -> tuple[Record, bytes]:
     """Return a record with its agreement, and its provider's ceiling, out of the receipt that the log names.
 
     The receipt's signature was verified when its digest was logged; here its bytes are held against that.
