@@ -206,7 +206,7 @@ def test_sample_is_drawn_as_the_worksheet_says(made: Path) -> None:
     size = next(n for n, at in enumerate(times, 1) if at >= FOURTH.end)
     root = root_of(leaves[:size])
     assert (found.drawn.size, found.drawn.root) == (size, root)
-    text = f"comity review sample v1\n{SHERIFF}\n2026Q4\n{size}\n{base64.b64encode(root).decode()}\n"
+    text = f"comity-review-sample-v1\n{SHERIFF}\n2026Q4\n{size}\n{base64.b64encode(root).decode()}\n"
     seed = sha256(text.encode()).digest()
     kinds = [(n, parse_entry(leaf)) for n, leaf in enumerate(leaves)]
     asked = [n for n, e in kinds if e.kind in ("asked", "turned_down") and FOURTH.start <= e.at < FOURTH.end]
@@ -327,7 +327,7 @@ def test_worksheet_as_workbook_and_pdf_has_room_for_remarks(gateway: Path, tmp_p
     for words in (
         "supervisor's remark",
         "in order?",
-        "comity review sample v1",
+        "comity-review-sample-v1",
         "one user asked about one plate",
     ):
         assert words in text

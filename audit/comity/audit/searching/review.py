@@ -2,7 +2,7 @@
 
 **The sample.** Let S be the size of the log's tree up to and including its first entry of after the
 quarter's end, and R the root of that tree (RFC 6962). The seed is SHA-256 of five lines, each with its
-newline: `comity review sample v1`, the log's origin, the quarter, S in decimal, R in base64. A question's
+newline: `comity-review-sample-v1`, the log's origin, the quarter, S in decimal, R in base64. A question's
 number is SHA-256(seed || index of its entry, 8 bytes, big-endian); the sample is the questions with the
 lowest numbers. Every checkpoint that covers S gives the same seed, so it doesn't matter when the worksheet
 is made, and nobody can make another one until the sample suits. Whoever holds the log can compute it;
@@ -32,7 +32,7 @@ from comity.audit.searching.walk import Tell
 
 SAMPLE = 25
 _TIMES = re.compile(rb'"at":(\d+)')
-_TITLE = "comity review sample v1"
+_TITLE = "comity-review-sample-v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

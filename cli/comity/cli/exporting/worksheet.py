@@ -99,7 +99,7 @@ def _drawn(made: Worksheet) -> str:
             f"{spelled(made.quarter.end)} or later."
         )
     return (
-        f"nobody chose it: the seed is SHA-256 of five lines, `comity review sample v1`, {made.origin}, "
+        f"nobody chose it: the seed is SHA-256 of five lines, `comity-review-sample-v1`, {made.origin}, "
         f"{made.quarter}, {made.drawn.size} (the entries up to and including the first of after the quarter) "
         f"and the root of that tree in base64; it is {made.drawn.seed.hex()}. A question's number is SHA-256 "
         "of the seed and its entry's index in 8 bytes; the lowest numbers are the sample."
