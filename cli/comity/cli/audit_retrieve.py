@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 import click
-import grpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from comity.audit.errors import AuditError
-from comity.audit.retrieval.folder import RecordsWriter
 from comity.certs.clock import utc_now
-from comity.cli.asking import MAX_ANSWER_BYTES, AskingFailed, Client, explain, load_client
 from comity.cli.parameters import TimeType
-from comity.cli.query import mint
 from comity.cli.reporting import Json, json_option, report
-from comity.v1.audit_service_pb2 import RetrieveRecordsRequest, RetrieveRecordsResponse
-from comity.v1.audit_service_pb2_grpc import AuditServiceStub
-from comity.v1.common_pb2 import Period
-from comity.v1.records_pb2 import RecordsStatement
-
-_TELL_EVERY = 1_000
-"""Records between two lines of progress."""
 
 
 @click.command(
@@ -91,15 +77,20 @@ def retrieve(
         raise click.UsageError("--from and --to: a start and a later end are right")
     if out.exists() and any(out.iterdir()):
         raise click.UsageError(f"--out: `{out}` is not empty; records go into a folder of their own")
-    wait = Duration()
-    wait.FromTimedelta(timedelta(seconds=timeout))
-    request = RetrieveRecordsRequest(
-        provider=provider, period=Period(start=_stamp(start), end=_stamp(end)), timeout=wait
-    )
+    try:
+        from comity.cli.asking import AskingFailed, load_client
+        from comity.cli.query import mint
+        from comity.cli.retrieving import request_for, retrieve_into
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"`comity audit retrieve` needs the package `{error.name}`, which is not installed here; install "
+            "the extra of an agency's systems, `pip install 'comity[gateway]'`"
+        ) from error
+    request = request_for(provider, start, end, seconds=timeout)
     try:
         client = load_client(client_file)
         assertion = mint(client, user) if user else str(assertion_file.read()).strip()  # type: ignore[union-attr]
-        statement = _retrieve(client, assertion, request, out)
+        statement = retrieve_into(client, assertion, request, out)
     except (AskingFailed, AuditError, OSError) as error:
         text = f"`{out}`: {(error.strerror or 'unwritable').lower()}" if isinstance(error, OSError) else error
         click.echo(f"comity audit retrieve: {text}", err=True)
@@ -116,60 +107,3 @@ def retrieve(
         f"{out}: {statement.count} records of {statement.requester}'s users, signed by {statement.provider}",
         f"verify it with: comity audit verify {out} --trust trust.json",
     )
-
-
-def _retrieve(client: Client, assertion: str, request: RetrieveRecordsRequest, out: Path) -> RecordsStatement:
-    """Write what comes as it comes; return the statement. Raises `AskingFailed`, `AuditError`, `OSError`."""
-    writer: RecordsWriter | None = None
-    statement = RecordsStatement()
-    done = 0
-    try:
-        for message in _messages(client, assertion, request):
-            if writer is None:
-                statement = RecordsStatement.FromString(message.statement.payload)
-                writer = RecordsWriter(out, message.statement)
-                continue
-            for record in message.batch.records:
-                writer.add(record)
-            before, done = done, done + len(message.batch.records)
-            if before // _TELL_EVERY != done // _TELL_EVERY:
-                click.echo(f"{done} of {statement.count} records", err=True)
-        if writer is None or done != statement.count:
-            raise AskingFailed("the gateway ended the records early", exit_code=1)
-        writer.finish()
-    except BaseException:
-        if writer is not None:
-            writer.abandon()
-        raise
-    return statement
-
-
-def _messages(
-    client: Client, assertion: str, request: RetrieveRecordsRequest
-) -> Iterator[RetrieveRecordsResponse]:
-    if not assertion.isascii() or not assertion.isprintable() or " " in assertion:
-        raise AskingFailed("the assertion is not a compact JWT on one line", exit_code=2)
-    credentials = grpc.ssl_channel_credentials(client.ca, client.key, client.leaf)
-    options = [
-        ("grpc.ssl_target_name_override", client.gateway_name),
-        ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-    ]
-    began = False
-    with grpc.secure_channel(client.gateway, credentials, options) as channel:
-        call = AuditServiceStub(channel).RetrieveRecords(
-            request,
-            metadata=(("authorization", f"Bearer {assertion}"),),
-            timeout=request.timeout.ToTimedelta().total_seconds() + 10,
-        )
-        try:
-            for message in call:
-                began = True
-                yield message
-        except grpc.RpcError as error:
-            raise explain(client, error, began=began) from error
-
-
-def _stamp(at: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(at.astimezone(UTC))
-    return stamp
