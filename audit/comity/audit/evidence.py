@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 from comity.audit.beside import BesideFolder, files_of, whole_entry
 from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import peek_checkpoint
+from comity.audit.cosigned import CosignedCheckpoints
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
 from comity.audit.errors import AuditError, EvidenceInvalid, OpeningInvalid
 from comity.audit.merkle import leaf_hash
@@ -31,6 +32,7 @@ from comity.audit.proofs import TreeProver
 from comity.audit.tiles import TileFolder
 from comity.audit.tlog_proof import SUFFIX, TlogProof, make_proof
 from comity.audit.trust import Trust
+from comity.audit.witnessed import quorum_fault
 from comity.certs.envelope import digest, from_json, open_envelope, to_json
 from comity.certs.errors import CertsError
 from comity.certs.files import write_private
@@ -92,8 +94,9 @@ class EvidenceReport:
 def prove_exchange(
     log: Path, state: Path | None, exchange: str, *, opened: Collection[str] | None, content: bool
 ) -> list[ProvenEntry]:
-    """Return all entries of an exchange in a `log/` folder, each with its proof in the current checkpoint.
+    """Return all entries of an exchange in a `log/` folder, each with its proof in one checkpoint.
 
+    That is the one that most peers cosigned, if one of those covers them all, else the current one.
     `exchange` is the exchange's id in hex, or as much of its beginning as no other has. `state` is the end's
     `state.db`, if at hand. `opened` names the private fields to open; None opens all. `content`: also
     attachments that are no signed statements, such as the query itself. Raises `EvidenceInvalid` unless
@@ -120,11 +123,14 @@ def prove_exchange(
         raise EvidenceInvalid(f"exchange `{prefix}`: {len(found) or 'no'} exchanges of this log begin so")
     (entries,) = found.values()
     beside = BesideFolder(folder=log)
+    cosigned = CosignedCheckpoints(log).best_for(entries[-1][0] + 1, limit=size, roots=prover.root)
+    if cosigned is not None:
+        note, size = cosigned, peek_checkpoint(cosigned).size
     proven = [
         ProvenEntry(
             index=index,
             entry=beside.complete(entry),
-            proof=make_proof(leaf, index, prover.inclusion(index), note),
+            proof=make_proof(leaf, index, prover.inclusion(index, size), note),
             beside={
                 wanted.digest: beside.read(entry.kind, name, wanted) for name, wanted in entry.beside.items()
             },
@@ -235,6 +241,9 @@ class _Checking:
         if leaf is None:
             raise EvidenceInvalid(f"`{item.proof}` doesn't carry the entry itself")
         proof.verify_by(self._trust.history(self.origin), leaf_hash=leaf_hash(leaf))
+        policy = self._trust.policy
+        if policy is not None and (fault := quorum_fault(proof.checkpoint, policy)):
+            raise EvidenceInvalid(fault)
         entry = whole_entry(leaf, self._folder)
         if (proof.index, entry.kind, entry.exchange) != (item.index, item.kind, self.exchange):
             raise EvidenceInvalid(f"`{item.proof}` proves another entry than `{MANIFEST}` says")

@@ -24,15 +24,14 @@ from pathlib import Path
 from comity.audit import merkle
 from comity.audit.beside import whole_entry
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
-from comity.audit.cosignature import cosignatures
-from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, KEY_ROTATED, LoggedEntry
+from comity.audit.entry import CHECKPOINT_SEEN, CONTRADICTION, KEY_ROTATED, UNPROVEN, LoggedEntry
 from comity.audit.errors import AuditError, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey, note_signers
-from comity.audit.policy_file import TlogPolicy
 from comity.audit.rotation import OTHER_BEGINNING, Rotation, read_rotation
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName, decode_bundle, edge_names, split_tile
 from comity.audit.trust import Trust
+from comity.audit.witnessed import witness_fault
 
 MAX_FINDINGS = 20
 """Findings of one kind that are listed for a log; more are counted."""
@@ -65,6 +64,10 @@ class CheckedLog:
     end: str = ""
     size: int = 0
     root: bytes = b""
+    note: bytes = field(default=b"", repr=False)
+    """Its checkpoint, as it lies in the folder."""
+    last_exchange: int = -1
+    """Index of the last entry that is about an exchange; -1: there is none."""
     findings: list[str] = field(default_factory=list)
     leaf_hashes: list[bytes] | None = field(default=None, repr=False)
     """The leaves of the tree that the checkpoint signs; None if they couldn't be found."""
@@ -91,6 +94,7 @@ def check_folder(path: Path, trust: Trust) -> CheckedLog:
     if checkpoint is not None:
         _TreeCheck(log, checkpoint, trust).run()
         _check_keys(log, trust)
+        _check_witnesses(log, trust)
     return log
 
 
@@ -108,7 +112,7 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
         log.findings.append(str(problem))
         _name(log, vkey.name if vkey else "", trust)
         return None
-    log.size, log.root = claimed.size, claimed.root
+    log.size, log.root, log.note = claimed.size, claimed.root, note
     _name(log, claimed.origin, trust)
     keys = trust.keys(claimed.origin)
     if not keys:
@@ -119,8 +123,6 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
     try:
         _, log.signers = trust.history(claimed.origin).open_signed(note)
         log.is_signed = True
-        if trust.policy is not None:
-            _check_quorum(log, note, trust.policy)
     except KeyNotInForce as problem:
         log.findings.append(str(problem))
     except NoteInvalid:
@@ -133,19 +135,24 @@ def _check_head(log: CheckedLog, trust: Trust) -> Checkpoint | None:
     return claimed
 
 
-def _check_quorum(log: CheckedLog, note: bytes, policy: TlogPolicy) -> None:
-    """Count who cosigned the checkpoint, as the policy file wants it."""
-    try:
-        found = {one.cosigner for one in cosignatures(note, policy.witnesses.values())}
-    except NoteInvalid as problem:
-        log.findings.append(f"origin {log.origin}: {problem}")
+def _check_witnesses(log: CheckedLog, trust: Trust) -> None:
+    """Count who cosigned what the log shows, as a policy file wants it."""
+    if trust.policy is None or not log.is_signed:
         return
-    names = [name for name, cosigner in policy.witnesses.items() if cosigner in found]
-    if not policy.is_met(names):
-        by = ", ".join(f"`{name}`" for name in names) or "none of its witnesses"
-        log.findings.append(
-            f"origin {log.origin}: the policy file wants a quorum of `{policy.quorum}`; cosigned by {by}"
-        )
+
+    def root_at(size: int) -> bytes | None:
+        return None if log.leaf_hashes is None else merkle.roots_at(log.leaf_hashes, [size]).get(size)
+
+    fault = witness_fault(
+        log.path,
+        log.note,
+        policy=trust.policy,
+        history=trust.history(log.origin),
+        root_at=root_at,
+        last_exchange=log.last_exchange,
+    )
+    if fault:
+        log.findings.append(f"origin {log.origin}: {fault}")
 
 
 def _check_keys(log: CheckedLog, trust: Trust) -> None:
@@ -323,7 +330,9 @@ class _TreeCheck:
     def _check_entry(self, index: int, leaf: bytes) -> None:
         try:
             entry = whole_entry(leaf, self._log.path)
-            if entry.kind in (CHECKPOINT_SEEN, CONTRADICTION):
+            if entry.exchange is not None:
+                self._log.last_exchange = max(index, self._log.last_exchange)
+            if entry.kind in (CHECKPOINT_SEEN, CONTRADICTION, UNPROVEN):
                 self._check_seen(index, entry)
             elif entry.kind == KEY_ROTATED:
                 rotation = read_rotation(entry.public, index=index, origin=self._checkpoint.origin)
@@ -336,7 +345,7 @@ class _TreeCheck:
     def _check_seen(self, index: int, entry: LoggedEntry) -> None:
         origin, note = entry.public.get("peer_origin"), entry.public.get("note")
         if not isinstance(origin, str) or not isinstance(note, str):
-            if entry.kind == CONTRADICTION:
+            if entry.kind != CHECKPOINT_SEEN:
                 return
             raise NoteInvalid("`peer_origin` and `note` of the checkpoint that was seen are missing")
         checkpoint, signers = self._trust.history(origin).open_signed(note.encode())

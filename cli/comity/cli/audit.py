@@ -20,6 +20,7 @@ from comity.audit.verify import LogReport, Verification, find_logs, verify_folde
 from comity.certs.errors import CertsError
 from comity.certs.files import write_public
 from comity.cli.audit_close_contract import close_contract
+from comity.cli.audit_pardon import pardon
 from comity.cli.audit_prove import evidence_json, print_evidence, prove
 from comity.cli.audit_reconcile import reconcile
 from comity.cli.audit_redact import opened_json, records_json, records_lines, redact_copy
@@ -96,7 +97,7 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-for command in (close_contract, hold, prove, redact_copy, retain, retrieve):
+for command in (close_contract, hold, pardon, prove, redact_copy, retain, retrieve):
     group.add_command(command)
 group.add_command(reconcile)
 group.add_command(rotate_key)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from comity.audit.errors import AuditError, EvidenceInvalid
 from comity.audit.evidence import EvidenceReport, prove_exchange, write_evidence
+from comity.audit.note import note_signers
 from comity.audit.verify import find_logs
 from comity.certs.errors import CertsError
 from comity.cli.audit_show import clean
@@ -67,11 +68,16 @@ def prove(
         raise click.UsageError(str(problem)) from problem
     except OSError as problem:
         raise click.UsageError(f"`{out}`: {(problem.strerror or 'unwritable').lower()}") from problem
+    claimed = proven[0].proof.claimed
+    cosigners = list(
+        dict.fromkeys(name for name, _ in note_signers(proven[0].proof.checkpoint) if name != claimed.origin)
+    )
     fields = sorted({opening.name for one in proven for opening in one.openings})
     if as_json:
         told = {
             "exchange": proven[0].exchange.hex(),
             "out": str(out),
+            "checkpoint": {"size": claimed.size, "cosigned_by": cosigners},
             "entries": [{"index": one.index, "kind": one.entry.kind} for one in proven],
             "opened": fields,
             "files": [path.name for path in written],
@@ -80,6 +86,8 @@ def prove(
         return
     kinds = ", ".join(f"{one.index} {one.entry.kind}" for one in proven)
     click.echo(f"{out}: {len(written)} files; entries {kinds}; opened: {', '.join(fields) or 'nothing'}")
+    by = f"cosigned by {', '.join(map(clean, cosigners))}" if cosigners else "cosigned by nobody"
+    click.echo(f"proven in the checkpoint of {claimed.size} entries, {by}")
     click.echo(f"verify it with: comity audit verify {out} --trust trust.json")
 
 

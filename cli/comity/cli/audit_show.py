@@ -25,7 +25,7 @@ from comity.audit.tiles import TileFolder
 
 CLOSED = "closed"
 _SHORT_DIGEST = 12
-_LONG_FIELDS = frozenset({"note", "root"})
+_LONG_FIELDS = frozenset({"note", "root", "last_note", "cosignature", "proof"})
 _FIRST = ("agency", "peer", "peer_origin", "size", "outcome", "reason")
 _FIRST_PRIVATE = ("plate", "state", "country", "period", "area", "reason", "case", "user", "office")
 _WORDS: Mapping[str, str] = {
@@ -49,6 +49,8 @@ _WORDS: Mapping[str, str] = {
     "exported": "records exported",
     "deleted": "records deleted",
     "held": "legal hold",
+    "unproven": "PEER'S LOG UNPROVEN",
+    "pardoned": "refusal of a peer lifted",
 }
 
 
