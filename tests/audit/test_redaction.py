@@ -29,7 +29,12 @@ async def home(tmp_path: Path) -> Path:
     key = LogKey.generate(ORIGIN)
     home = tmp_path / "adapter"
     log = await SignedLog.open(home, origin=ORIGIN, key=key, clock=noon)
-    text = Entry(kind="received", at=NOON, private={"reason": "THEFT", "reason_text": "=about Ann Doe"})
+    text = Entry(
+        kind="received",
+        at=NOON,
+        public={"large": "x" * 70_000},
+        private={"reason": "THEFT", "reason_text": "=about Ann Doe"},
+    )
     await log.append(*[asked(number) for number in range(280)], text)
     await log.close()
     (tmp_path / "policy").write_bytes(write_policy([key.verifier], {}))

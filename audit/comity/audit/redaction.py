@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from comity.audit.beside import FOLDER, BesideFolder
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import LoggedEntry, Opening, object_without_doubles, parse_entry
 from comity.audit.errors import AuditError, EvidenceInvalid, OpeningInvalid
@@ -80,7 +81,7 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
         note, vkey = (log / "checkpoint").read_bytes(), (log / "vkey").read_bytes()
     except OSError as problem:
         raise EvidenceInvalid(f"`{log}` is no log: `checkpoint` and `vkey` are expected in it") from problem
-    tiles, size = TileFolder(log), peek_checkpoint(note).size
+    tiles, size, beside = TileFolder(log), peek_checkpoint(note).size, BesideFolder(folder=log)
     for name in _tile_names(size):
         _write(out / "log" / name.path, tiles.read(name))
     _write(out / "log" / "vkey", vkey)
@@ -88,9 +89,11 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
     descriptor = os.open(out / OPENINGS, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "w", encoding="utf-8") as lines:
         for index, leaf in tiles.all_entries(size):
-            if b'"private":{' not in leaf:
+            if b'"private":{' not in leaf and b'"beside":{' not in leaf:
                 continue
             entry = parse_entry(leaf)
+            for public, value in entry.beside.items():
+                _write(out / "log" / FOLDER / value.file, beside.read(entry.kind, public, value))
             seen |= entry.commitments.keys()
             chosen = _chosen(entry, state, index, names)
             opened, closed = opened + len(chosen), closed + len(entry.commitments) - len(chosen)
@@ -256,6 +259,8 @@ def _redact_evidence(source: Path, out: Path, names: Collection[str]) -> Redacte
                 name: file for name, file in entry["kept"].items() if not file.endswith(_CONTENT)
             }
             files += [entry["proof"], *entry["kept"].values()]
+        for path in sorted((source / FOLDER).glob("*")):
+            write_private(out / FOLDER / path.name, path.read_bytes())
         for file in files:
             if Path(file).name != file:
                 raise wrong
