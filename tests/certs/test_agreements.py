@@ -1,6 +1,7 @@
 """Agreements and lodged ceilings: nothing is asked or answered under one that a side didn't sign."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -160,21 +161,12 @@ def test_agreement_that_pins_the_false_key_is_not_signed_by_the_true_one(forge: 
 
 
 @pytest.mark.parametrize("now", [NOON - 2 * DAY, NOON + DAY, NOON + 999 * DAY])
-def test_agreement_out_of_its_time(forge: Forge, tmp_path: Path, now: object) -> None:
-    """Before it takes effect and after it expired, an agreement grants nothing; it doesn't extend itself."""
-    terms = AgreementTerms(
-        agreement_id="moa",
-        title="MOA",
-        effective_at=TERMS.effective_at,
-        expires_at=TERMS.expires_at,
-        grants=TERMS.grants,
-        extension_days=365,
-        notice_days=30,
-    )
-    (tmp_path / "moa.json").write_bytes(to_json(both_sign(forge, terms)))
+def test_agreement_out_of_its_time(forge: Forge, tmp_path: Path, now: datetime) -> None:
+    """Before it takes effect and from its expiry on, an agreement grants nothing (A2)."""
+    (tmp_path / "moa.json").write_bytes(to_json(both_sign(forge)))
     book = AgreementBook.load(tmp_path, forge.verify())
     assert book.grant(provider="lapd", requester="lahd", now=NOON) is not None
-    assert book.grant(provider="lapd", requester="lahd", now=now) is None  # type: ignore[arg-type]
+    assert book.grant(provider="lapd", requester="lahd", now=now) is None
 
 
 @pytest.mark.parametrize(

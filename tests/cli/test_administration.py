@@ -359,3 +359,71 @@ def test_groups_are_what_the_main_command_mounts() -> None:
     for name, group in GROUPS.items():
         assert isinstance(group, click.Group)
         assert group.name == name
+
+
+def test_agreement_ends_by_notice_at_both_sides(comity: Comity, fed: Path) -> None:
+    """One side gives notice, the other accepts it; both lists show the end, and it is lodged so (A2)."""
+    assert draft(comity, "--notice-days", "30", "--extension-days", "365").exit_code == 0
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    for name in ("lapd", "lahd"):
+        comity(f"agreement accept moa.json --dir fed/agencies/{name}")
+    ends = (utc_now() + timedelta(days=40)).date()
+    soon = (utc_now() + timedelta(days=20)).date()
+    early = comity(f"agreement terminate moa.json --dir fed/agencies/lapd --ends {soon}")
+    assert early.exit_code == 1
+    assert "notice takes 30 days" in early.stderr
+    assert list((fed / "agencies" / "lapd" / "agreements").glob("*notice*")) == []
+    given = comity(f"agreement terminate moa.json --dir fed/agencies/lapd --ends {ends}")
+    assert given.exit_code == 0
+    assert f"agreement `moa` ends {ends}T00:00:00Z, terminated by notice of lapd" in given.output
+    before = json.loads(comity("agreement list --dir fed/agencies/lahd --json").stdout)
+    assert before["agreements"][0]["ends"] == "extended by itself for 365 days from 2099-01-01"
+    assert comity("agreement accept moa-notice.json --dir fed/agencies/lahd").exit_code == 0
+    for name in ("lapd", "lahd"):
+        listed = json.loads(comity(f"agreement list --dir fed/agencies/{name} --json").stdout)
+        assert [(each["until"], each["state"]) for each in listed["agreements"]] == [(str(ends), "in force")]
+        assert [(each["agreement"], each["at"][:10]) for each in listed["due"]] == [("moa", str(ends))]
+    shown = comity("agreement list --dir fed/agencies/lahd --due 30")
+    assert "terminated by notice of lapd" in shown.output
+    assert "nothing is due in the next 30 days" in shown.output
+    assert (
+        comity("agreement lodge moa.json --dir fed/agencies/lapd --broker fed/operator/broker").exit_code == 0
+    )
+    broker = LodgementBook.load(
+        fed / "operator" / "broker" / "lodgements", Federation.load(fed / "public", now=utc_now())
+    )
+    day = timedelta(days=1)
+    assert broker.ceiling("lapd", "lahd", utc_now() + 39 * day) is not None
+    assert broker.ceiling("lapd", "lahd", utc_now() + 41 * day) is None
+
+
+def test_notice_to_who_has_not_the_agreement_is_not_accepted(comity: Comity, fed: Path) -> None:
+    """A notice without its agreement ends nothing, and goes into no folder."""
+    draft(comity)
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    comity("agreement accept moa.json --dir fed/agencies/lapd")
+    ends = (utc_now() + timedelta(days=1)).date()
+    assert comity(f"agreement terminate moa.json --dir fed/agencies/lapd --ends {ends}").exit_code == 0
+    refused = comity("agreement accept moa-notice.json --dir fed/agencies/lahd")
+    assert refused.exit_code == 1
+    assert "the agreement that it names isn't here" in refused.stderr
+    assert not list((fed / "agencies" / "lahd" / "agreements").iterdir())
+    neither = comity("agreement terminate moa.json --dir fed/agencies/lapd")
+    assert neither.exit_code == 2
+    assert "give --ends DATE, or --at-expiry" in neither.stderr
+
+
+def test_next_agreement_is_drawn_up_from_the_last(comity: Comity, fed: Path) -> None:
+    """Same terms from its expiry on: signed by one side, it does nothing until the other signs."""
+    draft(comity)
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    drawn = comity("agreement extend moa.json --dir fed/agencies/lahd --until 2105-01-01")
+    assert drawn.exit_code == 0
+    assert (
+        "agreement `moa-2099`: 2099-01-01T00:00:00Z to 2105-01-01T00:00:00Z, signed by lahd" in drawn.output
+    )
+    assert comity("agreement accept moa-2099.json --dir fed/agencies/lapd").exit_code == 1
+    assert comity("agreement sign moa-2099.json --dir fed/agencies/lapd").exit_code == 0
+    assert comity("agreement accept moa-2099.json --dir fed/agencies/lapd").exit_code == 0
+    again = comity("agreement extend moa.json --dir fed/agencies/lahd --until 2105-01-01")
+    assert "isn't overwritten" in again.stderr

@@ -41,6 +41,7 @@ from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING
 from comity.adapters.threads import StoreThreads
 from comity.audit.acts import serving_acts
+from comity.audit.agreement_entries import agreement_entries
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.following_keys import follow_roster
@@ -332,18 +333,12 @@ class _Adapter:
                     "policy_activated", agency, now, policy=bundle.digest.hex(), version=bundle.version
                 )
             )
-        known = set() if old is None else {agreement.digest for agreement in old.agreements.agreements}
-        entries += [
-            records.event(
-                "agreement_activated",
-                agency,
-                now,
-                agreement=agreement.digest.hex(),
-                id=agreement.agreement_id,
-            )
-            for agreement in new.agreements.agreements
-            if agreement.digest not in known and agency in agreement.parties
-        ]
+        entries += agreement_entries(
+            agency,
+            now,
+            before=() if old is None else old.agreements.agreements,
+            now=new.agreements.agreements,
+        )
         return entries
 
 

@@ -10,14 +10,15 @@ agreement unusable, and with it the session. `load_agreement` applies these rule
 4. its times, and every grant, make sense: a grant goes from one party to the other, lists what it
    gives and for which reasons, and carries a constant ceiling marking of its provider.
 
-An agreement ends at `expires_at`. Extension and notice (MOA V) stand in it as terms for people; it is
-prolonged by signing the next one, since nothing here could tell that no notice was given.
+An agreement ends at `ends_at`: its expiry, or, where it has days of extension, once so many days later; or
+earlier, if a party gave notice (MOA V; `notices`). Each end goes by the notices that it has: one only ever
+shortens, and who gave it stops whether the other side knows or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +40,7 @@ from comity.certs.errors import (
 from comity.certs.files import read_public
 from comity.certs.instants import require_aware, to_instant
 from comity.certs.keys import VerifyKey
+from comity.certs.notices import Notice, Term, agreement_of, is_notice, verify_notice
 from comity.certs.roster import Federation
 from comity.v1.common_pb2 import Element, ReasonCode
 from comity.v1.envelope_pb2 import Envelope
@@ -86,15 +88,38 @@ class AgreementView:
     grants: tuple[GrantView, ...]
     effective_at: datetime
     expires_at: datetime
+    """As it is written; `ends_at` is when it ends."""
     extension_days: int
+    """By so many days it extends itself, once, unless a party gave notice; 0: it doesn't."""
     notice_days: int
+    """Days that notice takes, of termination and of non-extension."""
     dissemination_terms: tuple[str, ...]
     duties: tuple[str, ...]
     documents: tuple[str, ...]
+    notices: tuple[Notice, ...] = ()
+    """Those that this end has; each only shortens."""
+
+    @property
+    def term(self) -> Term:
+        """Its times, as it is written."""
+        return Term(
+            agreement_id=self.agreement_id,
+            digest=self.digest,
+            parties=self.parties,
+            effective_at=self.effective_at,
+            expires_at=self.expires_at,
+            extension_days=self.extension_days,
+            notice_days=self.notice_days,
+        )
+
+    @property
+    def ends_at(self) -> datetime:
+        """First instant no longer in force: by notice, by expiry, or once extended (A2, MOA V)."""
+        return min((notice.ends_at for notice in self.notices), default=self.term.extended_until)
 
     def in_force(self, now: datetime) -> bool:
-        """Return whether `now` lies in the half-open time from `effective_at` to `expires_at`."""
-        return self.effective_at <= require_aware(now) < self.expires_at
+        """Return whether `now` lies in the half-open time from `effective_at` to `ends_at`."""
+        return self.effective_at <= require_aware(now) < self.ends_at
 
     def grant(self, *, provider: str, requester: str) -> GrantView | None:
         """Return what `provider` grants to `requester`, whether in force or not; None if nothing."""
@@ -117,8 +142,22 @@ def load_agreement(data: bytes, federation: Federation) -> AgreementView:
 
     It may be past its time or not yet in force: ask `in_force`. Raises `AgreementInvalid`.
     """
+    return verify_agreement(_envelope(data), federation)
+
+
+def with_notice(agreement: AgreementView | None, envelope: Envelope) -> AgreementView:
+    """Return the agreement with a notice about it; raise `AgreementInvalid` unless that verifies."""
+    if agreement is None:
+        raise AgreementInvalid("notice: the agreement that it names isn't here, or doesn't verify")
+    notice = verify_notice(envelope, agreement.term)
+    if notice in agreement.notices:
+        return agreement
+    return replace(agreement, notices=(*agreement.notices, notice))
+
+
+def _envelope(data: bytes) -> Envelope:
     try:
-        return verify_agreement(from_json(data), federation)
+        return from_json(data)
     except EnvelopeInvalid as error:
         raise AgreementInvalid(f"agreement: {error}") from error
 
@@ -267,16 +306,29 @@ class AgreementBook:
     def load(cls, folder: Path, federation: Federation) -> AgreementBook:
         """Return every agreement in the `*.json` files of `folder`; raise `FileUnusable` if it isn't there.
 
-        A file that doesn't verify is not used and stands in `rejected`: it must not take the others with it.
+        Notices in it count for the agreement that they name. A file that doesn't verify is not used and
+        stands in `rejected`: it must not take the others with it.
         """
-        found: list[AgreementView] = []
+        found: dict[bytes, AgreementView] = {}
+        notices: list[tuple[Path, Envelope]] = []
         rejected: list[Rejected] = []
         for path in _documents(folder):
             try:
-                found.append(load_agreement(read_public(path), federation))
+                envelope = _envelope(read_public(path))
+                if is_notice(envelope):
+                    notices.append((path, envelope))
+                else:
+                    agreement = verify_agreement(envelope, federation)
+                    found[agreement.digest] = agreement
             except CertsError as error:
                 rejected.append(Rejected(path=path, reason=str(error)))
-        return cls(federation=federation, agreements=tuple(found), rejected=tuple(rejected))
+        for path, envelope in notices:
+            try:
+                noticed = with_notice(found.get(agreement_of(envelope)), envelope)
+                found[noticed.digest] = noticed
+            except CertsError as error:
+                rejected.append(Rejected(path=path, reason=str(error)))
+        return cls(federation=federation, agreements=tuple(found.values()), rejected=tuple(rejected))
 
     def grant(
         self, *, provider: str, requester: str, now: datetime

@@ -30,7 +30,7 @@ from __future__ import annotations
 import difflib
 import secrets
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from datetime import date as Date
@@ -46,15 +46,25 @@ from comity.certs.agreements import (
     read_proposal,
     signed_by,
     verify_agreement,
+    with_notice,
 )
 from comity.certs.envelope import add_signature, seal
 from comity.certs.errors import AgreementInvalid, SetupRefused
 from comity.certs.files import read_public
 from comity.certs.instants import from_instant, require_aware
 from comity.certs.keys import SigningKey
+from comity.certs.notices import verify_notice
 from comity.certs.roster import Federation
 from comity.v1.envelope_pb2 import Envelope
-from comity.v1.federation_pb2 import Agreement, AgreementParty, CeilingLodgement, Grant
+from comity.v1.federation_pb2 import (
+    NOTICE_KIND_NON_EXTENSION,
+    NOTICE_KIND_TERMINATION,
+    Agreement,
+    AgreementNotice,
+    AgreementParty,
+    CeilingLodgement,
+    Grant,
+)
 
 ALL: Final = "all"
 """In the place of a list of elements or purposes."""
@@ -278,15 +288,22 @@ def sign(envelope: Envelope, federation: Federation, key: SigningKey) -> Envelop
 
 
 def lodgements(
-    envelope: Envelope, federation: Federation, agency: str, key: SigningKey
+    envelope: Envelope,
+    federation: Federation,
+    agency: str,
+    key: SigningKey,
+    notices: Sequence[Envelope] = (),
 ) -> dict[str, Envelope]:
     """Return what `agency` lodges with the broker, by requester: the ceiling of each grant it provides.
 
-    Nothing else of the agreement leaves the two parties. Raises `AgreementInvalid` unless both sides signed
-    it and `key` is the identity key of `agency`.
+    It counts until the agreement ends, by the `notices` that are at hand. Nothing else of the agreement
+    leaves the two parties. Raises `AgreementInvalid` unless both sides signed it and `key` is the identity
+    key of `agency`.
     """
     agreement: AgreementView = verify_agreement(envelope, federation)
     _check_party(agreement, key, agency)
+    for notice in notices:
+        agreement = with_notice(agreement, notice)
     return {
         grant.requester: seal(
             CeilingLodgement(
@@ -295,13 +312,69 @@ def lodgements(
                 requester=grant.requester,
                 ceiling_marking=grant.ceiling,
                 effective_at=from_instant(agreement.effective_at),
-                expires_at=from_instant(agreement.expires_at),
+                expires_at=from_instant(agreement.ends_at),
             ),
             key,
         )
         for grant in agreement.grants
         if grant.provider == agency
     }
+
+
+def renew(
+    envelope: Envelope,
+    federation: Federation,
+    key: SigningKey,
+    *,
+    agreement_id: str,
+    expires_at: datetime,
+) -> Envelope:
+    """Return the agreement that follows one: its terms, from its expiry on, signed by one party with `key`.
+
+    It pins the identity keys of the roster. Raises `AgreementInvalid` unless both signed the old one, `key`
+    is a party's, and it expires after it begins.
+    """
+    old = verify_agreement(envelope, federation)
+    _check_party(old, key)
+    if agreement_id == old.agreement_id:
+        raise AgreementInvalid(f"agreement `{agreement_id}`: the next one needs an id of its own")
+    agreement = Agreement.FromString(envelope.payload)
+    agreement.agreement_id = agreement_id
+    agreement.nonce = secrets.token_bytes(16)
+    agreement.effective_at.CopyFrom(from_instant(old.expires_at))
+    agreement.expires_at.CopyFrom(from_instant(expires_at))
+    renewed = seal(agreement, key)
+    read_proposal(renewed, federation)
+    return renewed
+
+
+def give_notice(
+    agreement: AgreementView, key: SigningKey, *, given_at: datetime, ends_at: datetime | None
+) -> Envelope:
+    """Return notice, signed with `key`, that an agreement ends (A2, MOA V).
+
+    Args:
+        agreement: One that both signed.
+        key: The identity key of the party that gives notice.
+        given_at: Now.
+        ends_at: First instant no longer in force; None: at its expiry, without extension.
+
+    Raises `AgreementInvalid` if `key` is neither party's, or the notice comes too late for that date.
+    """
+    _check_party(agreement, key)
+    (agency,) = [party for party, pinned in agreement.parties.items() if pinned == key.public]
+    kind = NOTICE_KIND_NON_EXTENSION if ends_at is None else NOTICE_KIND_TERMINATION
+    notice = AgreementNotice(
+        nonce=secrets.token_bytes(16),
+        agreement_digest=agreement.digest,
+        agency=agency,
+        kind=kind,
+        given_at=from_instant(given_at),
+        ends_at=None if ends_at is None else from_instant(ends_at),
+    )
+    envelope = seal(notice, key)
+    verify_notice(envelope, agreement.term)
+    return envelope
 
 
 def _check_party(agreement: AgreementView, key: SigningKey, agency: str | None = None) -> None:

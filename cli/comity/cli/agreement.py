@@ -18,6 +18,7 @@ from comity.certs.agreements import (
     read_proposal,
     signed_by,
     verify_agreement,
+    with_notice,
 )
 from comity.certs.clock import utc_now
 from comity.certs.drafting import (
@@ -30,21 +31,27 @@ from comity.certs.drafting import (
     sign,
     spell,
 )
-from comity.certs.envelope import from_json, to_json
-from comity.certs.errors import AgreementInvalid, EnvelopeInvalid, SetupRefused
-from comity.certs.files import read_public, write_public
+from comity.certs.envelope import to_json
+from comity.certs.errors import AgreementInvalid, SetupRefused
+from comity.certs.files import write_public
+from comity.certs.notices import agreement_of, is_notice
 from comity.certs.roster import Federation
+from comity.cli import agreement_ending
+from comity.cli.agreement_ending import how_it_ends
+from comity.cli.agreement_files import (
+    FILE,
+    FOLDER,
+    dir_option,
+    notices_in,
+    public_option,
+    read_document,
+    roster_of,
+)
 from comity.cli.ceilings import make_ceiling
 from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled, stop
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Marking
 
-_FOLDER = click.Path(path_type=Path, file_okay=False)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_DIR = click.option("--dir", "home", type=_FOLDER, required=True, help="The agency's folder.")
-_PUBLIC = click.option(
-    "--public", type=_FOLDER, help="The federation's public folder.  [default: the agency's own]"
-)
 _DATE = Day()
 
 _TERMS = """\b
@@ -91,25 +98,30 @@ _TOML = _TERMS.replace("{elements}", ", ".join(map(spell, sorted(ELEMENTS)))).re
 
 @click.group(
     name="agreement",
-    short_help="Agreements: draft, sign, accept, lodge, show.",
+    short_help="Agreements: draft, sign, accept, lodge, show, list, extend, terminate.",
     epilog="Example: comity agreement show moa.json --dir fed/agencies/lapd",
 )
 def group() -> None:
     """Draw up, sign and use agreements between two agencies.
 
     One agency drafts and signs, the other signs, both accept, and who provides lodges its ceiling with the
-    broker. An agreement that a single side signed does nothing. It pins both identity keys.
+    broker. An agreement that a single side signed does nothing. It pins both identity keys. Either side can
+    end it by notice.
     """
+
+
+for _command in (agreement_ending.terminate, agreement_ending.extend, agreement_ending.list_command):
+    group.add_command(_command)
 
 
 @group.command(
     "draft",
     epilog=_TOML,
 )
-@_DIR
-@_PUBLIC
+@dir_option
+@public_option
 @click.option("--with", "other", required=True, metavar="OTHER", help="The other party.")
-@click.option("--from", "source", type=_FILE, help="The terms in TOML, in the place of all that follows.")
+@click.option("--from", "source", type=FILE, help="The terms in TOML, in the place of all that follows.")
 @click.option("--id", "agreement_id", help="The agreement's id, such as moa-lapd-lahd.")
 @click.option("--title", help="Its title.")
 @click.option("--grant", "grants", multiple=True, metavar="PROVIDER:REQUESTER", help="Once or twice.")
@@ -119,14 +131,14 @@ def group() -> None:
 @click.option("--ceiling-banner", "banners", multiple=True, help="Banner of the data; one, or one a grant.")
 @click.option("--effective", type=_DATE, metavar="DATE", help="First day in force, UTC.")
 @click.option("--expires", type=_DATE, metavar="DATE", help="First day no longer in force, UTC.")
-@click.option("--extension-days", type=int, default=0, help="Term of extension, for people to read.")
-@click.option("--notice-days", type=int, default=0, help="Term of notice, for people to read.")
+@click.option("--extension-days", type=int, default=0, help="It extends itself by so many days, once.")
+@click.option("--notice-days", type=int, default=0, help="Days that notice to end it takes.")
 @click.option("--after-effective", is_flag=True, help="Only reads captured since it took effect (A2).")
 @click.option("--onward", default="", help="To whom data may be passed on; to nobody if left out.")
 @click.option("--term", "terms", multiple=True, help="A term of onward dissemination.")
 @click.option("--duty", "duties", multiple=True, help="A duty.")
 @click.option("--document", "documents", multiple=True, help="A document that it rests on.")
-@click.option("--out", type=_FILE, help="Where to write it.  [default: ID.json]")
+@click.option("--out", type=FILE, help="Where to write it.  [default: ID.json]")
 @json_option
 @refused_as_usage
 def draft_command(
@@ -179,7 +191,7 @@ def draft_command(
         raise SetupRefused(
             f"grants are between {parties}, expected `{agency.agency}` (--dir) and `{other}` (--with)"
         )
-    federation = _federation(agency, public)
+    federation = roster_of(agency, public)
     envelope = draft(drawn, federation, agency.identity())
     path = out or Path(f"{drawn.agreement_id}.json")
     if path.exists():
@@ -190,31 +202,37 @@ def draft_command(
 
 
 @group.command("sign", epilog="Example: comity agreement sign moa.json --dir fed/agencies/lahd")
-@click.argument("file", type=_FILE)
-@_DIR
-@_PUBLIC
+@click.argument("file", type=FILE)
+@dir_option
+@public_option
 @json_option
 @refused_as_usage
 def sign_command(file: Path, home: Path, public: Path | None, as_json: bool) -> None:
     """Sign the agreement in FILE for the agency of --dir: read it first with `comity agreement show`."""
     agency = AgencyHome.load(home)
-    federation = _federation(agency, public)
-    envelope = sign(_read(file), federation, agency.identity())
+    federation = roster_of(agency, public)
+    envelope = sign(read_document(file), federation, agency.identity())
     write_public(file, to_json(envelope))
     _report(envelope, federation, as_json, file)
 
 
 @group.command("accept", epilog="Example: comity agreement accept moa.json --dir fed/agencies/lapd")
-@click.argument("file", type=_FILE)
-@_DIR
-@_PUBLIC
+@click.argument("file", type=FILE)
+@dir_option
+@public_option
 @json_option
 @refused_as_usage
 def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -> None:
-    """Put the agreement in FILE into force at the agency of --dir, if both parties signed it."""
+    """Put the agreement in FILE into force at the agency of --dir, if both parties signed it.
+
+    Or the other party's notice that one ends.
+    """
     agency = AgencyHome.load(home)
-    federation = _federation(agency, public)
-    envelope = _read(file)
+    federation = roster_of(agency, public)
+    envelope = read_document(file)
+    if is_notice(envelope):
+        agreement_ending.accept_notice(envelope, agency, federation, as_json)
+        return
     agreement = verify_agreement(envelope, federation)
     if agency.agency not in agreement.parties:
         parties = " and ".join(agreement.parties)
@@ -222,7 +240,7 @@ def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -
             f"agreement `{agreement.agreement_id}` is between {parties}, not `{agency.agency}` (--dir)"
         )
     path = agency.agreements / f"{agreement.agreement_id}.json"
-    if path.exists() and _read(path).payload != envelope.payload:
+    if path.exists() and read_document(path).payload != envelope.payload:
         raise SetupRefused(f"`{path}` holds other terms of that id: give the new agreement an id of its own")
     write_public(path, to_json(envelope))
     _report(envelope, federation, as_json, path)
@@ -232,10 +250,10 @@ def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -
     "lodge",
     epilog="Example: comity agreement lodge moa.json --dir fed/agencies/lapd --broker fed/operator/broker",
 )
-@click.argument("file", type=_FILE)
-@_DIR
-@_PUBLIC
-@click.option("--broker", required=True, type=_FOLDER, help="The broker's folder, or one to send it from.")
+@click.argument("file", type=FILE)
+@dir_option
+@public_option
+@click.option("--broker", required=True, type=FOLDER, help="The broker's folder, or one to send it from.")
 @json_option
 @refused_as_usage
 def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_json: bool) -> None:
@@ -244,10 +262,12 @@ def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_
     Signed with its identity key; nothing else of the agreement is in it.
     """
     agency = AgencyHome.load(home)
-    federation = _federation(agency, public)
-    envelope = _read(file)
-    agreement_id = verify_agreement(envelope, federation).agreement_id
-    found = lodgements(envelope, federation, agency.agency, agency.identity())
+    federation = roster_of(agency, public)
+    envelope = read_document(file)
+    verified = verify_agreement(envelope, federation)
+    agreement_id = verified.agreement_id
+    notices = [found for _, found in notices_in(agency.agreements) if agreement_of(found) == verified.digest]
+    found = lodgements(envelope, federation, agency.agency, agency.identity(), notices)
     if not found:
         raise AgreementInvalid(
             f"agreement `{agreement_id}`: `{agency.agency}` provides nothing under it, so it lodges nothing"
@@ -261,9 +281,9 @@ def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_
 
 
 @group.command("show", epilog="Example: comity agreement show moa.json --public fed/public")
-@click.argument("file", type=_FILE)
-@click.option("--dir", "home", type=_FOLDER, help="An agency's folder, whose public folder is used.")
-@_PUBLIC
+@click.argument("file", type=FILE)
+@click.option("--dir", "home", type=FOLDER, help="An agency's folder, whose public folder is used.")
+@public_option
 @json_option
 @refused_as_usage
 def show_command(file: Path, home: Path | None, public: Path | None, as_json: bool) -> None:
@@ -273,32 +293,25 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     """
     if (home is None) == (public is None):
         raise click.UsageError("give --dir or --public, to know the members' keys")
+    notices: list[Envelope] = []
     if home is not None:
-        federation = _federation(AgencyHome.load(home), None)
+        agency = AgencyHome.load(home)
+        federation = roster_of(agency, None)
+        notices = [found for _, found in notices_in(agency.agreements)]
     else:
         federation = Federation.load(public or Path(), now=utc_now())
-    envelope = _read(file)
+    envelope = read_document(file)
     agreement = read_proposal(envelope, federation)
     signers = signed_by(envelope, agreement)
+    for notice in notices:
+        if agreement_of(notice) == agreement.digest:
+            agreement = with_notice(agreement, notice)
     in_force = len(signers) == 2 and agreement.in_force(utc_now())
     report(as_json, _values(agreement, signers, in_force), *_lines(agreement, signers, in_force))
     if not in_force:
         missing = [agency for agency in agreement.parties if agency not in signers]
         why = f"not signed by {' and '.join(missing)}" if missing else "not in force today"
         stop(f"agreement `{agreement.agreement_id}` does nothing: {why}", status=1)
-
-
-def _read(file: Path) -> Envelope:
-    """Return the signed document in `file`, nothing verified; raise `EnvelopeInvalid`, naming the file."""
-    try:
-        return from_json(read_public(file))
-    except EnvelopeInvalid as error:
-        raise EnvelopeInvalid(f"file `{file}`: {error}") from error
-
-
-def _federation(agency: AgencyHome, public: Path | None) -> Federation:
-    """Return the roster, verified against the pin that the agency keeps."""
-    return agency.federation(utc_now(), public)
 
 
 def _grants(
@@ -359,6 +372,8 @@ def _values(agreement: AgreementView, signers: Sequence[str], in_force: bool) ->
         "in_force": in_force,
         "effective_at": spelled(agreement.effective_at),
         "expires_at": spelled(agreement.expires_at),
+        "ends_at": spelled(agreement.ends_at),
+        "ends": how_it_ends(agreement),
         "extension_days": agreement.extension_days,
         "notice_days": agreement.notice_days,
         "grants": [_grant_values(grant) for grant in agreement.grants],
@@ -389,7 +404,7 @@ def _lines(agreement: AgreementView, signers: Sequence[str], in_force: bool) -> 
         f"digest      {agreement.digest.hex()}",
         f"parties     {' and '.join(agreement.parties)}, signed by {' and '.join(signers) or 'nobody'}",
         f"in force    {'yes' if in_force else 'no'}: {spelled(agreement.effective_at)} "
-        f"to {spelled(agreement.expires_at)}",
+        f"to {spelled(agreement.ends_at)}, {how_it_ends(agreement)}",
     ]
     if agreement.extension_days or agreement.notice_days:
         lines.append(

@@ -31,8 +31,8 @@ def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], sta
     """Write a new policy bundle into FOLDER, from a template, and run its cases.
 
     \b
-    strict-local  a local agency that shares little: its own state, 90 days back, kept 30 days
-    federal       a federal agency with readers of its own: federal partners more, others less
+    strict-local  a local agency that shares little, in its own state
+    federal       a federal agency with readers of its own
     commercial    a vendor that answers law enforcement under contract
 
     It is yours from then on: change it, and put your own documents in `@document`. FOLDER must be new, or

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Self
 
 from comity.audit.acts import serving_acts
+from comity.audit.agreement_entries import agreement_entries
 from comity.audit.errors import AuditError, LogInUse
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
@@ -172,7 +173,7 @@ class GatewayEnd:
         try:
             await self._log.append(
                 records.event("started", config.agency, clock(), role="gateway"),
-                *records.agreements_activated(config.agency, clock(), before=(), now=agreements),
+                *agreement_entries(config.agency, clock(), before=(), now=agreements),
             )
         except AuditError as error:
             raise AuditUnavailable(

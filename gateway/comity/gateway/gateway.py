@@ -27,6 +27,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
+from comity.audit.agreement_entries import agreement_entries
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import Promise, SignedLog
@@ -181,7 +182,7 @@ class Gateway:
         Raises what `load` raises, or `AuditUnavailable`; what was in force then stays.
         """
         old, new = self.standing, await asyncio.to_thread(load)
-        if entries := records.agreements_activated(
+        if entries := agreement_entries(
             self.agency, self._clock(), before=old.agreements.agreements, now=new.agreements.agreements
         ):
             await self._append(*entries)

@@ -14,7 +14,6 @@ from datetime import datetime
 from comity.audit.canonical import MAX_INTEGER
 from comity.audit.entry import Entry, JsonValue, to_milliseconds
 from comity.audit.log import Promise
-from comity.certs.agreements import AgreementView
 from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
 from comity.certs.instants import from_instant, to_instant
@@ -34,18 +33,6 @@ def kind_name(kind: common_pb2.OutcomeKind) -> str:
 def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
     """Return an entry of the end itself: started, stopped, links and sessions."""
     return Entry(kind=kind, at=at, public={"agency": agency, **public})
-
-
-def agreements_activated(
-    agency: str, at: datetime, *, before: Iterable[AgreementView], now: Iterable[AgreementView]
-) -> list[Entry]:
-    """Return an entry for each agreement of this agency that did not stand in its folder before."""
-    known = {agreement.digest for agreement in before}
-    return [
-        event("agreement_activated", agency, at, agreement=agreement.digest.hex(), id=agreement.agreement_id)
-        for agreement in now
-        if agreement.digest not in known and agency in agreement.parties
-    ]
 
 
 def asked(

@@ -3,12 +3,22 @@ import datetime
 from comity.v1 import common_pb2 as _common_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class NoticeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOTICE_KIND_UNSPECIFIED: _ClassVar[NoticeKind]
+    NOTICE_KIND_TERMINATION: _ClassVar[NoticeKind]
+    NOTICE_KIND_NON_EXTENSION: _ClassVar[NoticeKind]
+NOTICE_KIND_UNSPECIFIED: NoticeKind
+NOTICE_KIND_TERMINATION: NoticeKind
+NOTICE_KIND_NON_EXTENSION: NoticeKind
 
 class KeySet(_message.Message):
     __slots__ = ("agency", "domain", "version", "ca_certificates", "statement_keys", "log_keys", "identity_providers", "signed_at")
@@ -177,6 +187,22 @@ class Grant(_message.Message):
     collected_after_effective_date: bool
     onward_sharing: str
     def __init__(self, provider: _Optional[str] = ..., requester: _Optional[str] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., purposes: _Optional[_Iterable[_Union[_common_pb2.ReasonCode, str]]] = ..., ceiling_marking: _Optional[bytes] = ..., collected_after_effective_date: bool = ..., onward_sharing: _Optional[str] = ...) -> None: ...
+
+class AgreementNotice(_message.Message):
+    __slots__ = ("nonce", "agreement_digest", "agency", "kind", "given_at", "ends_at")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_AT_FIELD_NUMBER: _ClassVar[int]
+    ENDS_AT_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    agreement_digest: bytes
+    agency: str
+    kind: NoticeKind
+    given_at: _timestamp_pb2.Timestamp
+    ends_at: _timestamp_pb2.Timestamp
+    def __init__(self, nonce: _Optional[bytes] = ..., agreement_digest: _Optional[bytes] = ..., agency: _Optional[str] = ..., kind: _Optional[_Union[NoticeKind, str]] = ..., given_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ends_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CeilingLodgement(_message.Message):
     __slots__ = ("agreement_digest", "provider", "requester", "ceiling_marking", "effective_at", "expires_at")

@@ -1,0 +1,269 @@
+"""`comity agreement terminate`, `extend` and `list`: how agreements end, and what is due (A2, MOA V)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from comity.certs.agency import AgencyHome
+from comity.certs.agreements import AgreementBook, AgreementView, verify_agreement, with_notice
+from comity.certs.clock import utc_now
+from comity.certs.drafting import give_notice, midnight, renew
+from comity.certs.envelope import to_json
+from comity.certs.errors import AgreementInvalid, SetupRefused
+from comity.certs.files import write_public
+from comity.certs.notices import Ending, agreement_of
+from comity.certs.roster import Federation
+from comity.cli.agreement_files import FILE, dir_option, public_option, read_document, roster_of
+from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled
+from comity.v1.envelope_pb2 import Envelope
+
+_DAY = Day()
+
+
+@click.command(
+    "terminate",
+    epilog="Example: comity agreement terminate moa.json --dir fed/agencies/lapd --ends 2027-03-01",
+)
+@click.argument("file", type=FILE)
+@dir_option
+@public_option
+@click.option("--ends", type=_DAY, metavar="DATE", help="First day no longer in force, UTC.")
+@click.option("--at-expiry", is_flag=True, help="Notice of non-extension: it ends when it expires.")
+@click.option("--out", type=FILE, help="Where to write it for the other party.  [default: ID-notice.json]")
+@json_option
+@refused_as_usage
+def terminate(
+    file: Path,
+    home: Path,
+    public: Path | None,
+    ends: datetime | None,
+    at_expiry: bool,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Give notice, signed by the agency of --dir, that the agreement in FILE ends.
+
+    It counts at this agency at once; hand the file to the other party, who accepts it. Notice takes as many
+    days as the agreement says.
+    """
+    if (ends is None) == (not at_expiry):
+        raise click.UsageError("give --ends DATE, or --at-expiry")
+    agency = AgencyHome.load(home)
+    federation = roster_of(agency, public)
+    agreement = verify_agreement(read_document(file), federation)
+    notice = give_notice(
+        agreement,
+        agency.identity(),
+        given_at=utc_now(),
+        ends_at=None if ends is None else midnight(ends.date()),
+    )
+    path = out or Path(f"{agreement.agreement_id}-notice.json")
+    if path.exists():
+        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    kept = _keep(agency, agreement, notice)
+    write_public(path, to_json(notice))
+    (other,) = [party for party in agreement.parties if party != agency.agency]
+    ended = with_notice(agreement, notice)
+    report(
+        as_json,
+        {**_noticed(ended), "file": str(path), "kept": str(kept)},
+        f"agreement `{agreement.agreement_id}` ends {spelled(ended.ends_at)}, {how_it_ends(ended)}",
+        f"in force here  {kept}",
+        f"file           {path}",
+        f"next           `{other}` accepts: comity agreement accept {path}",
+    )
+
+
+@click.command(
+    "extend",
+    epilog="Example: comity agreement extend moa.json --dir fed/agencies/lapd --until 2032-01-01",
+)
+@click.argument("file", type=FILE)
+@dir_option
+@public_option
+@click.option("--until", type=_DAY, required=True, metavar="DATE", help="First day no longer in force, UTC.")
+@click.option("--id", "agreement_id", help="Id of the next agreement.  [default: ID-YEAR]")
+@click.option("--out", type=FILE, help="Where to write it.  [default: NEXT-ID.json]")
+@json_option
+@refused_as_usage
+def extend(
+    file: Path,
+    home: Path,
+    public: Path | None,
+    until: datetime,
+    agreement_id: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw up the next agreement: the terms of the one in FILE, from its expiry on, signed for --dir.
+
+    Both sign and accept it like any other. An agreement that extends itself needs none for that time.
+    """
+    agency = AgencyHome.load(home)
+    federation = roster_of(agency, public)
+    envelope = read_document(file)
+    agreement = verify_agreement(envelope, federation)
+    last = midnight(until.date())
+    named = agreement_id or f"{agreement.agreement_id}-{agreement.expires_at.year}"
+    renewed = renew(envelope, federation, agency.identity(), agreement_id=named, expires_at=last)
+    path = out or Path(f"{named}.json")
+    if path.exists():
+        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    write_public(path, to_json(renewed))
+    (other,) = [party for party in agreement.parties if party != agency.agency]
+    report(
+        as_json,
+        {
+            "agreement": named,
+            "effective_at": spelled(agreement.expires_at),
+            "expires_at": spelled(last),
+            "file": str(path),
+        },
+        f"agreement `{named}`: {spelled(agreement.expires_at)} to {spelled(last)}, signed by {agency.agency}",
+        f"file           {path}",
+        f"next           `{other}` signs: comity agreement sign {path}",
+    )
+
+
+@click.command("list", epilog="Example: comity agreement list --dir fed/agencies/lapd --due 90")
+@dir_option
+@public_option
+@click.option(
+    "--due", "days", type=click.IntRange(1, 3650), default=60, show_default=True, help="Days to look ahead."
+)
+@json_option
+@refused_as_usage
+def list_command(home: Path, public: Path | None, days: int, as_json: bool) -> None:
+    """List the agreements of the agency of --dir, how each ends, and what is due in the next days.
+
+    Files that do nothing are listed with the reason.
+    """
+    agency = AgencyHome.load(home)
+    book = AgreementBook.load(agency.agreements, roster_of(agency, public))
+    now = utc_now()
+    due = sorted(
+        (one for agreement in book.agreements for one in _dates(agreement, now, timedelta(days=days))),
+        key=lambda one: (one.at, one.agreement_id),
+    )
+    if as_json:
+        listed: list[Json] = [_values(agreement, agency.agency, now) for agreement in book.agreements]
+        dates: list[Json] = [
+            {"agreement": one.agreement_id, "at": spelled(one.at), "what": one.what} for one in due
+        ]
+        idle: list[Json] = [{"file": str(one.path), "reason": one.reason} for one in book.rejected]
+        report(True, {"agreements": listed, "due": dates, "without_effect": idle})
+        return
+    _print(book, agency.agency, now)
+    for one in due:
+        click.echo(f"due {one.at:%Y-%m-%d}  {one.agreement_id}: {one.what}")
+    if not due:
+        click.echo(f"nothing is due in the next {days} days")
+    for rejected in book.rejected:
+        click.echo(f"does nothing: {rejected.path}: {rejected.reason}")
+
+
+def accept_notice(envelope: Envelope, agency: AgencyHome, federation: Federation, as_json: bool) -> None:
+    """Put a notice into force at an agency that has the agreement; raise `AgreementInvalid` if it is none."""
+    book = AgreementBook.load(agency.agreements, federation)
+    found = [each for each in book.agreements if each.digest == agreement_of(envelope)]
+    ended = with_notice(found[0] if found else None, envelope)
+    path = _keep(agency, ended, envelope)
+    report(
+        as_json,
+        {**_noticed(ended), "kept": str(path)},
+        f"agreement `{ended.agreement_id}` ends {spelled(ended.ends_at)}, {how_it_ends(ended)}",
+        f"in force here  {path}",
+    )
+
+
+def how_it_ends(agreement: AgreementView) -> str:
+    """Return how an agreement ends, in a few words."""
+    first = min(agreement.notices, key=lambda notice: notice.ends_at, default=None)
+    if first is not None:
+        ending = "terminated" if first.ending is Ending.TERMINATION else "not extended"
+        return f"{ending} by notice of {first.agency}, given {first.given_at:%Y-%m-%d}"
+    if agreement.extension_days:
+        return f"extended by itself for {agreement.extension_days} days from {agreement.expires_at:%Y-%m-%d}"
+    return "as it expires"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Due:
+    at: datetime
+    agreement_id: str
+    what: str
+
+
+def _dates(agreement: AgreementView, now: datetime, ahead: timedelta) -> Iterator[_Due]:
+    """Yield what happens to an agreement within a time from now."""
+
+    def due(at: datetime, what: str) -> Iterator[_Due]:
+        if now <= at <= now + ahead:
+            yield _Due(at=at, agreement_id=agreement.agreement_id, what=what)
+
+    yield from due(agreement.effective_at, "takes effect")
+    yield from due(agreement.ends_at, f"ends, {how_it_ends(agreement)}")
+    if not agreement.notices and agreement.extension_days:
+        last = agreement.term.last_day_against_extension
+        yield from due(last, "last day for notice of non-extension")
+        extension = f"is extended by itself for {agreement.extension_days} days"
+        yield from due(agreement.expires_at, extension)
+
+
+def _print(book: AgreementBook, agency: str, now: datetime) -> None:
+    table = Table(box=box.SIMPLE, pad_edge=False, header_style="bold")
+    for column in ("agreement", "with", "direction", "from", "until", "state", "ends"):
+        table.add_column(column, overflow="fold")
+    for agreement in book.agreements:
+        values = _values(agreement, agency, now)
+        row = (values[name] for name in ("agreement", "with", "direction", "from", "until", "state", "ends"))
+        table.add_row(*(str(value) for value in row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
+    console.print(table if book.agreements else "no agreement is in the agency's folder")
+
+
+def _values(agreement: AgreementView, agency: str, now: datetime) -> dict[str, Json]:
+    others = [party for party in agreement.parties if party != agency]
+    directions = sorted("provides" if grant.provider == agency else "asks" for grant in agreement.grants)
+    state = "in force" if agreement.in_force(now) else "ended" if now >= agreement.ends_at else "not yet"
+    return {
+        "agreement": agreement.agreement_id,
+        "with": ", ".join(others),
+        "direction": " and ".join(dict.fromkeys(directions)),
+        "from": f"{agreement.effective_at:%Y-%m-%d}",
+        "until": f"{agreement.ends_at:%Y-%m-%d}",
+        "state": state,
+        "ends": how_it_ends(agreement),
+    }
+
+
+def _noticed(agreement: AgreementView) -> dict[str, Json]:
+    return {
+        "agreement": agreement.agreement_id,
+        "ends_at": spelled(agreement.ends_at),
+        "ends": how_it_ends(agreement),
+    }
+
+
+def _keep(agency: AgencyHome, agreement: AgreementView, notice: Envelope) -> Path:
+    """Write a notice into the agency's folder of agreements, beside those that are there already."""
+    if agency.agency not in agreement.parties:
+        parties = " and ".join(agreement.parties)
+        raise AgreementInvalid(
+            f"agreement `{agreement.agreement_id}` is between {parties}, not `{agency.agency}` (--dir)"
+        )
+    ended = with_notice(agreement, notice)
+    name = f"{agreement.agreement_id}--notice-{ended.notices[-1].digest.hex()[:8]}.json"
+    path = agency.agreements / name
+    write_public(path, to_json(notice))
+    return path
