@@ -17,6 +17,7 @@ from comity.audit.checkpoint import Checkpoint
 from comity.audit.errors import CheckpointInvalid, KeyNotInForce, NoteInvalid
 from comity.audit.note import VerifierKey, note_signers, open_note
 from comity.audit.rotation import Rotation
+from comity.certs.roster import LogKeyView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,15 @@ class KeyHistory:
     """
     is_ordered: bool = True
     """Whether the order is known: a tlog-policy file has none (C2SP tlog-policy, `Structure`)."""
+
+    @classmethod
+    def named(cls, view: LogKeyView) -> "KeyHistory":
+        """Return the history that a member's key set names for one of its logs."""
+        return cls(
+            origin=view.origin,
+            keys=tuple(VerifierKey.parse(line) for line in view.all),
+            last_sizes=tuple(key.last_size for key in view.earlier),
+        )
 
     def open(self, note: bytes) -> Checkpoint:
         """Return the checkpoint in a note that the key in force at its size signed.

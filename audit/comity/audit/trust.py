@@ -146,11 +146,12 @@ def _logs(federation: Federation) -> dict[str, TrustedLog]:
     logs: dict[str, TrustedLog] = {}
     for member in (federation.operator, *federation.members.values()):
         for view in member.key_set.log_keys:
+            history = KeyHistory.named(view)
             logs[view.origin] = TrustedLog(
                 origin=view.origin,
                 agency=member.agency,
                 end=view.role,
-                keys=tuple(VerifierKey.parse(line) for line in view.all),
-                last_sizes=tuple(key.last_size for key in view.earlier),
+                keys=history.keys,
+                last_sizes=history.last_sizes,
             )
     return logs

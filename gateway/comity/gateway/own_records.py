@@ -18,10 +18,11 @@ from typing import Final
 
 from comity.audit.entry import Entry
 from comity.audit.errors import RecordsInvalid
+from comity.audit.key_history import KeyHistory
 from comity.audit.retrieval.checking import RecordsCheck, open_statement, require_asked
 from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
-from comity.certs.errors import UnknownMember
+from comity.certs.errors import UnknownLog, UnknownMember
 from comity.certs.instants import from_instant, to_instant
 from comity.certs.roster import Federation
 from comity.gateway import records
@@ -249,9 +250,11 @@ class Retrievals:
             require_asked(
                 statement, request_id=retrieval.request_id, requester=self._agency, period=wanted.period
             )
-            origin = f"{member.domain}/adapter"
-            keys = [key.verifier_key for key in member.key_set.log_keys if key.origin == origin]
-            check = RecordsCheck(statement, origin=origin, log_keys=keys)
+            try:
+                keys = KeyHistory.named(member.key_set.log_key(f"{member.domain}/adapter"))
+            except UnknownLog as error:
+                raise RecordsInvalid(str(error)) from error
+            check = RecordsCheck(statement, keys=keys)
         return answer.statement, check
 
     @contextlib.contextmanager

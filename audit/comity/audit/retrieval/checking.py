@@ -10,16 +10,15 @@ In this order; the first that fails raises `RecordsInvalid`, and nothing behind 
 6. in the end the records are as many as the statement says, and lead to its root.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
-from comity.audit.checkpoint import Checkpoint, open_checkpoint
+from comity.audit.checkpoint import Checkpoint
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
 from comity.audit.errors import AuditError, RecordsInvalid
+from comity.audit.key_history import KeyHistory
 from comity.audit.merkle import leaf_hash, verify_inclusion
-from comity.audit.note import VerifierKey
 from comity.audit.retrieval.selecting import KEPT, GrowingRoot, Wanted
 from comity.certs.envelope import digest, open_envelope
 from comity.certs.errors import CertsError
@@ -84,17 +83,17 @@ class RecordsCheck:
         self,
         statement: RecordsStatement,
         *,
-        origin: str,
-        log_keys: Iterable[VerifierKey | str],
+        keys: KeyHistory,
         roster: Federation | None = None,
     ) -> None:
-        """`roster`: also verify the signatures of evidence. Raises `RecordsInvalid` (check 2)."""
+        """`keys` are those of the provider's log. `roster`: also verify the signatures of evidence.
+
+        Raises `RecordsInvalid` (check 2).
+        """
         self.statement = statement
         self.wanted = period_of(statement)
         try:
-            self.checkpoint: Checkpoint = open_checkpoint(
-                statement.checkpoint, origin=origin, verifier_keys=log_keys
-            )
+            self.checkpoint: Checkpoint = keys.open(statement.checkpoint)
         except AuditError as problem:
             raise RecordsInvalid(f"statement: {problem}") from problem
         self._roster = roster

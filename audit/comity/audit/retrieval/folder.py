@@ -141,7 +141,7 @@ def begin_check(folder: Path, trust: Trust) -> RecordsCheck:
     ]
     if not origins:
         raise RecordsInvalid(f"statement: the trust file names no log of `{claimed.provider[:60]}`'s adapter")
-    return RecordsCheck(claimed, origin=origins[0], log_keys=trust.keys(origins[0]), roster=trust.roster)
+    return RecordsCheck(claimed, keys=trust.history(origins[0]), roster=trust.roster)
 
 
 def check_records(
