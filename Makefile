@@ -80,6 +80,10 @@ load: $(VENV)/.done  ## 10,000 exchanges in flight: what broker, gateway and ada
 crash: $(VENV)/.done  ## Kill a process that appends 500 times, and take a machine's power 500 times.
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),500) --power $(or $(POWER),500)
 
+tamper: $(VENV)/.done .verifier/.done  ## Change a log in every way, every byte of it; 10,000 trees; about 15 minutes.
+	$(BIN)/python -m tests.tamper
+	$(BIN)/python -m tests.trees --trees $(or $(TREES),10000)
+
 fuzz: $(VENV)/.done .fuzzer/.done  ## 1,000,000 executions each of link decoder and envelope; 10 to 20 minutes.
 	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run link --runs $(or $(RUNS),1000000)
 	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run envelope --runs $(or $(RUNS),1000000)

@@ -290,6 +290,7 @@ class _Checking:
         """Check bytes of content against the digest by which an entry names them, where one does."""
         what, _, whose = name.partition(":")
         if what != "query":
+            self.statements.append(f"{name}: kept beside the entry, which doesn't say what it was")
             return
         asked = entry.public.get("asked")
         named = asked.get(whose) if isinstance(asked, dict) and whose else entry.public.get("query")
