@@ -203,23 +203,30 @@ async def test_another_agencys_users_never_come_out(
         assert "j.ortega" in values(records, "user")
 
 
-async def test_request_of_one_session_serves_no_other(federation: FederationSimulator) -> None:
-    """Credit and cancel that name another session's request do nothing; its answer goes to its session."""
+async def test_request_of_one_session_serves_no_other(
+    federation: FederationSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credit and cancel of another session do nothing to a request; its answer goes to its own session."""
+    monkeypatch.setattr(own_records, "PAGE_RECORDS", 1)
     await reconnected(federation)
     end = adapter_of(federation)
     theirs, ours = end._open["lahd"], end._open["sheriff"]
     sent: list[str] = []
     for session in (theirs, ours):
         session.send = lambda *messages, peer=session.peer: sent.extend(  # type: ignore[method-assign]
-            peer for message in messages if message.WhichOneof("message").startswith("records")
+            peer for message in messages if str(message.WhichOneof("message")).startswith("records")
         )
     request = RecordsRequest(request_id=b"r" * 16, period=wanted(federation).period)
     request.deadline.CopyFrom(from_instant(federation.clock() + timedelta(seconds=5)))
     end.on_message(ours, SessionMessage(records_request=request))
-    await federation.until(lambda: sent)
-    end.own_records.cancel(theirs, SessionMessage(records_cancel={"request_id": b"r" * 16}).records_cancel)
+    await federation.until(lambda: len(sent) == 5)
+    foreign = {"request_id": request.request_id}
+    end.on_message(theirs, SessionMessage(records_credit={**foreign, "pages": 10}))
+    end.on_message(theirs, SessionMessage(records_cancel=foreign))
+    await federation.passes(seconds=1)
+    assert len(end.own_records) == 1, "it waits for its own credit"
+    assert sent == ["sheriff"] * 5, "the statement and the window"
     await federation.until(lambda: not len(end.own_records))
-    assert set(sent) == {"sheriff"}
 
 
 async def test_user_without_the_role_gets_nothing(federation: FederationSimulator) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from tests.patched_out.check import Check
-from tests.patched_out.checks import adapters, audit, broker, certs, ends, gateway, lies, links, policy
+from tests.patched_out.checks import (
+    adapters,
+    audit,
+    broker,
+    certs,
+    ends,
+    gateway,
+    lies,
+    links,
+    policy,
+    retention,
+)
 from tests.patched_out.checks.files import FILES
 
 CHECKS: tuple[Check, ...] = tuple(
     check
-    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends)
+    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends, retention)
     for check in room.CHECKS
 )
 HONEST = {file.path: f"{file.path}::{file.honest}" for file in FILES}

@@ -95,8 +95,16 @@ LYING_REQUESTER = File(
 )
 STOLEN_KEY = File("tests/test_stolen_key.py", honest="test_leaf_without_a_fault_opens_a_link")
 ON_THE_WIRE = File("tests/test_frames_on_the_wire.py", honest="test_systems_name_alone_passes_the_same_tool")
+RETENTION = File("tests/audit/test_retention.py", honest="test_terms_of_the_rules_are_the_defaults")
+CONTRACT_END = File("tests/cli/test_contract_end.py", honest="test_period_of_an_export_is_the_whole_log")
+OWN_RECORDS = File("tests/test_own_records.py", honest="test_errors_of_retrieval_are_in_the_catalogue")
+REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing_open_verifies")
 
 FILES = (
+    RETENTION,
+    CONTRACT_END,
+    OWN_RECORDS,
+    REDACTION,
     CRASH,
     RECONCILE,
     WAL,
