@@ -82,7 +82,7 @@ async def test_decision_that_the_policy_does_not_make_is_listed(
     assert "rules: logged none, decided now `lapd.civil-immigration A3`" in lying.differences
     result = CliRunner().invoke(group, ["replay", str(home)])
     assert result.exit_code == 1
-    assert "2 decisions, 1 bundles: 1 the same, 1 otherwise" in result.output
+    assert "2 decisions by 1 bundle: 1 the same, 1 otherwise" in result.output
     told = json.loads(CliRunner().invoke(group, ["replay", "--json", str(home)]).stdout)
     assert [each["entry"] for each in told["differing"]] == [lying.index]
 

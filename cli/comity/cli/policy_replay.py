@@ -90,7 +90,8 @@ class _Findings:
             click.echo(f"and {len(self.differing) - _LISTED} more; `--json` lists them all")
         total = self.same + len(self.differing) + self.unknown.total()
         click.echo(
-            f"{total} decisions, {bundles} bundles: {self.same} the same, {len(self.differing)} otherwise"
+            f"{total} decisions by {bundles} bundle{'s' * (bundles != 1)}: "
+            f"{self.same} the same, {len(self.differing)} otherwise"
         )
         for why, count in self.unknown.most_common():
             click.echo(f"{count} not made again: {why}")
