@@ -22,13 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import click
 
-from comity.audit import folder_check, merkle
+from comity.audit import beside, merkle
 from comity.audit.checkpoint import Checkpoint
 from comity.audit.entry import Entry, seal_entry
 from comity.audit.log import SignedLog
@@ -39,6 +39,8 @@ from comity.audit.verify import verify_folders
 from tests.support.logs import NOON, asked, noon
 
 ENTRIES = 1_000
+LARGE = 500
+"""An entry of which a value stands beside the log."""
 SEEN_AT = (1, 256, 700, ENTRIES)
 """Sizes of which the peer has a checkpoint."""
 _NAMED = re.compile(r"entr(?:y (\d+)|ies (\d+) to (\d+))")
@@ -83,6 +85,11 @@ class Change:
         return False
 
 
+def _entry(number: int) -> Entry:
+    one = asked(number)
+    return one if number != LARGE else replace(one, public={**one.public, "text": "large " * 11_000})
+
+
 async def make_logs(folder: Path) -> Logs:
     """Write both logs as their ends do."""
     lapd, broker = LogKey.generate("lapd.example/adapter"), LogKey.generate("operator.example/broker")
@@ -91,7 +98,7 @@ async def make_logs(folder: Path) -> Logs:
     await peer.append(asked(0))
     size = 0
     for stop in SEEN_AT:
-        await own.append(*map(asked, range(size, stop)))
+        await own.append(*map(_entry, range(size, stop)))
         note = (await own.publish()).decode()
         public = {"peer_origin": lapd.origin, "size": stop, "note": note}
         await peer.append(Entry(kind="checkpoint_seen", at=NOON, public=public))
@@ -111,7 +118,7 @@ async def make_logs(folder: Path) -> Logs:
 
 def remember() -> None:
     """Compute hashes and the form of entries once for the same bytes, in this process."""
-    folder_check.parse_entry = lru_cache(maxsize=1 << 16)(folder_check.parse_entry)
+    beside.parse_entry = lru_cache(maxsize=1 << 16)(beside.parse_entry)
     merkle.leaf_hash = lru_cache(maxsize=1 << 16)(merkle.leaf_hash)
     root = lru_cache(maxsize=1 << 12)(merkle.root)
     merkle.root = lambda hashes: root(tuple(hashes))
@@ -149,7 +156,7 @@ def _entry_at(logs: Logs, name: str, whole: bytes) -> list[int]:
 
 def _flip(name: str, place: int, entries: list[int]) -> Change:
     named = {"checkpoint": ("checkpoint", "origin"), "vkey": ("`vkey`",)}.get(name, (f"`{name}`",))
-    entry = entries[place] if entries else -1
+    entry = LARGE if name.startswith(f"{beside.FOLDER}/") else entries[place] if entries else -1
     return Change(what=f"byte of `{name}`", detail=f"byte {place} of `{name}`", names=named, entry=entry)
 
 
@@ -231,7 +238,7 @@ def jobs_of(logs: Logs, *, every: int = 1, stretch: int = 4_000) -> list[_Job]:
     """Return all that is to be tried, or a part of it, in pieces for processes."""
     jobs: list[_Job] = []
     for name in files_of(logs.lapd):
-        step = every if name.startswith("tile/entries") else max(1, every // 10)
+        step = every if name.startswith(("tile/entries", beside.FOLDER)) else max(1, every // 10)
         places = range(0, (logs.lapd / name).stat().st_size, step)
         jobs += [(name, places[i : i + stretch]) for i in range(0, len(places), stretch)]
     jobs.append(("moved", range(0, ENTRIES, every)))
