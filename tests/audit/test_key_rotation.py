@@ -15,6 +15,7 @@ from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, open_checkpoint
 from comity.audit.entry import KEY_ROTATED, Entry, parse_entry, seal_entry
 from comity.audit.errors import KeyNotInForce, LogDamaged, LogKeyMismatch, LogUnwritable, NoteInvalid
+from comity.audit.evidence import prove_exchange, verify_evidence, write_evidence
 from comity.audit.key_history import KeyHistory
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys, Step, next_step
@@ -394,6 +395,33 @@ async def test_evidence_of_before_verifies_after_the_rotation(rotated: Path) -> 
         proof(6, OLD)
     with pytest.raises(KeyNotInForce, match="new key alone"):
         proof(5, NEW)
+
+
+async def test_evidence_is_held_against_the_log_that_is_at_hand(rotated: Path, tmp_path: Path) -> None:
+    """In the overlap the log alone tells since when a key is in force, and whether evidence is of it."""
+    log, leaves = rotated / "log", leaves_of(rotated / "log", 8)
+    exchange = parse_entry(leaves[7]).exchange or b""
+    whole = prove_exchange(log, None, exchange.hex(), opened=(), content=False)
+    write_evidence(tmp_path / "honest", whole)
+    forged = written(rotated, leaves, OLD)
+    write_evidence(tmp_path / "old", prove_exchange(forged, None, exchange.hex(), opened=(), content=False))
+    shutil.rmtree(forged)
+    other = written(rotated, [seal_entry(asked(77)).leaf, *leaves[1:]], OLD, NEW)
+    write_evidence(tmp_path / "other", prove_exchange(other, None, exchange.hex(), opened=(), content=False))
+    (checked,) = [report.checked for report in verify_folders([log], OVERLAP).logs]
+    assert checked is not None
+
+    def found(name: str) -> str:
+        assert verify_evidence(tmp_path / name, OVERLAP).verified
+        return "\n".join(verify_evidence(tmp_path / name, OVERLAP, [checked]).findings)
+
+    assert found("honest") == ""
+    assert "signed by an old key alone, which entry 5 replaced" in found("old")
+    assert "proven in another log than" in found("other")
+    (short,) = [one.checked for one in verify_folders([written(rotated, leaves[:5], OLD)], OVERLAP).logs]
+    assert short is not None
+    later = verify_evidence(tmp_path / "honest", OVERLAP, [short])
+    assert "it is proven in 8 entries" in later.findings[0]
 
 
 async def test_a_policy_file_names_both_keys_in_any_order(rotated: Path) -> None:

@@ -25,8 +25,9 @@ from comity.audit.canonical import JsonValue
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.cosigned import CosignedCheckpoints
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
-from comity.audit.errors import AuditError, EvidenceInvalid, OpeningInvalid
-from comity.audit.merkle import leaf_hash
+from comity.audit.errors import AuditError, EvidenceInvalid, NoteInvalid, OpeningInvalid
+from comity.audit.folder_check import CheckedLog
+from comity.audit.merkle import leaf_hash, roots_at
 from comity.audit.openings import KeptEnvelope, read_envelopes, read_openings_of
 from comity.audit.proofs import TreeProver
 from comity.audit.tiles import TileFolder
@@ -190,9 +191,9 @@ def is_evidence(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def verify_evidence(folder: Path, trust: Trust) -> EvidenceReport:
-    """Verify a folder of evidence with the trust file alone."""
-    checking = _Checking(folder, trust)
+def verify_evidence(folder: Path, trust: Trust, logs: Sequence[CheckedLog] = ()) -> EvidenceReport:
+    """Verify a folder of evidence with the trust file alone, and against `logs` of its origin, if at hand."""
+    checking = _Checking(folder, trust, logs)
     try:
         checking.run()
     except EvidenceInvalid as problem:
@@ -211,7 +212,7 @@ def verify_evidence(folder: Path, trust: Trust) -> EvidenceReport:
 class _Checking:
     """One folder of evidence while it is checked."""
 
-    def __init__(self, folder: Path, trust: Trust) -> None:
+    def __init__(self, folder: Path, trust: Trust, logs: Sequence[CheckedLog]) -> None:
         self.origin = ""
         self.exchange = b""
         self.entries: list[str] = []
@@ -220,6 +221,7 @@ class _Checking:
         self.findings: list[str] = []
         self._folder = folder
         self._trust = trust
+        self._logs = logs
 
     def run(self) -> None:
         manifest = _read_manifest(self._folder)
@@ -234,6 +236,28 @@ class _Checking:
                 self.findings.append(f"entry {item.index}: {problem}")
         if len(checkpoints) > 1:
             self.findings.append("entries are proven under different checkpoints")
+        for note in sorted(checkpoints):
+            self._hold_against_logs(note)
+
+    def _hold_against_logs(self, note: bytes) -> None:
+        """Compare a checkpoint of evidence with copies of its log: its keys' history, size and root."""
+        for log in self._logs:
+            if log.origin != self.origin or log.history is None or log.leaf_hashes is None:
+                continue
+            claimed = peek_checkpoint(note)
+            try:
+                log.history.open(note)
+            except NoteInvalid as problem:
+                self.findings.append(f"{problem}, says `{log.path}`")
+                continue
+            if claimed.size > log.size:
+                self.findings.append(
+                    f"it is proven in {claimed.size} entries, and `{log.path}` has {log.size}"
+                )
+            elif roots_at(log.leaf_hashes, [claimed.size])[claimed.size] != claimed.root:
+                self.findings.append(
+                    f"it is proven in another log than `{log.path}`, signed with the same key"
+                )
 
     def _entry(self, item: "_Item") -> bytes:
         proof = TlogProof.parse((self._folder / item.proof).read_bytes())

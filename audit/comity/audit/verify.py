@@ -5,7 +5,7 @@ that its owner cut and signed again shows only against a checkpoint in a counter
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from comity.audit import merkle
@@ -28,6 +28,8 @@ class LogReport:
     origin: str
     size: int
     findings: tuple[str, ...]
+    checked: CheckedLog | None = field(default=None, repr=False, compare=False)
+    """What was read of the log, for evidence to be held against it."""
 
     @property
     def verified(self) -> bool:
@@ -102,6 +104,7 @@ def _report(log: CheckedLog) -> LogReport:
         origin=log.origin,
         size=log.size,
         findings=tuple(dict.fromkeys(log.findings)),
+        checked=log,
     )
 
 

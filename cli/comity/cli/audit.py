@@ -68,7 +68,7 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
         trust = Trust.load(trust_file)
     except TrustInvalid as problem:
         raise click.UsageError(str(problem)) from problem
-    evidence = [verify_evidence(folder, trust) for folder in folders if is_evidence(folder)]
+    proofs = [folder for folder in folders if is_evidence(folder)]
     records = [_check_records(folder, trust) for folder in folders if is_records(folder)]
     folders = tuple(folder for folder in folders if not is_evidence(folder) and not is_records(folder))
     logs = find_logs(folders)
@@ -78,6 +78,8 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
                 f"no log found in `{folder}`: a folder with `checkpoint` and `tile` is right"
             )
     result = verify_folders(logs, trust)
+    checked = [report.checked for report in result.logs if report.checked is not None]
+    evidence = [verify_evidence(folder, trust, checked) for folder in proofs]
     opened = [check_opened(log) for log in logs if has_openings(log)]
     if as_json:
         click.echo(json.dumps(verification_json(result, evidence, records, opened), indent=2))

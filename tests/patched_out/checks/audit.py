@@ -137,6 +137,11 @@ CHECKS = (
         ROTATION("test_a_peers_copy_signed_by_the_old_key_out_of_time_is_named"),
     ),
     check(
+        "audit: evidence is held against the log that is at hand",
+        Without("comity.audit.evidence:_Checking.run", "for note in sorted(checkpoints)"),
+        ROTATION("test_evidence_is_held_against_the_log_that_is_at_hand"),
+    ),
+    check(
         "audit: both keys sign that one replaces the other",
         Without("comity.audit.rotation:read_rotation", "if missing:"),
         ROTATION(
