@@ -7,7 +7,7 @@ FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gatewa
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test patched-out lint types proto proto-check verifier floors campaign load crash tamper fuzz bench lock clean help
+.PHONY: demo test patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ campaign: $(VENV)/.done  ## 10,000 exchanges with a broker that lies at random; 
 
 load: $(VENV)/.done  ## 10,000 exchanges in flight: what broker, gateway and adapter hold; about five minutes.
 	COMITY_LOAD=10000 $(BIN)/pytest tests/integration/test_load.py -s -n 0
+
+rolled-back: $(VENV)/.done  ## An adapter comes back with an older log: refused, judged, pardoned; half a minute.
+	COMITY_ROLLED_BACK=1 $(BIN)/pytest tests/integration/test_rolled_back.py -n 0
 
 crash: $(VENV)/.done  ## Kill a process that appends 500 times, and take a machine's power 500 times.
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),500) --power $(or $(POWER),500)

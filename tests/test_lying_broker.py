@@ -36,6 +36,8 @@ from tests.support.lies import Attack
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OTHERS = ("cbp", "dea", "lahd")
+QUIET = 5.0
+"""Seconds after an exchange in which ends have told each other of their logs what there was to tell."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -69,6 +71,7 @@ async def test_record_that_is_not_the_senders_next_ends_its_session_alone(
 ) -> None:
     """The others answer in full; of that provider nothing is shown that didn't come whole before the lie."""
     await federation.search()  # the sessions stand: what is lied about is no handshake
+    await federation.passes(seconds=QUIET)
     before = federation.positions()
     attack = RECORDS[lie](federation.broker, of="lapd", toward=toward)
     answer = await federation.search()
@@ -85,6 +88,7 @@ async def test_record_that_is_not_the_senders_next_ends_its_session_alone(
 async def test_reordered_records_end_the_session(federation: FederationSimulator, toward: str) -> None:
     """A record that comes after the one that follows it is no record at all."""
     await federation.search()  # the sessions stand: what is held back is no handshake
+    await federation.passes(seconds=QUIET)
     before = federation.positions()
     attack = federation.broker.reorders_records(of="lapd", toward=toward)
     first = await federation.search(of=["lapd"])
@@ -100,6 +104,7 @@ async def test_held_records_cost_one_deadline_and_are_named(
 ) -> None:
     """A provider whose records are held is timed out; where its receipt was stamped, that is a finding."""
     await federation.search()  # the sessions stand: what is held is a question or an answer, no handshake
+    await federation.passes(seconds=QUIET)
     federation.broker.holds_records(of="lapd", toward=toward)
     answer = await federation.search()
     assert answer.outcomes["lapd"].kind == "TIMED_OUT"
@@ -112,6 +117,7 @@ async def test_held_records_cost_one_deadline_and_are_named(
 async def test_records_of_two_sessions_that_change_places_end_both(federation: FederationSimulator) -> None:
     """What LAPD's session carries is never taken for LAHD's."""
     await federation.search()  # the sessions stand: what changes places are answers, no handshakes
+    await federation.passes(seconds=QUIET)
     attack = federation.broker.crosses_sessions("lapd", "lahd")
     answer = await federation.search()
     assert attack.happened
@@ -126,6 +132,7 @@ async def test_records_of_two_sessions_that_change_places_end_both(federation: F
 async def test_records_of_two_requesters_that_change_places_end_both(federation: FederationSimulator) -> None:
     """What the sheriff asks LAPD is never taken for a question of LAHD's: neither is answered."""
     await asyncio.gather(federation.search(of=["lapd"]), federation.search(by="lahd"))  # the sessions stand
+    await federation.passes(seconds=QUIET)
     asked = federation["lapd"].asked
     attack = federation.broker.crosses_pairs("lapd")
     one, other = await asyncio.gather(federation.search(of=["lapd"]), federation.search(by="lahd"))
@@ -444,6 +451,7 @@ async def test_checkpoint_that_the_broker_did_not_sign_is_not_taken(federation: 
     def forged(checkpoint: object) -> None:
         checkpoint.note = checkpoint.note.replace(b"\n\n", b"\nextra\n\n")  # type: ignore[attr-defined]
 
+    await federation.passes(seconds=QUIET)  # what was shown before is proven and logged
     federation.broker.forges("checkpoint", forged)
     seen = {name: len(journal.of("checkpoint_seen")) for name, journal in federation.journals.items()}
     del federation.warnings[:]
