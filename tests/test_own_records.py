@@ -20,6 +20,8 @@ from comity.audit.errors import LogUnwritable, RecordsInvalid
 from comity.audit.retrieval.checking import open_statement
 from comity.audit.retrieval.folder import RecordsWriter, check_records
 from comity.audit.retrieval.selecting import Wanted
+from comity.audit.searching.filtering import Filter
+from comity.audit.searching.search import search
 from comity.audit.trust import Trust, make_trust
 from comity.certs.assertions import Claims
 from comity.certs.envelope import seal
@@ -172,6 +174,14 @@ async def test_records_come_through_the_session_signed_and_proven(
     report = check_records(whole(federation, tmp_path / "r", got), trust)
     assert report.findings == []
     assert (report.provider, report.requester, report.count) == ("lapd", "sheriff", len(got[1]))
+    found = search(tmp_path / "r", None, Filter(user="j.ortega"), retrieved=trust)
+    assert [record.opened["plate"] for record in found.records] == plates
+    assert found.unmarked == 0, "each receipt is at hand, with its ceiling"
+    assert search(tmp_path / "r", None, Filter(user="m.chen"), retrieved=trust).records == ()
+    lines = (tmp_path / "r/records.jsonl").read_text()
+    (tmp_path / "r/records.jsonl").write_text(lines.replace("8ABC123", "8ABC124", 1))
+    with pytest.raises(RecordsInvalid, match="open the commitment"):
+        search(tmp_path / "r", None, Filter(), retrieved=trust)
 
 
 async def test_both_ends_log_the_retrieval_before_a_record_leaves(federation: FederationSimulator) -> None:

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError, RecordsInvalid
 from comity.audit.log import Promise
-from comity.audit.retrieval.selecting import GrowingRoot, Selection, Wanted, exported, make_statement
+from comity.audit.merkle import RunningRoot
+from comity.audit.retrieval.selecting import Selection, Wanted, exported, make_statement
 from comity.certs.clock import Clock
 from comity.certs.envelope import seal
 from comity.certs.instants import to_instant
@@ -215,9 +216,9 @@ class OwnRecords:
             export.credit -= 1
             sent = RecordsPage(request_id=export.request_id, records=page)
             export.session.send(SessionMessage(records_page=sent))
-        LOGGER.info("%d records of its own users were given to `%s`", found.count, wanted.requester)
+        LOGGER.info("%d records of its own users were given to `%s`", found.size, wanted.requester)
 
-    async def _log_export(self, wanted: Wanted, found: GrowingRoot, size: int) -> Promise:
+    async def _log_export(self, wanted: Wanted, found: RunningRoot, size: int) -> Promise:
         entry = Entry(kind="exported", at=self._clock(), public=exported(wanted, found, size))
         return (await self._log.append(entry))[0]
 

@@ -129,7 +129,7 @@ def _export(
     due = None if ended is None else ended + TIME_TO_EXPORT
     values: dict[str, Json] = {
         "agency": wanted.requester,
-        "records": found.count,
+        "records": found.size,
         "to": str(folder),
         "entry": promise.index,
         "due": None if due is None else f"{due:%Y-%m-%d}",
@@ -138,7 +138,7 @@ def _export(
     report(
         as_json,
         values,
-        f"{folder}: {found.count} records of {wanted.requester}'s users, verified{when}",
+        f"{folder}: {found.size} records of {wanted.requester}'s users, verified{when}",
         "once the agency has them: the same command with --delete",
     )
 

@@ -106,7 +106,8 @@ def command(
 
     DIR is an end's folder, whose `state.db` holds the openings. Each value is shown only if its opening opens
     what the log holds; one that doesn't is named. What leaves by --json, --xlsx and --pdf is entered in the
-    end's log as `exported`, whether its process runs or not.
+    end's log as `exported`, whether its process runs or not. A folder that `comity audit retrieve` wrote is
+    searched in the same way, with --trust.
     """
     where = open_end(folder, trust_file)
     if where.end not in ("gateway", "adapter"):
@@ -133,7 +134,15 @@ def command(
     try:
         with telling("reading entries") as tell:
             outward = where.end == "adapter" and to is not None
-            found = search(where.log, where.state, wanted, keys=where.keys, is_outward=outward, tell=tell)
+            found = search(
+                where.log,
+                where.state,
+                wanted,
+                keys=where.keys,
+                is_outward=outward,
+                retrieved=where.retrieved,
+                tell=tell,
+            )
     except AuditError as problem:
         stop(str(problem), status=1)
     if not found.has_openings and any(name in _PRIVATE for name in wanted.told()):

@@ -174,12 +174,12 @@ CHECKS = (
     ),
     check(
         "records: no more than the statement says",
-        Without(f"{CHECK}.take", "if self._found.count >= self.statement.count:"),
+        Without(f"{CHECK}.take", "if self._found.size >= self.statement.count:"),
         lie("fewer"),
     ),
     check(
         "records: their root is the statement's",
-        Without(f"{CHECK}.finish", "if self._found.root !="),
+        Without(f"{CHECK}.finish", "if self._found.root() !="),
         lie("another root"),
     ),
     check(

@@ -18,8 +18,8 @@ from comity.audit.checkpoint import Checkpoint
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
 from comity.audit.errors import AuditError, RecordsInvalid
 from comity.audit.key_history import KeyHistory
-from comity.audit.merkle import leaf_hash, verify_inclusion
-from comity.audit.retrieval.selecting import KEPT, GrowingRoot, Wanted
+from comity.audit.merkle import RunningRoot, leaf_hash, verify_inclusion
+from comity.audit.retrieval.selecting import KEPT, Wanted
 from comity.certs.envelope import digest, open_envelope
 from comity.certs.errors import CertsError
 from comity.certs.instants import to_instant
@@ -97,19 +97,19 @@ class RecordsCheck:
         except AuditError as problem:
             raise RecordsInvalid(f"statement: {problem}") from problem
         self._roster = roster
-        self._found = GrowingRoot()
+        self._found = RunningRoot()
         self._last = -1
 
     @property
     def count(self) -> int:
         """How many records passed."""
-        return self._found.count
+        return self._found.size
 
     def take(self, record: LogRecord) -> CheckedRecord:
         """Return a record that passed checks 3 to 5; raise `RecordsInvalid`."""
         if record.index <= self._last:
             raise RecordsInvalid(f"entry {record.index}: it doesn't follow entry {self._last}")
-        if self._found.count >= self.statement.count:
+        if self._found.size >= self.statement.count:
             raise RecordsInvalid(f"more records than the {self.statement.count} of the statement")
         try:
             checked = self._checked(record)
@@ -121,11 +121,11 @@ class RecordsCheck:
 
     def finish(self) -> None:
         """Raise `RecordsInvalid` unless all records came, and no others (check 6)."""
-        if self._found.count != self.statement.count:
+        if self._found.size != self.statement.count:
             raise RecordsInvalid(
-                f"{self._found.count} records came, of the {self.statement.count} in the statement"
+                f"{self._found.size} records came, of the {self.statement.count} in the statement"
             )
-        if self._found.root != self.statement.root:
+        if self._found.root() != self.statement.root:
             raise RecordsInvalid("the records are not those of the statement")
 
     def _checked(self, record: LogRecord) -> CheckedRecord:

@@ -20,7 +20,7 @@ from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import LoggedEntry, Opening, parse_entry, to_milliseconds
 from comity.audit.errors import RecordsInvalid
 from comity.audit.log import Promise
-from comity.audit.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from comity.audit.merkle import RunningRoot, leaf_hash
 from comity.audit.proofs import TreeProver
 from comity.audit.tiles import TileFolder
 from comity.certs.instants import from_instant
@@ -84,22 +84,22 @@ def is_about(entry: LoggedEntry, *, provider: str, requester: str) -> bool:
     )
 
 
-def exported(wanted: Wanted, found: "GrowingRoot", size: int) -> dict[str, JsonValue]:
+def exported(wanted: Wanted, found: RunningRoot, size: int) -> dict[str, JsonValue]:
     """Return the public fields of a provider's entry `exported`, which is durable before a record leaves."""
     return {
         "agency": wanted.provider,
         "peer": wanted.requester,
         "from": to_milliseconds(wanted.start),
         "to": to_milliseconds(wanted.end),
-        "count": found.count,
-        "root": found.root.hex(),
+        "count": found.size,
+        "root": found.root().hex(),
         "size": size,
     }
 
 
 def make_statement(
     wanted: Wanted,
-    found: "GrowingRoot",
+    found: RunningRoot,
     note: bytes,
     promise: Promise,
     *,
@@ -113,39 +113,12 @@ def make_statement(
         provider=wanted.provider,
         requester=wanted.requester,
         period=Period(start=from_instant(wanted.start), end=from_instant(wanted.end)),
-        count=found.count,
-        root=found.root,
+        count=found.size,
+        root=found.root(),
         checkpoint=note,
         made_at=from_instant(at),
         promise=LogPromise(origin=promise.origin, index=promise.index, leaf_hash=promise.leaf_hash),
     )
-
-
-class GrowingRoot:
-    """The RFC 6962 root over leaf hashes that are added one by one, in flat memory."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._subtrees: list[tuple[int, bytes]] = []
-
-    def add(self, hash_: bytes) -> None:
-        """Add a leaf's hash."""
-        self.count += 1
-        size = 1
-        while self._subtrees and self._subtrees[-1][0] == size:
-            hash_ = node_hash(self._subtrees.pop()[1], hash_)
-            size *= 2
-        self._subtrees.append((size, hash_))
-
-    @property
-    def root(self) -> bytes:
-        """The root over the leaves so far."""
-        if not self._subtrees:
-            return EMPTY_ROOT
-        *others, (_, result) = self._subtrees
-        for _, left in reversed(others):
-            result = node_hash(left, result)
-        return result
 
 
 class Selection:
@@ -159,9 +132,9 @@ class Selection:
         self._mark = f'"peer":"{wanted.requester}"'.encode()
         self.size = peek_checkpoint(note).size
 
-    def survey(self) -> GrowingRoot:
+    def survey(self) -> RunningRoot:
         """Return how many records there are, and the root over them. Raises `AuditError`."""
-        found = GrowingRoot()
+        found = RunningRoot()
         for _, leaf, _ in self._entries():
             found.add(leaf_hash(leaf))
         return found

@@ -20,8 +20,10 @@ from comity.audit.entry import LoggedEntry, Opening
 from comity.audit.errors import OpeningInvalid
 from comity.audit.merkle import RunningRoot, leaf_hash
 from comity.audit.note import VerifierKey
+from comity.audit.retrieval.reading import RecordsWalk
 from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk, Tell, kinds_pattern
+from comity.audit.trust import Trust
 
 TURNED_DOWN, REJECTED, CANCELLED, PENDING = "turned_down", "rejected", "cancelled", "pending"
 """Outcomes of a record besides those of `comity.v1.OutcomeKind`: nothing left the house; rejected before a
@@ -104,7 +106,7 @@ class _Group:
 class RecordReader:
     """Reads the records of one end's log, in one pass. Use it once."""
 
-    def __init__(self, walk: LogWalk, kept: KeptBeside) -> None:
+    def __init__(self, walk: LogWalk | RecordsWalk, kept: KeptBeside | RecordsWalk) -> None:
         self.walk = walk
         self.on_entry: Callable[[bytes], None] | None = None
         """Called with the bytes of every entry, once `running` covers it."""
@@ -311,12 +313,21 @@ _LONG = 20_000
 
 @contextmanager
 def read_records(
-    log: Path, state: Path | None, *, keys: Iterable[VerifierKey | str] | None = None
+    log: Path,
+    state: Path | None,
+    *,
+    keys: Iterable[VerifierKey | str] | None = None,
+    retrieved: Trust | None = None,
 ) -> Iterator[RecordReader]:
     """Give a reader of the records of a `log/` folder and, if at hand, the `state.db` of its end.
 
     `keys` and what is raised are those of `LogWalk`; `LogUnwritable` for a `state.db` that can't be read.
+    With `retrieved`, the trust to check them with, `log` is a folder of records that a provider gave.
     """
+    if retrieved is not None:
+        walk = RecordsWalk(log, retrieved)
+        yield RecordReader(walk, walk)
+        return
     with KeptBeside(state) as kept:
         yield RecordReader(LogWalk(log, keys=keys), kept)
 

@@ -10,6 +10,7 @@ from comity.audit.note import VerifierKey
 from comity.audit.searching.filtering import Filter
 from comity.audit.searching.records import Record, RecordReader, read_records
 from comity.audit.searching.walk import Tell
+from comity.audit.trust import Trust
 from comity.certs.envelope import digest
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Receipt
@@ -72,16 +73,18 @@ def search(
     *,
     keys: Iterable[VerifierKey | str] | None = None,
     is_outward: bool = False,
+    retrieved: Trust | None = None,
     tell: Tell | None = None,
 ) -> Found:
     """Return the records of a `log/` folder that are wanted, in the order of their entries.
 
     `is_outward`: for another agency, about its own users; what is the house's own business is left out.
-    Raises what `read_records` and `RecordReader.records` raise: then nothing is known.
+    `retrieved` is that of `read_records`. Raises what `read_records` and `RecordReader.records` raise: then
+    nothing is known.
     """
     records: list[Record] = []
     undecided: set[int] = set()
-    with read_records(log, state, keys=keys) as reader:
+    with read_records(log, state, keys=keys, retrieved=retrieved) as reader:
         for record in reader.records(tell):
             verdict = wanted.judge(record)
             if verdict is None:

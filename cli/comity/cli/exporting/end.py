@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.errors import AuditError, TrustInvalid
 from comity.audit.note import VerifierKey
+from comity.audit.retrieval.folder import begin_check, is_records
 from comity.audit.searching.walk import Tell
 from comity.audit.trust import Trust
 from comity.audit.verify import find_logs
@@ -60,10 +61,14 @@ class EndFolder:
     """The `state.db` with the openings, if it is there."""
     keys: tuple[VerifierKey, ...] | None
     is_federal: bool
+    retrieved: Trust | None = None
+    """The trust with which records are checked, where the folder holds what a provider gave of its log."""
 
 
 def open_end(folder: Path, trust_file: Path | None) -> EndFolder:
     """Return the end whose folder, or whose `log/`, this is; raise `UsageError` if it can't be read."""
+    if is_records(folder):
+        return _open_records(folder, trust_file)
     logs = find_logs([folder])
     if len(logs) != 1:
         raise click.UsageError(f"`{folder}` must hold one log, found {len(logs)}")
@@ -90,6 +95,29 @@ def open_end(folder: Path, trust_file: Path | None) -> EndFolder:
         state=state if state.is_file() else None,
         keys=keys,
         is_federal=_is_federal(trust, agency),
+    )
+
+
+def _open_records(folder: Path, trust_file: Path | None) -> EndFolder:
+    """Return a folder of records as the part of a provider's log that it is."""
+    if trust_file is None:
+        raise click.UsageError(f"`{folder}` holds retrieved records: --trust is needed to check them")
+    try:
+        trust = Trust.load(trust_file)
+        checked = begin_check(folder, trust)
+    except AuditError as problem:
+        raise click.UsageError(str(problem)) from problem
+    provider = checked.wanted.provider
+    return EndFolder(
+        home=folder,
+        log=folder,
+        origin=checked.checkpoint.origin,
+        agency=provider,
+        end="adapter",
+        state=None,
+        keys=None,
+        is_federal=_is_federal(trust, provider),
+        retrieved=trust,
     )
 
 
