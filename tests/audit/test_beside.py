@@ -104,6 +104,11 @@ async def test_a_large_entry_is_in_the_log_and_verifies(log: Path, tmp_path: Pat
     assert whole_entry(leaf_of(log), log).public == LARGE.public
     shown = CliRunner().invoke(group, ["show", str(log), "--openings", "none", "--json"])
     assert json.loads(shown.output)["entries"][1]["public"]["asked"] == MANY
+    table = CliRunner().invoke(group, ["show", str(log), "--openings", "none"], env={"COLUMNS": "200"})
+    assert (
+        f"asked {len(canonical(MANY)):,} bytes beside the log" in table.output
+        and "agency-0500" not in table.output
+    )
     gather(log, TRUST, tmp_path / "facts")
     scratch = Scratch(tmp_path / "facts")
     assert scratch.faults() == []

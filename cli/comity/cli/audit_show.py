@@ -204,7 +204,10 @@ def _private_field(entry: LoggedEntry, name: str, opening: Opening | None) -> Pr
 def _details(row: Row) -> Text:
     assert row.entry is not None
     text = Text()
-    public = row.entry.public
+    public: dict[str, JsonValue] = {
+        **row.entry.public,
+        **{name: f"{one.size:,} bytes beside the log, see --json" for name, one in row.entry.beside.items()},
+    }
     names = [name for name in _FIRST if name in public]
     names += [name for name in public if name not in _FIRST and name not in _LONG_FIELDS]
     for name in names:
