@@ -229,6 +229,22 @@ async def test_every_byte_of_evidence_counts(home: Path, places: tuple[Path, Pat
     assert verify_evidence(out, trust).verified
 
 
+async def test_salt_in_another_spelling_is_refused(
+    home: Path, places: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Base64 has bits that decode to nothing: with one of them changed it isn't what was given."""
+    out, trust = tmp_path / "evidence", Trust.load(places[1])
+    assert run("prove", home, "--exchange", EXCHANGE.hex(), "--open", "all", "--out", out).exit_code == 0
+    manifest = json.loads((out / MANIFEST).read_text())
+    opening = next(one for entry in manifest["entries"] for one in entry["openings"].values())
+    last = opening["salt"][-2]
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    opening["salt"] = opening["salt"][:-2] + alphabet[alphabet.index(last) ^ 1] + "="
+    (out / MANIFEST).write_text(json.dumps(manifest))
+    (finding,) = verify_evidence(out, trust).findings
+    assert "not what `comity audit prove` writes" in finding
+
+
 def _proven(report: EvidenceReport) -> set[str]:
     opened = {f"{name}: {value}" for name, value in report.opened.items()}
     return {*report.entries, *report.statements, *opened}

@@ -5,6 +5,7 @@ RFC. What is read back is checked with the `rfc8785` package, which the project 
 hold the two against each other.
 """
 
+import base64
 from json.encoder import encode_basestring
 from typing import TypeAlias
 
@@ -22,6 +23,17 @@ def canonical(value: JsonValue) -> bytes:
     names that are no text, other types.
     """
     return _text(value).encode()
+
+
+def from_base64(text: str) -> bytes:
+    """Return bytes from base64 in its one right form (RFC 4648, section 3.5); else raise `ValueError`.
+
+    Without that, a character could be changed and nothing would be found.
+    """
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("base64 that is not canonical")
+    return data
 
 
 def _text(value: object) -> str:

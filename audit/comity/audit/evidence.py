@@ -21,7 +21,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from comity.audit.beside import BesideFolder, files_of, whole_entry
-from comity.audit.canonical import JsonValue
+from comity.audit.canonical import JsonValue, from_base64
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.cosigned import CosignedCheckpoints
 from comity.audit.entry import LoggedEntry, Opening, parse_entry
@@ -412,7 +412,7 @@ def _items(entries: Sequence[Mapping[str, object]]) -> Iterator[_Item]:
             openings=tuple(
                 Opening(
                     name=name,
-                    salt=base64.b64decode(_text(opening["salt"]), validate=True),
+                    salt=from_base64(_text(opening["salt"])),
                     value=_text(opening["value"]),
                 )
                 for name, opening in openings.items()

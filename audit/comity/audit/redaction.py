@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.beside import FOLDER, BesideFolder
+from comity.audit.canonical import from_base64
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import LoggedEntry, Opening, object_without_doubles, parse_entry
 from comity.audit.errors import AuditError, EvidenceInvalid, OpeningInvalid
@@ -208,7 +209,7 @@ def _opened(line: str, number: int) -> tuple[int, dict[str, Opening]]:
             raise TypeError
         openings: dict[str, Opening] = {}
         for name, opening in document["openings"].items():
-            value, salt = opening["value"], base64.b64decode(opening["salt"], validate=True)
+            value, salt = opening["value"], from_base64(opening["salt"])
             if not isinstance(value, str):
                 raise TypeError
             openings[name] = Opening(name=name, salt=salt, value=value)

@@ -22,6 +22,7 @@ from typing import Final, TextIO
 import rfc8785
 from google.protobuf.message import DecodeError
 
+from comity.audit.canonical import from_base64
 from comity.audit.entry import object_without_doubles
 from comity.audit.errors import AuditError, RecordsInvalid
 from comity.audit.retrieval.checking import CheckedRecord, RecordsCheck, open_statement
@@ -211,10 +212,10 @@ def from_line(line: str, name: str) -> LogRecord:
         record = LogRecord(
             index=document["index"],
             entry=rfc8785.dumps(document["entry"]),
-            path=[base64.b64decode(hash_, validate=True) for hash_ in document["path"]],
+            path=[from_base64(hash_) for hash_ in document["path"]],
         )
         for field_name, opening in document["openings"].items():
-            salt = base64.b64decode(opening["salt"], validate=True)
+            salt = from_base64(opening["salt"])
             record.openings.append(
                 Opening(index=record.index, name=field_name, salt=salt, value=opening["value"])
             )
@@ -229,7 +230,7 @@ def from_line(line: str, name: str) -> LogRecord:
 def _kept(document: Mapping[str, object]) -> Iterator[KeptBeside]:
     for name, value in document.items():
         if isinstance(value, str):
-            yield KeptBeside(name=name, payload=base64.b64decode(value, validate=True))
+            yield KeptBeside(name=name, payload=from_base64(value))
         else:
             envelope = from_json(json.dumps(value).encode())
             yield KeptBeside(name=name, payload=envelope.SerializeToString())
