@@ -91,9 +91,10 @@ fuzz: $(VENV)/.done .fuzzer/.done  ## 1,000,000 executions each of link decoder 
 	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run link --runs $(or $(RUNS),1000000)
 	PYTHONPATH=.fuzzer $(BIN)/python -m tests.fuzz.run envelope --runs $(or $(RUNS),1000000)
 
-bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out, and what hung providers cost.
+bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out, what hung providers and the log cost.
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.hung
+	$(BIN)/python -m benchmarks.log
 
 lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index URL.
 	scripts/lock.sh
