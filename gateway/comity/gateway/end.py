@@ -19,7 +19,7 @@ from comity.audit.agreement_entries import agreement_entries
 from comity.audit.errors import AuditError, LogInUse
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
-from comity.audit.log_keys import LogKeys
+from comity.audit.log_keys import LogKeys, next_step
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
@@ -94,6 +94,8 @@ class GatewayEnd:
             credentials = EndCredentials.load(config.home)
             origin = f"{member.domain}/gateway"
             keys = LogKeys.load(credentials.log_key.parent, origin)
+            if member.asks:
+                next_step(keys, member.key_set.log_key(origin))
             log = await SignedLog.open(config.home, origin=origin, key=keys, clock=clock)
         except LogInUse as error:
             raise HomeInUse(str(error)) from error

@@ -12,6 +12,7 @@ from tests.patched_out.checks.files import (
     PEERS,
     RECONCILE,
     ROTATION,
+    SERVING_KEYS,
     VERIFY,
     WAL,
 )
@@ -140,6 +141,19 @@ CHECKS = (
         "audit: evidence is held against the log that is at hand",
         Without("comity.audit.evidence:_Checking.run", "for note in sorted(checkpoints)"),
         ROTATION("test_evidence_is_held_against_the_log_that_is_at_hand"),
+    ),
+    *(
+        check(
+            f"{role}: a log key that the roster does not name starts no end",
+            Without(where, "next_step("),
+            SERVING_KEYS(f"test_an_end_does_not_start_with_a_key_that_is_not_its_logs[{role}]"),
+            falls=("LogKeyMismatch",),
+        )
+        for role, where in (
+            ("adapter", "comity.adapters.loading:load_credentials"),
+            ("broker", "comity.broker.server:_check_own"),
+            ("gateway", "comity.gateway.end:GatewayEnd.open"),
+        )
     ),
     check(
         "audit: both keys sign that one replaces the other",

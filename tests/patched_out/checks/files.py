@@ -15,6 +15,9 @@ MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
 PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_once_its_proof_has_come")
 ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
+SERVING_KEYS = File(
+    "tests/test_log_key_while_serving.py", honest="test_an_end_serves_with_the_key_that_it_has"
+)
 BESIDE = File(
     "tests/audit/test_beside.py", honest="test_an_entry_is_whole_up_to_its_limit_and_not_a_byte_beyond"
 )
@@ -117,6 +120,7 @@ FILES = (
     VERIFY,
     ROTATION,
     BESIDE,
+    SERVING_KEYS,
     ROTATE_KEY,
     ADMISSION,
     DESK,
