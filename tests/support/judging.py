@@ -202,15 +202,17 @@ def _in_logs(federation: FederationSimulator, lie: Lie, since: Before, warned: i
     if lie.who is Who.BROKER:  # two notes that it signed, in each end's own log
         return all(_contradicted(new[name]) for name in ends)
     if lie.when is When.LOGS:  # of all logs that they saw the broker's is missing
-        origins = {
-            str(entry.public["peer_origin"])
-            for name in ends
-            for entry in new[name]
-            if entry.kind == "checkpoint_seen"
-        }
-        return bool(origins) and BROKERS_LOG not in origins
+        seen = [entry for name in ends for entry in new[name] if entry.kind == "checkpoint_seen"]
+        return bool(seen) and not any(_is_news_of_the_broker(entry, since) for entry in seen)
     told = any("checkpoint" in line for line in federation.warnings[warned:])
     return told or any(_contradicted(new[name]) for name in ends)
+
+
+def _is_news_of_the_broker(entry: Entry, since: Before) -> bool:
+    """Whether a checkpoint that was seen covers what the broker wrote since; an earlier one came late."""
+    size = entry.public["size"]
+    assert isinstance(size, int)
+    return entry.public["peer_origin"] == BROKERS_LOG and size > since["operator/broker"]
 
 
 def _contradicted(entries: Sequence[Entry]) -> bool:
