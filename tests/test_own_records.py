@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,8 @@ from comity.adapters import own_records
 from comity.adapters.end import AdapterEnd
 from comity.audit.entry import parse_entry
 from comity.audit.errors import LogUnwritable, RecordsInvalid
+from comity.audit.merkle import root_of
+from comity.audit.reconciling.running import Reconciler
 from comity.audit.retrieval.checking import open_statement
 from comity.audit.retrieval.folder import RecordsWriter, check_records
 from comity.audit.retrieval.selecting import Wanted
@@ -45,7 +48,8 @@ from tests.conftest import all_are_linked
 from tests.simulator import FederationSimulator, simulate
 from tests.support.federation import FederationOnDisk
 
-Change = Callable[[SessionMessage], SessionMessage | None]
+Change = Callable[[SessionMessage, str], SessionMessage | None]
+"""(message about records, to whom): what is sent in its place; None: nothing."""
 
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("own records")]
@@ -143,10 +147,11 @@ def changed(federation: FederationSimulator, change: Change) -> None:
     for session in end._open.values():
         send = session.send
 
-        def lying(*messages: SessionMessage, send: Any = send) -> None:
-            kept = [one for message in messages if (one := change(message)) is not None]
-            if kept:
-                send(*kept)
+        def lying(*messages: SessionMessage, send: Any = send, peer: str = session.peer) -> None:
+            for message in messages:
+                is_meant = str(message.WhichOneof("message")).startswith("records")
+                if (kept := change(message, peer) if is_meant else message) is not None:
+                    send(kept)
 
         session.send = lying  # type: ignore[method-assign]
 
@@ -222,10 +227,7 @@ async def test_request_of_one_session_serves_no_other(
     end = adapter_of(federation)
     theirs, ours = end._open["lahd"], end._open["sheriff"]
     sent: list[str] = []
-    for session in (theirs, ours):
-        session.send = lambda *messages, peer=session.peer: sent.extend(  # type: ignore[method-assign]
-            peer for message in messages if str(message.WhichOneof("message")).startswith("records")
-        )
+    changed(federation, lambda message, peer: sent.append(peer))
     request = RecordsRequest(request_id=b"r" * 16, period=wanted(federation).period)
     request.deadline.CopyFrom(from_instant(federation.clock() + timedelta(seconds=5)))
     end.on_message(ours, SessionMessage(records_request=request))
@@ -237,6 +239,59 @@ async def test_request_of_one_session_serves_no_other(
     assert len(end.own_records) == 1, "it waits for its own credit"
     assert sent == ["sheriff"] * 5, "the statement and the window"
     await federation.until(lambda: not len(end.own_records))
+
+
+async def reconciled(federation: FederationSimulator, records: Path, scratch: Path) -> Counter[str]:
+    """Hold the sheriff's own log against what LAPD gave, and count the classes of exchanges with LAPD."""
+    await federation.asking["sheriff"].journal.log.publish()
+    trust_file = scratch / "trust.json"
+    trust_file.write_bytes(make_trust(federation.made.public))
+    reconciler = Reconciler(
+        [federation.made.gateway_home("sheriff") / "log", records],
+        Trust.load(trust_file),
+        trust_file,
+        scratch / "work",
+        workers=0,
+    )
+    reconciler.read()
+    found = Counter(verdict.what for verdict in reconciler.verdicts() if verdict.provider == "lapd")
+    found.update(text for log in reconciler.logs for text in log.findings)
+    return found
+
+
+async def test_own_log_is_reconciled_with_what_the_provider_gave(
+    federation: FederationSimulator, tmp_path: Path
+) -> None:
+    """All match; an exchange that the provider signed away is missing; a changed record is told (L3)."""
+    statement, records = got = await retrieve(federation)
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    asked = len(federation.asking["sheriff"].journal.of("asked"))
+    folder = whole(federation, tmp_path / "records", got)
+    assert await reconciled(federation, folder, tmp_path / "a") == {"matched": asked}
+
+    gone = parse_entry(records[0].entry).exchange
+    left = [record for record in records if parse_entry(record.entry).exchange != gone]
+    signed = RecordsStatement.FromString(statement.payload)
+    signed.count, signed.root = len(left), root_of(record.entry for record in left)
+    signed.made_at.CopyFrom(from_instant(federation.clock() + timedelta(minutes=10)))
+    key = SigningKey.load(federation.made.adapter_home("lapd") / "keys/statement.key")
+    folder = whole(federation, tmp_path / "fewer", (seal(signed, key), left))
+    found = await reconciled(federation, folder, tmp_path / "b")
+    assert found == {"matched": asked - 1, "missing at the provider": 1}
+
+    (folder / "records.jsonl").write_text((folder / "records.jsonl").read_text().replace("8ABC123", "1", 1))
+    assert any("open the commitment" in text for text in await reconciled(federation, folder, tmp_path / "c"))
+
+
+async def test_exchange_outside_of_the_period_is_not_missed(
+    federation: FederationSimulator, tmp_path: Path
+) -> None:
+    """Records of a day say nothing of the day before: such an exchange is not held to them."""
+    got = await retrieve(federation, replace(wanted(federation), start=federation.clock()))
+    folder = whole(federation, tmp_path / "records", got)
+    asked = len(federation.asking["sheriff"].journal.of("asked"))
+    assert await reconciled(federation, folder, tmp_path) == {"matched": asked}
 
 
 async def test_user_without_the_role_gets_nothing(federation: FederationSimulator) -> None:
@@ -270,7 +325,7 @@ async def test_long_export_waits_for_its_reader(
     await reconnected(federation)
     sent: list[RecordsPage] = []
 
-    def seen(message: SessionMessage) -> SessionMessage:
+    def seen(message: SessionMessage, peer: str) -> SessionMessage:
         if message.WhichOneof("message") == "records_page":
             sent.append(message.records_page)
         return message
@@ -304,7 +359,7 @@ async def test_auditor_that_goes_away_ends_the_export(
 async def test_provider_that_goes_silent_costs_the_deadline(federation: FederationSimulator) -> None:
     """Without an answer the retrieval ends at its deadline, and says so."""
     await reconnected(federation)
-    changed(federation, lambda message: None)
+    changed(federation, lambda message, peer: None)
     before = federation.clock.time()
     with pytest.raises(ProviderUnreachable, match="in time"):
         await retrieve(federation, replace(wanted(federation), timeout=timedelta(seconds=20)))
@@ -314,7 +369,7 @@ async def test_provider_that_goes_silent_costs_the_deadline(federation: Federati
 async def test_session_that_ends_ends_the_retrieval(federation: FederationSimulator) -> None:
     """A provider that loses its link in the middle is named; what came before verified."""
     await reconnected(federation)
-    changed(federation, lambda message: None)
+    changed(federation, lambda message, peer: None)
     running = asyncio.create_task(retrieve(federation))
     await federation.passes(seconds=1)
     federation["lapd"].loses_its_link()
@@ -357,7 +412,7 @@ def in_statement(**fields: Any) -> Callable[[FederationSimulator], Change]:
     def made(federation: FederationSimulator) -> Change:
         key = SigningKey.load(federation.made.adapter_home("lapd") / "keys/statement.key")
 
-        def change(message: SessionMessage) -> SessionMessage:
+        def change(message: SessionMessage, peer: str) -> SessionMessage:
             if message.WhichOneof("message") == "records_answer":
                 statement = RecordsStatement.FromString(message.records_answer.statement.payload)
                 for name, value in fields.items():
@@ -374,7 +429,7 @@ def in_record(spoil: Callable[[LogRecord], None]) -> Callable[[FederationSimulat
     """Return a lie about the first record of each page."""
 
     def made(federation: FederationSimulator) -> Change:
-        def change(message: SessionMessage) -> SessionMessage:
+        def change(message: SessionMessage, peer: str) -> SessionMessage:
             if message.WhichOneof("message") == "records_page":
                 spoil(message.records_page.records[0])
             return message
@@ -388,7 +443,7 @@ def in_page(spoil: Callable[[RecordsPage], None]) -> Callable[[FederationSimulat
     """Return a lie about each page."""
 
     def made(federation: FederationSimulator) -> Change:
-        def change(message: SessionMessage) -> SessionMessage:
+        def change(message: SessionMessage, peer: str) -> SessionMessage:
             if message.WhichOneof("message") == "records_page":
                 spoil(message.records_page)
             return message

@@ -20,6 +20,7 @@ from rich.text import Text
 from comity.audit.errors import AuditError, TrustInvalid
 from comity.audit.reconciling.judging import CLASSES, MATCHED, Bounds, Verdict
 from comity.audit.reconciling.running import ReconciledLog, Reconciler, Step
+from comity.audit.retrieval.folder import is_records
 from comity.audit.trust import Trust
 from comity.audit.verify import find_logs
 from comity.cli.audit_show import clean
@@ -85,7 +86,8 @@ def reconcile(
         trust = Trust.load(trust_file)
     except TrustInvalid as problem:
         raise click.UsageError(str(problem)) from problem
-    logs = find_logs(folders)
+    records = [folder for folder in folders if is_records(folder)]
+    logs = [*find_logs(folder for folder in folders if not is_records(folder)), *records]
     if len(logs) < 2:
         raise click.UsageError(f"two logs or more are needed to compare, found {len(logs)}")
     with ExitStack() as stack:

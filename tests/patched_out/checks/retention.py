@@ -204,6 +204,16 @@ CHECKS = (
         lie("another provider"),
     ),
     check(
+        "records: an exchange is held only to records that must hold it",
+        Without("comity.audit.reconciling.running:_cases", "if end.part is not None"),
+        OWN_RECORDS("test_exchange_outside_of_the_period_is_not_missed"),
+    ),
+    check(
+        "records: what is reconciled is checked first",
+        Without("comity.audit.reconciling.parts:gather_records", "faults.append(Fault("),
+        OWN_RECORDS("test_own_log_is_reconciled_with_what_the_provider_gave"),
+    ),
+    check(
         "redaction: a false value does not open its commitment",
         Without("comity.audit.redaction:check_opened", "report.findings.append(f'entry {index}"),
         REDACTION("test_false_value_that_is_put_back_fails", "test_opening_moved_to_another_entry_fails"),

@@ -21,6 +21,8 @@ from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, object_witho
 from comity.audit.errors import EntryInvalid, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
+from comity.audit.reconciling.parts import gather_records
+from comity.audit.retrieval.folder import is_records
 from comity.audit.rotation import OTHER_BEGINNING, read_rotation
 from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName, decode_bundle, split_tile
 from comity.audit.trust import Trust
@@ -49,12 +51,15 @@ class _Stretch:
 
 
 def gather(log: Path, trust: Trust, scratch_path: Path) -> None:
-    """Read a `log/` folder into its scratch file, going on where an earlier run stopped.
+    """Read a `log/` folder, or one of records, into its scratch file, going on where an earlier run stopped.
 
     Never raises for what the log holds: what is wrong with it becomes a `Fault`.
     """
     scratch = Scratch(scratch_path)
     try:
+        if is_records(log):
+            gather_records(log, trust, scratch)
+            return
         _Gathering(log, trust, scratch).run()
     finally:
         scratch.close()

@@ -26,6 +26,7 @@ from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Exchanges, Fact, Scratch, Seen, peek_progress
 from comity.audit.reconciling.gathering import gather
 from comity.audit.reconciling.judging import Bounds, Case, LogView, Verdict, judge
+from comity.audit.reconciling.parts import Part
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName
 from comity.audit.trust import Trust
 
@@ -176,6 +177,8 @@ class _End:
     covered: Sequence[tuple[int, int]]
     """Sizes that peers saw, and when."""
     by_exchange: Mapping[bytes, list[tuple[str, str]]]
+    part: Part | None = None
+    """What of the log is at hand, where it is not the whole."""
 
     @property
     def role(self) -> str:
@@ -241,12 +244,15 @@ def _compare(
             found = list(dict.fromkeys(fault.text for fault in faults))
             covered: list[tuple[int, int]] = []
             prover = TreeProver(TileFolder(folder), size)
+            part = Part.of(folder)
             history = _history(trust, origin, scratch)
             for other, witness in zip(scratches, origins, strict=True):
                 if other is scratch:
                     continue
                 for seen in other.seen(origin):
                     covered.append((seen.size, seen.at))
+                    if part is not None:
+                        continue
                     if seen.size <= size and (wrong := _not_in_force(history, seen)):
                         found.append(f"{wrong} (entry {seen.place} of {witness})")
                     if seen.size <= size and not _leads_to(prover, seen):
@@ -255,7 +261,7 @@ def _compare(
                             f"{witness} saw, signed with the same key (entry {seen.place} of {witness})"
                         )
             most = max((size for size, _ in covered), default=0)
-            if most > size:
+            if most > size and part is None:
                 found.append(f"truncated tail: it has {size} entries, and a peer saw {most}")
             findings.append(list(dict.fromkeys(found)))
             ends.append(
@@ -267,7 +273,8 @@ def _compare(
                     end=known.end if known else origin.rpartition("/")[2],
                     size=size,
                     last_at=progress.last_at if progress else 0,
-                    is_short=most > size,
+                    is_short=most > size and part is None,
+                    part=part,
                     links=scratch.links(),
                     covered=covered,
                     by_exchange=by_exchange,
@@ -442,6 +449,9 @@ def _cases(exchange: bytes, said: Sequence[tuple[_Reader, list[Fact]]]) -> Itera
             end = reader.end
             concerned = {"requester": requester, "provider": provider}.get(reader.role, end.agency)
             if end.agency != concerned:
+                continue
+            others = [fact for other, told in said if other is not reader for fact in told]
+            if end.part is not None and not end.part.holds(requester, facts, others):
                 continue
             logs[reader.role], facts_of[reader.role] = reader.view, facts
             if exchange in end.by_exchange:
