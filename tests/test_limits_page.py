@@ -13,7 +13,7 @@ from comity.adapters.config import RANGES as ADAPTER
 from comity.adapters.config import AdapterConfig
 from comity.broker.config import RANGES as BROKER
 from comity.broker.config import BrokerConfig
-from comity.gateway.errors import AgencyBusy, Busy, CallerTooSlow, HoldsTooMuch, UserBusy
+from comity.gateway.errors import AgencyBusy, Busy, CallerTooSlow, HoldsTooMuch, ProviderBusy, UserBusy
 from comity.gateway.limits import RANGES as GATEWAY
 from comity.gateway.limits import GatewayLimits
 
@@ -40,7 +40,7 @@ def test_page_has_every_limit_with_its_default_and_range(
     assert told == {key: (defaults[key], *ends) for key, ends in ranges.items()}
 
 
-@pytest.mark.parametrize("kind", [Busy, UserBusy, AgencyBusy, CallerTooSlow, HoldsTooMuch])
+@pytest.mark.parametrize("kind", [Busy, UserBusy, AgencyBusy, CallerTooSlow, HoldsTooMuch, ProviderBusy])
 def test_page_names_every_reason_that_a_caller_may_see(kind: type[Busy]) -> None:
     """Whoever writes a caller finds each reason explained."""
     assert f"`{kind.reason}`" in PAGE
