@@ -167,7 +167,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_step_that_fails_is_tried_again_until_the_disk_is_well(
     tmp_path: Path, step: str, problem: int
 ) -> None:
-    """No space, or a fault, in one kind of step while entries come and are published; nobody does anything.
+    """No space, or a fault, in one kind of step while entries come and are published; nobody does a thing.
 
     Nothing is acknowledged that isn't there at the end, no size has two roots, and all is published once
     the disk takes it again.
@@ -191,6 +191,34 @@ async def test_step_that_fails_is_tried_again_until_the_disk_is_well(
     witness.promises(0, await log.append(asked(0)))
     async with asyncio.timeout(30):
         while log.published_size < log.size:  # by itself
+            await asyncio.sleep(0.005)
+    await log.close()
+    witness.judges(tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_openings_that_cannot_be_written_hold_the_checkpoint_back(tmp_path: Path) -> None:
+    """Entries are acknowledged, openings wait in the write-ahead file; all is published once it can be."""
+    witness = Witness()
+    log = await opened(tmp_path)
+    witness.promises(0, await log.append(asked(0)))
+    await log.publish()
+    state, aside = tmp_path / "state.db", tmp_path / "aside"
+    state.rename(aside)
+    state.mkdir()
+    witness.promises(1, await log.append(asked(1)))
+    with pytest.raises(LogUnwritable):
+        await log.publish()
+    assert log.published_size == 1
+    await log._abandon()  # a restart changes nothing
+    with pytest.raises(LogUnwritable):
+        await opened(tmp_path)
+    state.rmdir()
+    aside.rename(state)
+    log = await opened(tmp_path)
+    witness.promises(2, await log.append(asked(2)))
+    async with asyncio.timeout(30):
+        while log.published_size < 3:
             await asyncio.sleep(0.005)
     await log.close()
     witness.judges(tmp_path)

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
@@ -209,46 +208,6 @@ def test_whatever_was_acknowledged_is_there_after_a_crash_at_any_step(
             }
 
     asyncio.run(scenario())
-
-
-_WRITER = """
-import asyncio, sys
-from pathlib import Path
-from tests.support.logs import asked, noon
-from comity.audit.log import SignedLog
-from comity.audit.note import LogKey
-
-async def main(home):
-    key = LogKey.load(home / "log.key", "lapd.example/adapter")
-    log = await SignedLog.open(home, origin=key.origin, key=key, clock=noon)
-
-    async def write(start):
-        for number in range(start, 10**6, 3):
-            await log.append(asked(number))
-            print(number, flush=True)
-
-    await asyncio.gather(*[write(start) for start in range(3)])
-
-asyncio.run(main(Path(sys.argv[1])))
-"""
-
-
-async def test_what_a_killed_process_acknowledged_is_there(tmp_path: Path) -> None:
-    """A process is killed while it writes; every entry it had acknowledged is in its log (L2)."""
-    KEY.save(tmp_path / "log.key")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _WRITER, str(tmp_path), stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    acknowledged = [int(await process.stdout.readline()) for _ in range(1500)]
-    process.kill()
-    acknowledged += [int(line) for line in (await process.stdout.read()).split(b"\n")[:-1]]
-    await process.wait()
-    log = await opened(tmp_path)
-    await log.close()
-    found = numbers(tmp_path)
-    assert set(acknowledged) <= set(found)
-    assert len(set(found)) == len(found) == len(read_openings(tmp_path / "state.db"))
 
 
 @pytest.mark.parametrize("problem", [errno.ENOSPC, errno.EROFS, errno.EIO])
