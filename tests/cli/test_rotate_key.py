@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from comity.audit.entry import KEY_ROTATED
-from comity.audit.errors import LogKeyMismatch
+from comity.audit.errors import LogDamaged
 from comity.audit.following_keys import follow_roster
 from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
@@ -146,15 +146,27 @@ async def test_each_step_may_be_the_last_before_a_crash(folders: Folders) -> Non
     assert len(note_signers(log.checkpoint())) == 1
 
 
-async def test_a_roster_that_names_keys_which_are_not_here_is_told(folders: Folders) -> None:
-    """A new key that got lost between the command and the end isn't passed over in silence."""
+async def test_a_new_key_that_got_lost_is_told_and_another_takes_its_place(
+    folders: Folders, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it is in the log the end goes on with the old one, and the command makes another."""
+    path = folders.homes["adapter"] / "keys/log.next.key"
     folders.rotate("adapter")
     folders.admit_file("adapter")
-    (folders.homes["adapter"] / "keys/log.next.key").unlink()
-    with pytest.raises(LogKeyMismatch, match=r"log\.next\.key"):
-        await folders.look("adapter")
+    path.unlink()
+    log = await folders.look("adapter")
+    assert log.size == 0 and "log.next.key` is not the log key that is to follow" in caplog.text
+    assert folders.state("adapter") == "lost"
+    assert folders.rotate("adapter").exit_code == 0
+    folders.admit_file("adapter")
+    await follow_roster(log, path.parent, folders.federation())
+    assert log.size == 1 and folders.state("adapter") == "overlapping"
+    await log.close()
+    path.unlink()
     told = folders.rotate("adapter")
     assert told.exit_code == 2 and "bring it there" in told.output
+    with pytest.raises(LogDamaged, match="vkey"):
+        await folders.look("adapter")
 
 
 def test_a_folder_that_is_no_end_is_refused(folders: Folders, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from comity.audit.errors import LogKeyMismatch
 from comity.audit.log import SignedLog
-from comity.audit.log_keys import LogKeys, Step, keep_following, next_step
+from comity.audit.log_keys import NEXT_KEY_FILE, LogKeys, Step, keep_following, next_step
 from comity.certs.errors import CertsError
 from comity.certs.roster import Federation, LogKeyView
 
@@ -17,8 +17,8 @@ async def follow_roster(log: SignedLog, folder: Path, federation: Federation) ->
     """Do what the roster in force wants done with the log's keys in an end's `keys/` folder.
 
     Each step is done once and can be cut short anywhere: what is left of it is done at the next start or
-    roster. A roster that doesn't name the log (any more) wants nothing. Raises `LogKeyMismatch` if keys that
-    it names are not at hand, and what `SignedLog.rotate_key` raises.
+    roster. A roster that doesn't name the log (any more) wants nothing. Raises `LogKeyMismatch` if the key
+    in force is not at hand, and what `SignedLog.rotate_key` raises.
     """
     named = _named(federation, log.origin)
     if named is None:
@@ -30,6 +30,11 @@ async def follow_roster(log: SignedLog, folder: Path, federation: Federation) ->
     match next_step(keys, named):
         case Step.STAY:
             return
+        case Step.LACK:
+            _logger.error(
+                "`keys/%s` is not the log key that is to follow, as the roster names it: the old one stays",
+                NEXT_KEY_FILE,
+            )
         case Step.TAKE_OVER:
             assert keys.following is not None
             if log.verifier_key != keys.following.verifier_key:

@@ -168,7 +168,7 @@ class _Store:
                 raise LogDamaged(f"log `{self.key.origin}`: `vkey` is missing beside its checkpoint")
             self._write_vkey(self.key)
         elif path.read_text() not in [f"{line}\n" for line in self.keys.lines]:
-            raise LogDamaged(f"log `{self.key.origin}`: `vkey` names another key than the one at hand")
+            raise LogDamaged(f"log `{self.key.origin}`: `vkey` names another key than those at hand")
 
     def _write_vkey(self, key: LogKey) -> None:
         self.disk.write_file(self.log / "vkey", key.verifier_key.encode() + b"\n")

@@ -73,6 +73,8 @@ class Step(Enum):
     """Go on with the key in force."""
     TAKE_OVER = auto()
     """Log that the following key takes over, and sign with both."""
+    LACK = auto()
+    """Go on with the key in force, for the one that is to follow isn't at hand: somebody must be told."""
     DROP_OLD = auto()
     """Sign with the following key alone, and keep it as the only one."""
 
@@ -80,15 +82,13 @@ class Step(Enum):
 def next_step(keys: LogKeys, named: LogKeyView) -> Step:
     """Return what the roster has an end do with these keys.
 
-    Raises `LogKeyMismatch` if it names keys that are not at hand: nobody would believe what the end signs.
+    Raises `LogKeyMismatch` if the one in force isn't at hand: nobody would believe what the end signs.
     """
     following = keys.following.verifier_key if keys.following is not None else ""
     if named.verifier_key == keys.key.verifier_key:
-        if named.next_verifier_key and named.next_verifier_key != following:
-            raise LogKeyMismatch(
-                f"`keys/{NEXT_KEY_FILE}` is not the log key that is to follow, as the roster names it"
-            )
-        return Step.TAKE_OVER if named.next_verifier_key else Step.STAY
+        if not named.next_verifier_key:
+            return Step.STAY
+        return Step.TAKE_OVER if named.next_verifier_key == following else Step.LACK
     if following and named.verifier_key == following:
         return Step.DROP_OLD
     raise LogKeyMismatch(f"`keys/{KEY_FILE}` is not the log key that the roster names for `{named.origin}`")

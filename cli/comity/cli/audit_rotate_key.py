@@ -115,9 +115,11 @@ def _standing(change: _Change) -> _State | None:
     named, following = change.named, change.following
     if named.next_verifier_key:
         if named.next_verifier_key != following:
+            if change.replaced is None or change.replaced.new != named.next_verifier_key:
+                return None  # it got lost before it was of any use: another one will do
             stop(
-                f"the roster names a key that is to follow in `{named.origin}`, and it isn't in "
-                f"`{change.end.keys / NEXT_KEY_FILE}`: bring it there"
+                f"the key that is in force in `{named.origin}` isn't in `{change.end.keys / NEXT_KEY_FILE}`: "
+                "bring it there"
             )
         if not change.is_logged:
             text = "the end enters it in its log when it next looks at the roster, at the latest at its start"
@@ -135,6 +137,11 @@ def _announce(change: _Change, identity: Path | None, *, status: bool) -> _State
     """Make the new key and apply for a key set that names both; with `status` only say what there is."""
     named = change.named
     if status:
+        if named.next_verifier_key:
+            text = (
+                f"`{NEXT_KEY_FILE}` is not the key that the roster names: run it without --status for another"
+            )
+            return _State(word="lost", new_key=named.next_verifier_key, next=text)
         if not change.following:
             return _State(word="none", new_key="", next="nothing: no key is being replaced")
         text = f"the governing authority admits {change.end.home.parent / 'application.json'}"
