@@ -17,10 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from comity.audit.cosignature import Cosigner
 from comity.audit.errors import TrustInvalid
 from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
-from comity.audit.policy_file import TlogPolicy, parse_policy
+from comity.audit.policy_file import TlogPolicy, parse_policy, write_policy
 from comity.certs.errors import CertsError
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 
@@ -140,6 +141,17 @@ def make_trust(public: Path) -> bytes:
     data = json.dumps(document, indent=2).encode() + b"\n"
     Trust.parse(data)
     return data
+
+
+def make_policy(trust: Trust, *, quorum: int) -> bytes:
+    """Return a tlog-policy file of a roster's logs, each of which may witness the others.
+
+    So many of them make a quorum; 0 asks for none. Raises `TrustInvalid` if there are fewer.
+    """
+    keys = [log.keys[-1] for log in trust.logs.values()]
+    if not 0 <= quorum < len(keys):
+        raise TrustInvalid(f"quorum `{quorum}`: 0 to {len(keys) - 1} is right, for no log witnesses itself")
+    return write_policy(keys, {key.name: Cosigner(key=key) for key in keys}, threshold=quorum)
 
 
 def _logs(federation: Federation) -> dict[str, TrustedLog]:

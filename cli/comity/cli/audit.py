@@ -15,7 +15,7 @@ from comity.audit.errors import AuditError, TrustInvalid
 from comity.audit.evidence import EvidenceReport, is_evidence, verify_evidence
 from comity.audit.redaction import OPENINGS, OpenedReport, check_opened, has_openings
 from comity.audit.retrieval.folder import RecordsReport, check_records, is_records
-from comity.audit.trust import Trust, make_trust
+from comity.audit.trust import Trust, make_policy, make_trust
 from comity.audit.verify import LogReport, Verification, find_logs, verify_folders
 from comity.certs.errors import CertsError
 from comity.certs.files import write_public
@@ -113,16 +113,27 @@ group.add_command(statistics)
     "--public", required=True, type=_FOLDER, help="The published folder: authority.json and roster.json."
 )
 @click.option("--out", required=True, type=_FILE, help="Where the trust file goes.")
-def trust(public: Path, out: Path) -> None:
+@click.option(
+    "--quorum",
+    type=click.IntRange(min=0),
+    help="Write a tlog-policy file instead, in which so many of the other ends must have cosigned.",
+)
+def trust(public: Path, out: Path, quorum: int | None) -> None:
     """Make the trust file that an auditor keeps: the authority's pinned keys and the signed roster.
 
     Make it early and keep it apart from the logs: what it pins is what later counts as true.
     """
     try:
-        write_public(out, make_trust(public))
+        made = make_trust(public)
+        if quorum is not None:
+            made = make_policy(Trust.parse(made), quorum=quorum)
+        write_public(out, made)
     except (TrustInvalid, CertsError) as problem:
         raise click.UsageError(str(problem)) from problem
     found = Trust.load(out)
+    if quorum is not None:
+        click.echo(f"{out}: tlog-policy, keys of {len(found.logs)} logs, a quorum of {quorum} witnesses")
+        return
     click.echo(f"{out}: {found.federation}, roster {found.roster_version}, keys of {len(found.logs)} logs")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -44,15 +45,11 @@ def pardon(folder: Path, origin: str | None, reason: str | None, as_json: bool) 
         if origin is None:
             _list(refused, as_json=as_json)
             return
-        if origin not in refused:
-            names = ", ".join(f"`{clean(name)}`" for name in sorted(refused)) or "nobody"
-            raise click.UsageError(f"ORIGIN `{clean(origin)}` is not refused here; refused: {names}")
-        if reason is None or not reason.strip():
-            raise click.UsageError("--reason: a sentence on why that log is another one is right")
+        why = _require_pardonable(refused, origin, reason)
         act = Act(
             kind=PARDONED,
             public={"peer_origin": origin, "contradiction": refused[origin][0]},
-            private={"reason": reason.strip()},
+            private={"reason": why},
         )
         promise = enter(folder, act)
     except AuditError as problem:
@@ -77,6 +74,16 @@ def _refused(folder: Path) -> dict[str, tuple[int, LoggedEntry]]:
         _, leaf = next(tiles.all_entries(index + 1, index))
         found[origin] = index, parse_entry(leaf)
     return found
+
+
+def _require_pardonable(refused: Collection[str], origin: str, reason: str | None) -> str:
+    """Return the reason for which a refused peer is pardoned; raise `UsageError` where there is none."""
+    if origin not in refused:
+        names = ", ".join(f"`{clean(name)}`" for name in sorted(refused)) or "nobody"
+        raise click.UsageError(f"ORIGIN `{clean(origin)}` is not refused here; refused: {names}")
+    if reason is None or not reason.strip():
+        raise click.UsageError("--reason: a sentence on why that log is another one is right")
+    return reason.strip()
 
 
 def _list(refused: dict[str, tuple[int, LoggedEntry]], *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from tests.patched_out.checks import (
     gateway,
     lies,
     links,
+    peers,
     policy,
     retention,
 )
@@ -19,7 +20,7 @@ from tests.patched_out.checks.files import FILES
 
 CHECKS: tuple[Check, ...] = tuple(
     check
-    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends, retention)
+    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends, retention, peers)
     for check in room.CHECKS
 )
 HONEST = {file.path: f"{file.path}::{file.honest}" for file in FILES}

@@ -13,7 +13,14 @@ RECONCILE = File("tests/audit/test_reconcile.py", honest="test_three_honest_ends
 WAL = File("tests/audit/test_wal.py", honest="test_what_was_written_is_there_again")
 MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
-PEERS = File("tests/audit/test_peers.py", honest="test_a_newer_checkpoint_is_logged_once_its_proof_has_come")
+PARDON = File("tests/audit/test_pardon.py", honest="test_who_is_refused_and_why_is_listed")
+WITNESSED = File("tests/audit/test_witnessed.py", honest="test_log_is_witnessed_by_what_lies_beside_it")
+FORKED_PROVIDER = File(
+    "tests/test_forked_provider.py", honest="test_honest_ends_prove_and_cosign_all_that_they_show"
+)
+PEERS = File(
+    "tests/audit/test_peers.py", honest="test_the_first_checkpoint_is_logged_and_cosigned_with_its_note"
+)
 ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
 SERVING_KEYS = File(
     "tests/test_log_key_while_serving.py", honest="test_an_end_serves_with_the_key_that_it_has"
@@ -116,6 +123,9 @@ FILES = (
     MERKLE,
     NOTE,
     PEERS,
+    PARDON,
+    WITNESSED,
+    FORKED_PROVIDER,
     TRUST,
     VERIFY,
     ROTATION,
