@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from comity.audit.errors import TrustInvalid
-from comity.audit.trust import Trust, make_trust
+from comity.audit.trust import Trust, make_policy, make_trust
 from tests.support.federation import build_federation
 from tests.support.logs import NOON
 
@@ -64,3 +64,16 @@ def test_a_folder_without_a_roster_makes_no_trust(tmp_path: Path) -> None:
     """What is missing is named."""
     with pytest.raises(TrustInvalid, match=r"authority\.json"):
         make_trust(tmp_path)
+
+
+def test_policy_file_of_a_roster_has_each_log_witness_the_others(public: Path) -> None:
+    """Who keeps tlog-policy files gets one: keys of all logs, and so many of their ends as a quorum."""
+    trust = Trust.parse(make_trust(public))
+    made = Trust.parse(make_policy(trust, quorum=2))
+    assert made.policy is not None and made.logs.keys() == trust.logs.keys()
+    assert made.policy.witnesses.keys() == trust.logs.keys()
+    assert made.policy.is_met(["lapd.example/adapter", "operator.example/broker"])
+    assert not made.policy.is_met(["lapd.example/adapter"])
+    assert Trust.parse(make_policy(trust, quorum=0)).logs.keys() == trust.logs.keys()
+    with pytest.raises(TrustInvalid, match="no log witnesses itself"):
+        make_policy(trust, quorum=len(trust.logs))

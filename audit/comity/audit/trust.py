@@ -148,10 +148,16 @@ def make_policy(trust: Trust, *, quorum: int) -> bytes:
 
     So many of them make a quorum; 0 asks for none. Raises `TrustInvalid` if there are fewer.
     """
-    keys = [log.keys[-1] for log in trust.logs.values()]
-    if not 0 <= quorum < len(keys):
-        raise TrustInvalid(f"quorum `{quorum}`: 0 to {len(keys) - 1} is right, for no log witnesses itself")
-    return write_policy(keys, {key.name: Cosigner(key=key) for key in keys}, threshold=quorum)
+    if not 0 <= quorum < len(trust.logs):
+        right = f"0 to {len(trust.logs) - 1} is right, for no log witnesses itself"
+        raise TrustInvalid(f"quorum `{quorum}`: {right}")
+    witnesses: dict[str, Cosigner] = {}
+    for origin in trust.logs:
+        found = None if trust.roster is None else trust.roster.log_of(origin)
+        if found is not None:
+            witnesses[origin] = Cosigner(key=VerifierKey.parse(found[1].verifier_key))
+    keys = [key for log in trust.logs.values() for key in log.keys]
+    return write_policy(keys, witnesses, threshold=quorum)
 
 
 def _logs(federation: Federation) -> dict[str, TrustedLog]:
