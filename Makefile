@@ -83,7 +83,7 @@ rolled-back: $(VENV)/.done  ## An adapter comes back with an older log: refused,
 crash: $(VENV)/.done  ## Kill a process that appends 500 times, and take a machine's power 500 times.
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),500) --power $(or $(POWER),500)
 
-tamper: $(VENV)/.done .verifier/.done  ## Change a log in every way, every byte of it; 10,000 trees; about 15 minutes.
+tamper: $(VENV)/.done .verifier/.done  ## Change a log in every way, every byte of it; 10,000 trees; 15 to 30 minutes.
 	$(BIN)/python -m tests.tamper
 	$(BIN)/python -m tests.trees --trees $(or $(TREES),10000)
 

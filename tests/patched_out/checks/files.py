@@ -8,6 +8,10 @@ MUST_NOT = File(
     "tests/adapters/test_must_not.py", honest="test_announcement_that_comes_a_moment_later_counts"
 )
 REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
+ACKNOWLEDGED = File(
+    "tests/adapters/test_acknowledgements.py",
+    honest="test_signed_acknowledgement_is_logged_with_its_evidence",
+)
 CRASH = File("tests/audit/test_crash.py", honest="test_clock_that_jumps_back_changes_no_order")
 RECONCILE = File("tests/audit/test_reconcile.py", honest="test_three_honest_ends_match")
 WAL = File("tests/audit/test_wal.py", honest="test_what_was_written_is_there_again")
@@ -111,6 +115,7 @@ OWN_RECORDS = File("tests/test_own_records.py", honest="test_errors_of_retrieval
 REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing_open_verifies")
 
 FILES = (
+    ACKNOWLEDGED,
     RETENTION,
     CONTRACT_END,
     OWN_RECORDS,
