@@ -25,7 +25,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 async def home(tmp_path: Path) -> Path:
-    """An end's folder with 280 entries, one of them with a free text, and the trust file beside it."""
+    """An end's folder with 257 entries, one of them with a free text, and the trust file beside it."""
     key = LogKey.generate(ORIGIN)
     home = tmp_path / "adapter"
     log = await SignedLog.open(home, origin=ORIGIN, key=key, clock=noon)
@@ -35,7 +35,7 @@ async def home(tmp_path: Path) -> Path:
         public={"large": "x" * 70_000},
         private={"reason": "THEFT", "reason_text": "=about Ann Doe"},
     )
-    await log.append(*[asked(number) for number in range(280)], text)
+    await log.append(*[asked(number) for number in range(257)], text)
     await log.close()
     (tmp_path / "policy").write_bytes(write_policy([key.verifier], {}))
     return home
@@ -58,13 +58,13 @@ def test_copy_opens_what_was_chosen_and_verifies_against_the_same_checkpoint(hom
     assert (out / "log/checkpoint").read_bytes() == (home / "log/checkpoint").read_bytes()
     done = verify(out)
     assert done.exit_code == 0, done.output
-    assert "280 private fields are open and true" in done.output
+    assert "257 private fields are open and true" in done.output
     everything = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
     assert b"26-0417" in everything
     assert b"8ABC" not in everything and b"Ann Doe" not in everything
     assert {path.name for path in out.iterdir()} == {"log", "openings.jsonl"}
     shown = run("show", out, "--last", 2, "--json")
-    assert "26-0417" in shown.output and "8ABC279" not in shown.output
+    assert "26-0417" in shown.output and "8ABC256" not in shown.output
 
 
 def test_copy_with_nothing_open_verifies(home: Path) -> None:
@@ -146,15 +146,15 @@ def test_copy_of_a_grown_log_ends_at_its_checkpoint(home: Path) -> None:
     """Tiles are copied as far as the checkpoint reaches, and no further."""
     out = redacted(home)
     size = peek_checkpoint((out / "log/checkpoint").read_bytes()).size
-    assert size == 281
+    assert size == 258
     names = sorted(
         path.relative_to(out).as_posix() for path in (out / "log/tile").rglob("*") if path.is_file()
     )
     assert names == [
         "log/tile/0/000",
-        "log/tile/0/001.p/25",
+        "log/tile/0/001.p/2",
         "log/tile/1/000.p/1",
         "log/tile/entries/000",
-        "log/tile/entries/001.p/25",
+        "log/tile/entries/001.p/2",
     ]
     shutil.rmtree(out)

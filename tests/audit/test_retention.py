@@ -6,10 +6,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from comity.audit.acts import enter_act, serving_acts
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import Entry, LoggedEntry, parse_entry
 from comity.audit.errors import LogUnwritable, RetentionRefused
@@ -92,7 +94,7 @@ class End:
 
 @asynccontextmanager
 async def running(home: Path, clock: Clock) -> AsyncIterator[End]:
-    key_file = home / "log.key"
+    key_file = home / "keys" / "log.key"
     if not key_file.exists():
         LogKey.generate(ORIGIN).save(key_file)
     log = await SignedLog.open(home, origin=ORIGIN, key=LogKey.load(key_file, ORIGIN), clock=clock)
@@ -303,6 +305,36 @@ async def test_log_that_cannot_be_written_keeps_everything(end: End) -> None:
         await forget(wanted, full)
     assert set(read_openings(end.home / "state.db")) == {0, 1}
     assert Keeper(end.home / "state.db").pending() is None
+
+
+async def test_command_beside_a_running_process_leaves_no_byte_either(end: End) -> None:
+    """Deleted by a command, rows go from the tables, and from the segments of the process that serves."""
+    await end.received(1)
+    await end.log.publish()
+    cutoffs = TERMS.cutoffs(NOON + 500 * DAY)
+    async with serving_acts(end.home, end.log, clock=end.clock):
+        wanted = Forgetting(home=end.home, agency="lapd", cutoffs=cutoffs)
+        assert await forget(wanted, partial(enter_act, end.home)) is not None
+        assert end.bytes_of("PLATE0001") == []
+
+
+async def test_file_that_is_being_read_is_not_done_with_yet(
+    end: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody reads an older state of it, what was deleted is in it; the next run ends the work."""
+    monkeypatch.setattr("comity.audit.keeping.PATIENCE_SECONDS", 0.05)
+    await end.received(1)
+    await end.log.publish()
+    end.clock.now += 500 * DAY
+    with closing(sqlite3.connect(end.home / "state.db", isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from openings").fetchall()
+        with pytest.raises(LogUnwritable, match="is being read"):
+            await end.retaining.look()
+    await end.retaining.look()
+    await end.log.publish()
+    assert end.bytes_of("PLATE0001") == []
+    assert [entry.public["stage"] for entry in end.entries() if entry.kind == "deleted"] == ["begun", "done"]
 
 
 async def test_second_run_beside_the_first_is_refused(end: End) -> None:

@@ -245,6 +245,20 @@ def test_retain_with_a_clock_that_nobody_vouches_for_deletes_nothing(
     assert held_bytes(made, 1)
 
 
+def test_misspelt_term_is_named_at_every_end(made: FederationOnDisk) -> None:
+    """Broker, gateway and adapter have the same table, and refuse what can't be meant in it."""
+    for role, home in (
+        ("broker", made.broker_home),
+        ("gateway", made.gateway_home("sheriff")),
+        ("adapter", made.adapter_home("lapd")),
+    ):
+        with (home / f"{role}.toml").open("a") as settings:
+            settings.write("\n[retention]\nopenings_day = 3\n")
+        done = run("retain", home)
+        assert done.exit_code == 2
+        assert "did you mean `openings_days`?" in done.output, role
+
+
 def test_folder_that_is_no_end_is_wrong_use(tmp_path: Path) -> None:
     """The message says what was expected in it."""
     done = run("retain", tmp_path)

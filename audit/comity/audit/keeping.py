@@ -23,6 +23,8 @@ from comity.audit.retention import Cutoffs
 
 CASE: Final = "case"
 """The private field that names a case."""
+PATIENCE_SECONDS = 10.0
+"""How long others may hold the file before a step gives up."""
 BATCH: Final = 500
 """Entries whose rows are deleted in one transaction."""
 KINDS: Final = ("envelopes", "openings")
@@ -258,7 +260,9 @@ class Keeper:
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=10.0, isolation_level=None)) as connection:
+            with closing(
+                sqlite3.connect(self._path, timeout=PATIENCE_SECONDS, isolation_level=None)
+            ) as connection:
                 connection.execute("pragma journal_mode = wal")
                 connection.execute("pragma synchronous = full")
                 connection.execute("pragma secure_delete = on")

@@ -25,8 +25,8 @@ from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.entry import LoggedEntry, Opening, object_without_doubles, parse_entry
 from comity.audit.errors import AuditError, EvidenceInvalid, OpeningInvalid
 from comity.audit.evidence import MANIFEST, is_evidence
-from comity.audit.openings import read_openings_of
 from comity.audit.retrieval.folder import RecordsWriter, is_records, read_records, read_statement
+from comity.audit.searching.kept import KeptBeside
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName, edge_names
 from comity.certs.files import write_private
 from comity.v1.records_pb2 import LogRecord
@@ -88,7 +88,7 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
     _write(out / "log" / "vkey", vkey)
     opened, closed, seen = 0, 0, set[str]()
     descriptor = os.open(out / OPENINGS, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as lines:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as lines, KeptBeside(state) as kept:
         for index, leaf in tiles.all_entries(size):
             if b'"private":{' not in leaf and b'"beside":{' not in leaf:
                 continue
@@ -96,7 +96,7 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
             for public, value in entry.beside.items():
                 _write(out / "log" / FOLDER / value.file, beside.read(entry.kind, public, value))
             seen |= entry.commitments.keys()
-            chosen = _chosen(entry, state, index, names)
+            chosen = _chosen(entry, kept, index, names)
             opened, closed = opened + len(chosen), closed + len(entry.commitments) - len(chosen)
             if chosen:
                 lines.write(_line(index, chosen))
@@ -178,12 +178,12 @@ def _tile_names(size: int) -> Iterator[TileName]:
     yield from edge_names(size)
 
 
-def _chosen(entry: LoggedEntry, state: Path, index: int, names: Collection[str]) -> list[Opening]:
+def _chosen(entry: LoggedEntry, kept: KeptBeside, index: int, names: Collection[str]) -> list[Opening]:
     """Return the openings that are chosen and at hand, each checked; what is at hand no more stays closed."""
     wanted = entry.commitments.keys() & set(names)
     if not wanted:
         return []
-    known = read_openings_of(state, index)
+    known = kept.openings(index)
     chosen = [known[name] for name in sorted(wanted & known.keys())]
     for opening in chosen:
         entry.open(opening)

@@ -66,6 +66,16 @@ CHECKS = (
         RETENTION("test_after_their_time_no_byte_is_left_and_every_proof_verifies"),
     ),
     check(
+        "retention: a command's deletion reaches the segments of the process",
+        Without("comity.audit.acts:_serve_one", "if act.kind == 'deleted'"),
+        RETENTION("test_command_beside_a_running_process_leaves_no_byte_either"),
+    ),
+    check(
+        "retention: what is being read is not gone yet",
+        Without(f"{KEEPER}.scrub", "if busy:"),
+        RETENTION("test_file_that_is_being_read_is_not_done_with_yet"),
+    ),
+    check(
         "retention: one run at a time",
         Without("comity.audit.retaining:_only_one", "fcntl.flock("),
         RETENTION("test_second_run_beside_the_first_is_refused"),
