@@ -104,7 +104,7 @@ def test_both_ends_and_the_broker_count_the_same(made: Homes) -> None:
 
 
 def test_hits_are_counted_where_reads_are_opened_and_nowhere_else(made: Homes, tmp_path: Path) -> None:
-    """With the openings of `reads` alone: hits, verified; with some of them, how many answers that covers."""
+    """With the openings of `reads` alone, in a published copy too; with some, how many they cover."""
     copy = tmp_path / "copy"
     shutil.copytree(made[0], copy, ignore=shutil.ignore_patterns("keys", "wal"))
     with sqlite3.connect(copy / "state.db") as database:
@@ -112,6 +112,12 @@ def test_hits_are_counted_where_reads_are_opened_and_nowhere_else(made: Homes, t
     found = told(copy, "--by", "provider")
     assert counted(found)["lapd",][2] == 2 and counted(found)["cbp",][2] == 0
     assert found["total"]["hits_known_of"] == 4  # type: ignore[index]
+    published = tmp_path / "published"
+    redacted = CliRunner().invoke(
+        cli, ["audit", "redact", str(made[0]), "--open", "reads", "--out", str(published)]
+    )
+    assert redacted.exit_code == 0, redacted.output
+    assert counted(told(published, "--by", "provider")) == counted(found)
     with sqlite3.connect(copy / "state.db") as database:
         database.execute("delete from openings where value = '3'")
     result = run(copy, "--by", "provider")

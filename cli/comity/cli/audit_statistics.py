@@ -55,7 +55,8 @@ def command(
 
     DIR is a gateway's, an adapter's or a broker's folder, or a copy of its `log/`: all but hits is counted
     from what the log holds in clear, so whoever holds the log gets the same figures. A search is one
-    question to one provider. Hits are counted where a `state.db` beside the log opens the number of reads.
+    question to one provider. Hits are counted where openings beside the log open the number of reads: an
+    end's `state.db`, or what `comity audit redact --open reads` made.
     """
     names = tuple(name.strip() for name in by.split(",") if name.strip())
     unknown = [name for name in names if name not in KEYS]
@@ -129,8 +130,8 @@ def _print(found: Statistics, start: datetime | None, end: datetime | None, cons
         console.print(Text(f"no answer: {words}", style="dim"), soft_wrap=True)
     if found.total.hits_known_of < found.total.outcomes["responded"]:
         text = (
-            "hits: the log holds numbers of reads as commitments; they are counted where a `state.db` beside "
-            f"it opens them, here {found.total.hits_known_of} of {found.total.outcomes['responded']} answers"
+            "hits: the log holds numbers of reads as commitments; they are counted where openings beside "
+            f"it open them, here {found.total.hits_known_of} of {found.total.outcomes['responded']} answers"
         )
         console.print(Text(text, style="dim"), soft_wrap=True)
 

@@ -1,30 +1,47 @@
-"""What an end kept beside its log's entries, read in one pass in the log's own order, without writing."""
+"""What an end kept beside its log's entries, read in one pass in the log's own order, without writing.
+
+That is the end's `state.db`; or the openings of a redacted copy, which has chosen ones and no envelopes.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from comity.audit.entry import Opening
 from comity.audit.errors import LogUnwritable
+from comity.audit.redaction import OPENINGS, read_opened
 
 _NONE: Mapping[str, Opening] = {}
 
 
-class KeptBeside:
-    """Openings and envelopes in an end's `state.db`; nothing at all if there is no such file or table."""
+def find_kept(log: Path) -> Path | None:
+    """Return where what was kept beside a `log/` folder lies, if it does."""
+    beside = (log.absolute().parent / name for name in ("state.db", OPENINGS))
+    return next((path for path in beside if path.is_file()), None)
 
-    def __init__(self, state: Path | None) -> None:
-        self._path = state
+
+class KeptBeside:
+    """Openings and envelopes beside a log; nothing at all if there is no such file or table."""
+
+    def __init__(self, path: Path | None) -> None:
+        """`path` is one that `find_kept` gives."""
+        self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._rows: Iterator[tuple[int, str, bytes, str]] = iter(())
-        self._next: tuple[int, str, bytes, str] | None = None
+        self._entries: Iterator[tuple[int, Mapping[str, Opening]]] = iter(())
+        self._next: tuple[int, Mapping[str, Opening]] | None = None
         self._tables: set[str] = set()
 
     def __enter__(self) -> Self:
         if self._path is None or not self._path.is_file():
+            return self
+        if self._path.name == OPENINGS:
+            self._tables = {"openings"}
+            self._entries = read_opened(self._path)
+            self._next = next(self._entries, None)
             return self
         try:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
@@ -32,10 +49,9 @@ class KeptBeside:
             self._connection.execute("pragma busy_timeout = 5000")
             names = self._connection.execute("select name from sqlite_master where type = 'table'")
             self._tables = {name for (name,) in names}
-            if "openings" in self._tables:
-                wanted = 'select "index", name, salt, value from openings order by "index", name'
-                self._rows = self._connection.execute(wanted)
-                self._next = next(self._rows, None)
+            if self.has_openings:
+                self._entries = _grouped(self._connection)
+                self._next = next(self._entries, None)
         except sqlite3.Error as problem:
             raise self._unreadable(problem) from problem
         return self
@@ -49,24 +65,17 @@ class KeptBeside:
 
     @property
     def has_openings(self) -> bool:
-        """Whether there is a table of openings at all."""
+        """Whether there are openings of this log at all."""
         return "openings" in self._tables
 
     def openings(self, index: int) -> Mapping[str, Opening]:
         """Return the openings of an entry by name; ask in the order of the log, each entry at most once."""
         try:
             while self._next is not None and self._next[0] < index:
-                self._next = next(self._rows, None)
-            if self._next is None or self._next[0] != index:
-                return _NONE
-            found: dict[str, Opening] = {}
-            while self._next is not None and self._next[0] == index:
-                _, name, salt, value = self._next
-                found[name] = Opening(name=name, salt=salt, value=value)
-                self._next = next(self._rows, None)
-            return found
+                self._next = next(self._entries, None)
         except sqlite3.Error as problem:
             raise self._unreadable(problem) from problem
+        return self._next[1] if self._next is not None and self._next[0] == index else _NONE
 
     def envelope(self, index: int, name: str) -> bytes | None:
         """Return what was kept beside an entry under a name, if it is still there; in any order."""
@@ -82,3 +91,9 @@ class KeptBeside:
     def _unreadable(self, problem: sqlite3.Error) -> LogUnwritable:
         name = self._path.name if self._path else "state.db"
         return LogUnwritable(f"openings: `{name}` can't be read ({problem})")
+
+
+def _grouped(connection: sqlite3.Connection) -> Iterator[tuple[int, Mapping[str, Opening]]]:
+    wanted = 'select "index", name, salt, value from openings order by "index", name'
+    for index, rows in groupby(connection.execute(wanted), key=lambda row: row[0]):
+        yield index, {name: Opening(name=name, salt=salt, value=value) for _, name, salt, value in rows}

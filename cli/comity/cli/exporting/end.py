@@ -17,6 +17,7 @@ from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.errors import AuditError, TrustInvalid
 from comity.audit.note import VerifierKey
 from comity.audit.retrieval.folder import begin_check, is_records
+from comity.audit.searching.kept import find_kept
 from comity.audit.searching.walk import Tell
 from comity.audit.trust import Trust
 from comity.audit.verify import find_logs
@@ -58,7 +59,7 @@ class EndFolder:
     end: str
     """`gateway`, `adapter` or `broker`."""
     state: Path | None
-    """The `state.db` with the openings, if it is there."""
+    """What was kept beside the log, if it is there: `state.db`, or the openings of a redacted copy."""
     keys: tuple[VerifierKey, ...] | None
     is_federal: bool
     retrieved: Trust | None = None
@@ -80,7 +81,6 @@ def open_end(folder: Path, trust_file: Path | None) -> EndFolder:
         raise click.UsageError(str(problem)) from problem
     except OSError as problem:
         raise click.UsageError(f"`{log / 'checkpoint'}` can't be read") from problem
-    state = log.parent / "state.db"
     agency, end = origin.partition(".")[0], origin.rpartition("/")[2]
     keys = None if trust is None else trust.keys(origin)
     if trust is not None and not keys:
@@ -92,7 +92,7 @@ def open_end(folder: Path, trust_file: Path | None) -> EndFolder:
         origin=origin,
         agency=agency,
         end=end,
-        state=state if state.is_file() else None,
+        state=find_kept(log),
         keys=keys,
         is_federal=_is_federal(trust, agency),
     )
