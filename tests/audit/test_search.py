@@ -279,6 +279,24 @@ def test_value_put_in_the_place_of_the_true_one_is_named_and_never_shown(gateway
     assert not asked_for(gateway, user="innocent").records
 
 
+def test_value_of_another_type_is_as_false_as_any(gateway: Path) -> None:
+    """In a table that somebody wrote into there may be anything: it is named, and nothing breaks."""
+    index = asked_for(gateway, user="m.chen").records[0].entry.index
+    with sqlite3.connect(gateway / "state.db") as database:
+        for name, value in (("user", "x'ff'"), ("case", "7"), ("plate", "char(0)")):
+            database.execute(
+                f'update openings set value = {value} where "index" = ? and name = ?', (index, name)
+            )
+        database.execute("update openings set salt = 'text' where \"index\" = ? and name = 'state'", (index,))
+    result = run("search", gateway)
+    assert result.exit_code == 1 and {name for _, name in asked_for(gateway).false} == {
+        "user",
+        "case",
+        "plate",
+        "state",
+    }
+
+
 def test_values_of_two_fields_swapped_are_found(gateway: Path) -> None:
     """A true value under another name is as false as any other: the name is committed to as well."""
     index = asked_for(gateway, user="m.chen").records[0].entry.index

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from json.encoder import encode_basestring
 
 import rfc8785
 
@@ -147,8 +148,9 @@ class LoggedEntry:
 
 
 def commitment(name: str, value: str, salt: bytes) -> bytes:
-    """Return HMAC-SHA256(salt, RFC 8785 of [name, value])."""
-    return hmac.digest(salt, canonical([name, value]), "sha256")
+    """Return HMAC-SHA256(salt, RFC 8785 of [name, value]), which is written here without a detour."""
+    text = f"[{encode_basestring(name)},{encode_basestring(value)}]"
+    return hmac.digest(salt, text.encode(), "sha256")
 
 
 def fresh_salt() -> bytes:

@@ -7,15 +7,17 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from comity.audit.entry import Opening
 from comity.audit.errors import LogUnwritable
 from comity.audit.redaction import OPENINGS, read_opened
 
-_NONE: Mapping[str, Opening] = {}
+Kept = Mapping[str, tuple[bytes, str]]
+"""Salt and value by the name of their field, as they were found: **whatever type they are of**."""
+_NONE: Kept = {}
 
 
 def find_kept(log: Path) -> Path | None:
@@ -27,12 +29,13 @@ def find_kept(log: Path) -> Path | None:
 class KeptBeside:
     """Openings and envelopes beside a log; nothing at all if there is no such file or table."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path` is one that `find_kept` gives."""
+    def __init__(self, path: Path | None, *, only: frozenset[str] | None = None) -> None:
+        """`path` is one that `find_kept` gives; `only`: the names of private fields that are wanted."""
         self._path = path
+        self._only = only
         self._connection: sqlite3.Connection | None = None
-        self._entries: Iterator[tuple[int, Mapping[str, Opening]]] = iter(())
-        self._next: tuple[int, Mapping[str, Opening]] | None = None
+        self._entries: Iterator[tuple[int, Kept]] = iter(())
+        self._next: tuple[int, Kept] | None = None
         self._tables: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -40,7 +43,7 @@ class KeptBeside:
             return self
         if self._path.name == OPENINGS:
             self._tables = {"openings"}
-            self._entries = read_opened(self._path)
+            self._entries = _published(self._path)
             self._next = next(self._entries, None)
             return self
         try:
@@ -50,7 +53,7 @@ class KeptBeside:
             names = self._connection.execute("select name from sqlite_master where type = 'table'")
             self._tables = {name for (name,) in names}
             if self.has_openings:
-                self._entries = _grouped(self._connection)
+                self._entries = _grouped(self._connection, self._only)
                 self._next = next(self._entries, None)
         except sqlite3.Error as problem:
             raise self._unreadable(problem) from problem
@@ -68,8 +71,8 @@ class KeptBeside:
         """Whether there are openings of this log at all."""
         return "openings" in self._tables
 
-    def openings(self, index: int) -> Mapping[str, Opening]:
-        """Return the openings of an entry by name; ask in the order of the log, each entry at most once."""
+    def openings(self, index: int) -> Kept:
+        """Return salt and value, unverified, of an entry's fields by name; ask in the order of the log."""
         try:
             while self._next is not None and self._next[0] < index:
                 self._next = next(self._entries, None)
@@ -93,7 +96,14 @@ class KeptBeside:
         return LogUnwritable(f"openings: `{name}` can't be read ({problem})")
 
 
-def _grouped(connection: sqlite3.Connection) -> Iterator[tuple[int, Mapping[str, Opening]]]:
-    wanted = 'select "index", name, salt, value from openings order by "index", name'
-    for index, rows in groupby(connection.execute(wanted), key=lambda row: row[0]):
-        yield index, {name: Opening(name=name, salt=salt, value=value) for _, name, salt, value in rows}
+def _grouped(connection: sqlite3.Connection, only: frozenset[str] | None) -> Iterator[tuple[int, Kept]]:
+    names = sorted(only or ())
+    chosen = f"where name in ({','.join('?' * len(names))}) " if only is not None else ""
+    wanted = f'select "index", name, salt, value from openings {chosen}order by "index", name'  # noqa: S608
+    for index, rows in groupby(connection.execute(wanted, names), key=itemgetter(0)):
+        yield index, {name: (salt, value) for _, name, salt, value in rows}
+
+
+def _published(path: Path) -> Iterator[tuple[int, Kept]]:
+    for index, openings in read_opened(path):
+        yield index, {name: (opening.salt, opening.value) for name, opening in openings.items()}

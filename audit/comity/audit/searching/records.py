@@ -16,8 +16,7 @@ from pathlib import Path
 
 from comity.audit.beside import whole_entry
 from comity.audit.canonical import JsonValue
-from comity.audit.entry import LoggedEntry, Opening
-from comity.audit.errors import OpeningInvalid
+from comity.audit.entry import LoggedEntry, commitment
 from comity.audit.merkle import RunningRoot, leaf_hash
 from comity.audit.note import VerifierKey
 from comity.audit.retrieval.reading import RecordsWalk
@@ -106,8 +105,16 @@ class _Group:
 class RecordReader:
     """Reads the records of one end's log, in one pass. Use it once."""
 
-    def __init__(self, walk: LogWalk | RecordsWalk, kept: KeptBeside | RecordsWalk) -> None:
+    def __init__(
+        self,
+        walk: LogWalk | RecordsWalk,
+        kept: KeptBeside | RecordsWalk,
+        *,
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """`only`: the names of private fields that are looked at; None for all."""
         self.walk = walk
+        self._only = only
         self.on_entry: Callable[[bytes], None] | None = None
         """Called with the bytes of every entry, once `running` covers it."""
         self.running = RunningRoot()
@@ -277,12 +284,14 @@ class RecordReader:
         opened: dict[str, str] = {}
         closed: set[str] = set()
         false: set[str] = set()
-        for name in entry.commitments:
-            opening = openings.get(name)
-            if opening is None:
+        for name, committed in entry.commitments.items():
+            if self._only is not None and name not in self._only:
+                continue
+            found = openings.get(name)
+            if found is None:
                 closed.add(name)
-            elif _is_true(entry, opening):
-                opened[name] = opening.value
+            elif _is_true(name, found, committed):
+                opened[name] = found[1]
             else:
                 false.add(name)
         extra = openings.keys() - entry.commitments.keys()
@@ -317,19 +326,21 @@ def read_records(
     state: Path | None,
     *,
     keys: Iterable[VerifierKey | str] | None = None,
+    only: frozenset[str] | None = None,
     retrieved: Trust | None = None,
 ) -> Iterator[RecordReader]:
     """Give a reader of the records of a `log/` folder and, if at hand, the `state.db` of its end.
 
-    `keys` and what is raised are those of `LogWalk`; `LogUnwritable` for a `state.db` that can't be read.
-    With `retrieved`, the trust to check them with, `log` is a folder of records that a provider gave.
+    `only`: the names of private fields that are looked at, None for all. `keys` and what is raised are
+    those of `LogWalk`; `LogUnwritable` for a `state.db` that can't be read. With `retrieved`, the trust to
+    check them with, `log` is a folder of records that a provider gave.
     """
     if retrieved is not None:
         walk = RecordsWalk(log, retrieved)
-        yield RecordReader(walk, walk)
+        yield RecordReader(walk, walk, only=only)
         return
-    with KeptBeside(state) as kept:
-        yield RecordReader(LogWalk(log, keys=keys), kept)
+    with KeptBeside(state, only=only) as kept:
+        yield RecordReader(LogWalk(log, keys=keys), kept, only=only)
 
 
 def _asked(entry: LoggedEntry) -> list[str]:
@@ -342,12 +353,15 @@ def _finished(group: _Group) -> Iterator[Record]:
     yield from (group.found.values() if group.found else (group.base,))
 
 
-def _is_true(entry: LoggedEntry, opening: Opening) -> bool:
-    try:
-        entry.open(opening)
-    except OpeningInvalid:
+def _is_true(name: str, found: tuple[bytes, str], committed: bytes) -> bool:
+    """Return whether salt and value, which may be of any type where somebody wrote, open a commitment."""
+    salt, value = found
+    if not isinstance(salt, bytes) or not isinstance(value, str):
         return False
-    return True
+    try:
+        return commitment(name, value, salt) == committed
+    except UnicodeEncodeError:
+        return False
 
 
 def _text(public: Mapping[str, JsonValue], name: str) -> str:

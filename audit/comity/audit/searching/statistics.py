@@ -17,6 +17,7 @@ from comity.audit.searching.filtering import RESPONDED
 from comity.audit.searching.records import TURNED_DOWN, Record, read_records
 from comity.audit.searching.walk import Tell
 
+_LOOKED_AT = frozenset({"reads", "reason"})
 NOT_TOLD = "not told"
 """In place of what a log doesn't hold: a broker knows no reason, older logs have no `purpose` in clear."""
 KEYS: Mapping[str, Callable[[Record], str]] = {
@@ -85,7 +86,7 @@ def count(
     """
     tallies: dict[tuple[str, ...], Tally] = {}
     total = Tally()
-    with read_records(log, state, keys=keys) as reader:
+    with read_records(log, state, keys=keys, only=_LOOKED_AT) as reader:
         for record in reader.records(tell):
             if (start is None or record.at >= start) and (end is None or record.at < end):
                 total.add(record)
