@@ -156,3 +156,15 @@ def test_kinds_are_those_of_the_contract() -> None:
 def test_the_leaf_is_plain_json() -> None:
     """Anybody's JSON reader can read an entry."""
     assert json.loads(seal_entry(asked(1)).leaf)["kind"] == "asked"
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    ["A" * 42 + "B=", "A" * 44, "A" * 43 + "==", "A" * 40 + "=", " " * 43 + "=", "_" * 43 + "="],
+)
+def test_commitment_has_one_form(spoiled: str) -> None:
+    """32 bytes as RFC 4648 writes them; bits beyond them, another alphabet or length are refused."""
+    record = {"at": 1, "kind": "asked", "private": {"plate": "A" * 43 + "="}, "v": 1}
+    assert parse_entry(rfc8785.dumps(record)).commitments == {"plate": bytes(32)}
+    with pytest.raises(EntryInvalid, match="commitment `plate` is not 32 bytes in base64"):
+        parse_entry(rfc8785.dumps({**record, "private": {"plate": spoiled}}))

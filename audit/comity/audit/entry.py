@@ -13,6 +13,7 @@ the log, and `beside` has their digests and lengths in their place (`comity.audi
 """
 
 import base64
+import binascii
 import hmac
 import json
 import re
@@ -49,6 +50,8 @@ KINDS = frozenset(
     if not name.endswith("_UNSPECIFIED")
 )
 """Names of the entry kinds: `comity.v1.EntryKind` in lower case without its prefix."""
+_BASE64_OF_32 = re.compile(r"[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=")
+"""The one base64 of 32 bytes: the last character's two bits beyond them are zero."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _RESERVED = frozenset({"v", "kind", "at", "exchange", "private", "beside"})
 
@@ -238,7 +241,7 @@ def read_entry(leaf: bytes) -> LoggedEntry:
 def parse_json(data: bytes) -> JsonValue:
     """Return the JSON value in bytes, in which no name stands twice. Raises `EntryInvalid`."""
     try:
-        value: JsonValue = json.loads(data, object_pairs_hook=object_without_doubles)
+        value: JsonValue = _DECODER.decode(str(data, "utf-8"))
     except (ValueError, RecursionError) as problem:
         raise EntryInvalid("entry: it is not JSON") from problem
     return value
@@ -295,6 +298,9 @@ def object_without_doubles(pairs: list[tuple[str, JsonValue]]) -> dict[str, Json
     return record
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=object_without_doubles)
+
+
 def _exchange(value: JsonValue, kind: str) -> bytes | None:
     if value is None:
         return None
@@ -332,13 +338,7 @@ def _commitments(value: JsonValue, kind: str) -> dict[str, bytes]:
         raise EntryInvalid(f"entry `{kind}`: `private` is not an object")
     commitments: dict[str, bytes] = {}
     for name, encoded in value.items():
-        raw = b""
-        if isinstance(encoded, str):
-            try:
-                raw = base64.b64decode(encoded, validate=True)
-            except ValueError:
-                raw = b""
-        if len(raw) != 32 or base64.b64encode(raw).decode() != encoded:
+        if not isinstance(encoded, str) or not _BASE64_OF_32.fullmatch(encoded):
             raise EntryInvalid(f"entry `{kind}`: commitment `{name}` is not 32 bytes in base64")
-        commitments[name] = raw
+        commitments[name] = binascii.a2b_base64(encoded)
     return commitments
