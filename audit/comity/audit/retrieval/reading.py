@@ -60,11 +60,13 @@ class RecordsWalk:
             yield record.index, record.entry
         self._check.finish()
 
-    def openings(self, index: int) -> Mapping[str, tuple[bytes, str]]:
-        """Return salt and value, by name, of the record that was yielded last."""
-        if index != self._at:
-            return {}
-        return {name: (opening.salt, opening.value) for name, opening in self._openings.items()}
+    def openings(self, index: int) -> Mapping[str, Opening]:
+        """Return the openings of the record that was yielded last."""
+        return self._openings if index == self._at else _NONE
+
+    def pairs(self, index: int) -> Mapping[str, tuple[bytes, str]]:
+        """Return salt and value by name: the same in another form."""
+        return {name: (each.salt, each.value) for name, each in self.openings(index).items()}
 
     def envelope(self, index: int, name: str) -> bytes | None:
         """Return evidence that was kept beside a record that was yielded; in any order."""

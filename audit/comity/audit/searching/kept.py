@@ -12,17 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from comity.audit.entry import Opening
 from comity.audit.errors import LogUnwritable
-from comity.audit.redaction import OPENINGS, read_opened
 
 Kept = Mapping[str, tuple[bytes, str]]
 """Salt and value by the name of their field, as they were found: **whatever type they are of**."""
 _NONE: Kept = {}
+_PUBLISHED = "openings.jsonl"
+"""The openings of a redacted copy (`comity.audit.redaction`)."""
 
 
 def find_kept(log: Path) -> Path | None:
     """Return where what was kept beside a `log/` folder lies, if it does."""
-    beside = (log.absolute().parent / name for name in ("state.db", OPENINGS))
+    beside = (log.absolute().parent / name for name in ("state.db", _PUBLISHED))
     return next((path for path in beside if path.is_file()), None)
 
 
@@ -41,7 +43,7 @@ class KeptBeside:
     def __enter__(self) -> Self:
         if self._path is None or not self._path.is_file():
             return self
-        if self._path.name == OPENINGS:
+        if self._path.name == _PUBLISHED:
             self._tables = {"openings"}
             self._entries = _published(self._path)
             self._next = next(self._entries, None)
@@ -71,8 +73,13 @@ class KeptBeside:
         """Whether there are openings of this log at all."""
         return "openings" in self._tables
 
-    def openings(self, index: int) -> Kept:
-        """Return salt and value, unverified, of an entry's fields by name; ask in the order of the log."""
+    def openings(self, index: int) -> Mapping[str, Opening]:
+        """Return the openings of an entry by name, unverified; ask in the order of the log."""
+        kept = self.pairs(index)
+        return {name: Opening(name=name, salt=salt, value=value) for name, (salt, value) in kept.items()}
+
+    def pairs(self, index: int) -> Kept:
+        """Return salt and value of an entry's fields by name: the same, in less time."""
         try:
             while self._next is not None and self._next[0] < index:
                 self._next = next(self._entries, None)
@@ -105,5 +112,7 @@ def _grouped(connection: sqlite3.Connection, only: frozenset[str] | None) -> Ite
 
 
 def _published(path: Path) -> Iterator[tuple[int, Kept]]:
+    from comity.audit.redaction import read_opened  # it makes its copies by this module
+
     for index, openings in read_opened(path):
         yield index, {name: (opening.salt, opening.value) for name, opening in openings.items()}

@@ -280,7 +280,7 @@ class RecordReader:
         """Return what of an entry's private fields is open, closed, and false."""
         if not entry.commitments:
             return {}, frozenset(), frozenset()
-        openings = self._kept.openings(index)
+        openings = self._kept.pairs(index)
         opened: dict[str, str] = {}
         closed: set[str] = set()
         false: set[str] = set()
