@@ -33,7 +33,7 @@ from comity.audit.trust import Trust
 POLL_SECONDS: Final = 0.5
 SLICE_ENTRIES: Final = 20_000
 """Entries of the longest log that are judged in one go."""
-_FEW_ENTRIES: Final = 20_000
+_FEW_ENTRIES: Final = 60_000
 """So many of all logs together are read and judged by the process that was asked."""
 
 
@@ -86,8 +86,11 @@ class Reconciler:
         if workers:
             self._read_in_processes(paths, workers, tell)
         else:
+            done, whole = 0, sum(map(_size, self.folders))
             for folder, path in zip(self.folders, paths, strict=True):
                 gather(folder, self.trust, path)
+                done += _size(folder)
+                tell(Step(what="reading", done=done, whole=whole))
         self._ends, findings = _compare(self.folders, paths, self.trust)
         self.logs = [end.report(found) for end, found in zip(self._ends, findings, strict=True)]
 
