@@ -11,6 +11,8 @@ from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName
 
 _TILE_HEIGHT = 8
 _KEPT_TILES = 64
+_KEPT_NODES = 4_096
+"""Inner nodes that are kept: proofs of neighbouring entries have most of theirs in common."""
 
 
 class TreeProver:
@@ -23,6 +25,7 @@ class TreeProver:
         self._folder = folder
         self._size = size
         self._tile = lru_cache(maxsize=_KEPT_TILES)(self._read_tile)
+        self._node = lru_cache(maxsize=_KEPT_NODES)(self._hash_node)
 
     @property
     def size(self) -> int:
@@ -98,7 +101,7 @@ class TreeProver:
             result = node_hash(subtrees.pop(), result)
         return result
 
-    def _node(self, height: int, index: int) -> bytes:
+    def _hash_node(self, height: int, index: int) -> bytes:
         """Return the root of a perfect subtree: the one at `index` among those of 2^height entries."""
         level, low = divmod(height, _TILE_HEIGHT)
         tile, offset = divmod(index << low, TILE_WIDTH)
