@@ -214,8 +214,8 @@ async def assert_refused(federation: FederationSimulator, chain_pem: bytes) -> N
 async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_the_owner(
     federation: FederationSimulator, tmp_path: Path
 ) -> None:
-    """Not stopped: whoever has both keys is that provider. But its receipts promise entries that
-    its owner's log doesn't have, and the owner lost the link, which its log tells.
+    """Not stopped: whoever has both keys is that provider. But the owner lost the link, which its log
+    tells, and its log doesn't hold what the thief's receipts promised: its requester asks for it.
     """
     owner, real = federation["lapd"].journal, federation["lapd"].end
     assert real is not None
@@ -224,7 +224,10 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
     honest, client._backoff = client._backoff, away
     home = tmp_path / "agencies" / "lapd"
     shutil.copytree(
-        federation.made.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("log", "*.db-*")
+        federation.made.root,
+        tmp_path,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("log", "*.db-*", "*.sock"),
     )
     ready, stop = asyncio.Event(), asyncio.Event()
     config = load_config(home / "adapter" / "adapter.toml")
@@ -252,3 +255,8 @@ async def test_stolen_adapter_answers_and_its_owners_log_shows_that_it_was_not_t
         client._backoff = honest
         federation.journals["lapd/adapter"], real.exchanges._path = owner, path
         await federation.until(lambda: client.is_up, seconds=300)
+    await federation.search()  # the owner speaks with the requester again, which holds it to that promise
+    await federation.until(lambda: federation.refusals())
+    refused = {origin for origins in federation.refusals().values() for origin in origins}
+    assert refused == {"lapd.example/adapter"}
+    await federation.pardons()

@@ -144,7 +144,9 @@ class AdapterEnd:
             del self._open[session.peer]
         self.exchanges.closed(session)
         self.own_records.closed(session)
-        LOGGER.info("session with `%s` closed (%s): %s", session.peer, reason_name(reason), text)
+        refused = reason == CloseReason.CLOSE_REASON_LOG_CONTRADICTED
+        level = logging.ERROR if refused else logging.INFO
+        LOGGER.log(level, "session with `%s` closed (%s): %s", session.peer, reason_name(reason), text)
         self._record("session_closed", peer=session.peer, reason=reason_name(reason))
 
     def on_refused(self, peer: str, reason: CloseReason, text: str) -> None:

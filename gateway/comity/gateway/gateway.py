@@ -663,6 +663,8 @@ class Gateway:
 
     def on_session_closed(self, session: Session, reason: link_pb2.CloseReason, text: str) -> None:
         """A session ended: every exchange that awaits something of its peer learns so."""
+        if reason == link_pb2.CLOSE_REASON_LOG_CONTRADICTED:
+            LOGGER.error("session with %s closed (%s): %s", session.peer, reason_name(reason), text)
         if self._open_sessions.get(session.peer) is session:
             del self._open_sessions[session.peer]
         self.retrievals.closed(session)
