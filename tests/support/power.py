@@ -43,7 +43,10 @@ class _File:
         return bytes(data)
 
 
-_Folder = _File
+class _Folder(_File):
+    """A folder; that it was removed is not tracked: it may be there again, empty or not."""
+
+
 _State = _File | None
 
 
@@ -63,7 +66,8 @@ class PowerLossDisk(Disk):
             if path.name in _BESIDE:
                 continue
             data = path.read_bytes() if path.is_file() else b""
-            self._names[path] = self._synced[path] = _File(now=data, synced=data)
+            file = _File(now=data, synced=data) if path.is_file() else _Folder()
+            self._names[path] = self._synced[path] = file
 
     def live(self, steps: int) -> None:
         """Have power for so many steps more."""
@@ -140,7 +144,7 @@ class PowerLossDisk(Disk):
                 missing.add(path)
                 continue
             target = home / path.relative_to(self.home)
-            if state.now == b"" and path.is_dir():
+            if isinstance(state, _Folder):
                 target.mkdir()
             elif path.name == _MARK:
                 self._mark(path, target, dice)
