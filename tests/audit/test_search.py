@@ -41,6 +41,7 @@ from tests.support.queries import (
     agreement_activated,
     at_adapter,
     at_gateway,
+    receipt,
     turned_down,
     write_home,
 )
@@ -592,8 +593,9 @@ def test_marking_is_the_strictest_of_all_that_is_shown(gateway: Path) -> None:
 
 def test_marking_does_not_come_from_a_receipt_that_was_put_in_anothers_place(gateway: Path) -> None:
     """A receipt that isn't the one the log names counts as missing, and that is said."""
+    other = receipt("dea", exchange(0), "responded").SerializeToString()
     with sqlite3.connect(gateway / "state.db") as database:
-        database.execute("update envelopes set payload = x'0a00' where name = 'receipt:lapd'")
+        database.execute("update envelopes set payload = ? where name = 'receipt:lapd'", (other,))
     result = run("search", gateway, "--agency", "lapd")
     assert "LAW ENFORCEMENT SENSITIVE // SHERIFF" in result.stdout
     assert "the receipts of 3 records are no longer at hand" in result.stdout

@@ -14,13 +14,27 @@ from tests.patched_out.checks import (
     links,
     peers,
     policy,
+    records,
     retention,
 )
 from tests.patched_out.checks.files import FILES
 
 CHECKS: tuple[Check, ...] = tuple(
     check
-    for room in (broker, adapters, gateway, links, certs, policy, audit, lies, ends, retention, peers)
+    for room in (
+        broker,
+        adapters,
+        gateway,
+        links,
+        certs,
+        policy,
+        audit,
+        lies,
+        ends,
+        retention,
+        peers,
+        records,
+    )
     for check in room.CHECKS
 )
 HONEST = {file.path: f"{file.path}::{file.honest}" for file in FILES}

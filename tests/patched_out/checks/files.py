@@ -12,6 +12,10 @@ ACKNOWLEDGED = File(
     "tests/adapters/test_acknowledgements.py",
     honest="test_signed_acknowledgement_is_logged_with_its_evidence",
 )
+ACTS = File("tests/audit/test_acts.py", honest="test_act_is_written_directly_while_the_process_is_down")
+SEARCH = File("tests/audit/test_search.py", honest="test_plate_is_found_however_it_is_written")
+QUARTER = File("tests/audit/test_review.py", honest="test_smaller_sample_is_part_of_a_larger_one")
+STATISTICS = File("tests/audit/test_statistics.py", honest="test_both_ends_and_the_broker_count_the_same")
 CRASH = File("tests/audit/test_crash.py", honest="test_clock_that_jumps_back_changes_no_order")
 RECONCILE = File("tests/audit/test_reconcile.py", honest="test_three_honest_ends_match")
 WAL = File("tests/audit/test_wal.py", honest="test_what_was_written_is_there_again")
@@ -115,6 +119,10 @@ OWN_RECORDS = File("tests/test_own_records.py", honest="test_errors_of_retrieval
 REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing_open_verifies")
 
 FILES = (
+    ACTS,
+    SEARCH,
+    QUARTER,
+    STATISTICS,
     ACKNOWLEDGED,
     RETENTION,
     CONTRACT_END,

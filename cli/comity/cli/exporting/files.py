@@ -95,13 +95,18 @@ def export_text(text: str, form: str, leaving: Leaving) -> Promise | None:
 @contextmanager
 def _reserved(path: Path) -> Iterator[Path]:
     """Hold `path` by an empty file that nobody else has made; give a temporary path beside it."""
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    _create(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _create(temporary)
         yield temporary
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path) -> None:
+    """Make an empty file that only its owner can read; raise `FileExistsError` if something is there."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
