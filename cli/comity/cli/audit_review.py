@@ -124,6 +124,8 @@ def command(
     none. What deserves a look is no accusation: each finding names its rule and the entries behind it.
     """
     where = open_end(folder, trust_file)
+    if where.retrieved is not None:
+        raise click.UsageError(f"`{folder}` holds retrieved records; your own end's folder is right")
     if where.end not in ("gateway", "adapter"):
         raise click.UsageError(
             f"log `{where.origin}`: it holds no records of queries; a gateway's or an adapter's does"

@@ -66,6 +66,10 @@ def command(
     if start and end and end <= start:
         raise click.UsageError("`--to` must be later than `--from`")
     where = open_end(folder, trust_file)
+    if where.retrieved is not None:
+        raise click.UsageError(
+            f"`{folder}` holds retrieved records, which are a part of a log; a log is right"
+        )
     try:
         with telling("reading entries") as tell:
             found = count(where.log, where.state, by=names, start=start, end=end, keys=where.keys, tell=tell)
