@@ -111,7 +111,9 @@ async def test_provider_whose_log_is_another_is_asked_nothing_more(
     lies(federation, lie, SHERIFF)
     await federation.search(days=1)
     await federation.until(lambda: federation.refusals().get("sheriff/gateway") == {LAPD})
-    found = federation.asking["sheriff"].journal.of("contradiction")[-1]
+    logged = federation.asking["sheriff"].journal
+    await federation.until(lambda: logged.of("contradiction"))
+    found = logged.of("contradiction")[-1]
     assert all(LAPD in str(found.public[name]) for name in ("note", "last_note"))
     journal = federation["lapd"].journal
     await federation.until(

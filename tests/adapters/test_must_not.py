@@ -351,7 +351,10 @@ async def test_assertion_that_does_not_verify_is_rejected(bench: Bench, fault: s
 async def test_expired_agreement_refuses(bench: Bench) -> None:
     """The day it ends nothing is shared any more (A2)."""
     book = bench.path.standing.agreements
-    over = tuple(replace(agreement, expires_at=NOON) for agreement in book.agreements)
+    over = tuple(
+        replace(agreement, expires_at=NOON - timedelta(days=agreement.extension_days))
+        for agreement in book.agreements
+    )
     bench.standing(agreements=replace(book, agreements=over))
     await assert_refused_by_agreement(bench)
 

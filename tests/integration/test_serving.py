@@ -50,7 +50,8 @@ def test_key_that_others_can_read_is_refused(role: str, federation: Federation, 
     """A private key that others could read is not used."""
     root = federation.made.root
     copy = tmp_path / "copy"
-    unneeded = shutil.ignore_patterns("log", "wal", "state.db*", "capture", "sheriff", "cbp", "dea", "vendor")
+    others = ("sheriff", "cbp", "dea", "vendor")
+    unneeded = shutil.ignore_patterns("log", "wal", "state.db*", "capture", "*.sock", *others)
     shutil.copytree(root, copy, ignore=unneeded)
     config = copy / config_of(federation, role).relative_to(root)
     (config.parent / "keys" / "leaf.key").chmod(0o644)
