@@ -8,7 +8,7 @@ from tests.campaign import run_part
 from tests.support.federation import FederationOnDisk
 
 SEED = 20_261_122
-EXCHANGES = 30
+EXCHANGES = 16
 
 
 async def test_random_lies_are_noticed_and_show_nothing_that_was_not_released(

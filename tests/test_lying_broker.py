@@ -36,7 +36,7 @@ from tests.support.lies import Attack
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OTHERS = ("cbp", "dea", "lahd")
-QUIET = 5.0
+QUIET = 2.0
 """Seconds after an exchange in which ends have told each other of their logs what there was to tell."""
 
 
@@ -59,7 +59,7 @@ async def federation(running: FederationSimulator) -> AsyncIterator[FederationSi
     """
     yield running
     running.broker.is_honest_again()
-    await running.passes(seconds=5)
+    await running.passes(seconds=2)
     await running.pardons()
     assert await running.recovers()
 

@@ -40,7 +40,7 @@ from tests.support.federation import FederationOnDisk, build_federation
 pytestmark = pytest.mark.integration
 
 LOADED = "COMITY_LOAD" in os.environ
-EXCHANGES = int(os.environ.get("COMITY_LOAD", "2000"))
+EXCHANGES = int(os.environ.get("COMITY_LOAD", "1000"))
 PROVIDERS = ("cbp", "dea", "lahd", "lapd")
 BOUND = 300_000_000
 """Bytes that a broker may hold for 10,000 exchanges in flight, all that it needs to run among them."""

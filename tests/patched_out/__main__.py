@@ -56,7 +56,7 @@ def main(words: list[str]) -> int:
         *(Job(name=each.name, tests=tests_of(each), patches=each.out) for each in checks),
     ]
     print("result tests  seconds  check that is patched out")
-    faults = run_all(jobs, at_once=(os.cpu_count() or 1) + 1, done=table.done)
+    faults = run_all(jobs, at_once=2 * (os.cpu_count() or 1), done=table.done)
     for fault in faults:
         print(fault)
     failed = table.failed + len(faults)
