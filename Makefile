@@ -2,8 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/gateway tests/links \
-	tests/integration/test_main_path.py
+FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/integration/test_main_path.py
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
