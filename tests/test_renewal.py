@@ -42,6 +42,7 @@ def lives(entries: Iterable[Entry]) -> dict[str, list[tuple[timedelta | None, st
     return found
 
 
+@pytest.mark.long
 async def test_three_hours_of_questions_meet_no_renewal(federation: FederationSimulator) -> None:
     """A question every five minutes: each is answered in full, and no session outlives its hour."""
     began = federation.clock()

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from comity.adapters.sources import Source, SourceQuery, StoredRead, load_stores, open_source
+from comity.cli.demonstration.evidence import find_values
 from comity.cli.demonstration.stores import DAYS_AGO, PROVIDERS, StoresMade, StoresSpec, make_stores
 from comity.cli.demonstration.traffic import (
     BORDER_CROSSER,
@@ -179,3 +180,16 @@ def dump(folder: Path) -> dict[str, object]:
             found[str(path.relative_to(folder))] = list(connection.iterdump())
         connection.close()
     return found
+
+
+def test_search_for_content_finds_each_form_and_no_number_by_chance(tmp_path: Path) -> None:
+    """A case that folds to digits alone is found as a value, and not within a time or an id."""
+    file = tmp_path / "emitted"
+    for text, forms in (
+        ('{"t": "1795326041700260417123"}', []),
+        ('{"id": "00f260417abc"}', []),
+        ('{"case": "260417"}', ["value 0 folded in `emitted`"]),
+        ('{"case": "26-0417"}', ["value 0 as typed in `emitted`"]),
+    ):
+        file.write_text(text)
+        assert find_values([file], ["26-0417"])[1] == forms

@@ -129,6 +129,7 @@ def test_log_folders_hold_no_content(told: dict[str, list[dict[str, object]]], k
                 assert secret not in data, path
 
 
+@pytest.mark.long
 def test_kept_federation_starts_again_and_answers(
     told: dict[str, list[dict[str, object]]], kept: Path
 ) -> None:
@@ -245,6 +246,7 @@ def wait_until(output: Path, line: str, seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_page_that_adds_an_agency_works_word_by_word(told: object, kept: Path, tmp_path: Path) -> None:
     """Every command of `docs/add-an-agency.md`, run as it stands, ends in answers of the new agency."""
     shutil.copytree(kept, tmp_path / "fed")

@@ -22,6 +22,7 @@ def retrieve(federation: Federation, out: Path, *, user: str = "c.reyes") -> tup
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_auditor_retrieves_verifies_and_publishes(federation: Federation, tmp_path: Path) -> None:
     """Asked, retrieved through a session, verified offline, redacted; a false value put back fails."""
     assert federation.ask("sheriff", "--provider", "lapd")["exit"] == 0

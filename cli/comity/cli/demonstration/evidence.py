@@ -93,9 +93,21 @@ def find_values(files: Iterable[Path], values: Iterable[str]) -> tuple[int, list
             continue
         searched += len(data)
         found.extend(
-            f"value {number} {form} in `{path.name}`" for number, form, needle in wanted if needle in data
+            f"value {number} {form} in `{path.name}`"
+            for number, form, needle in wanted
+            if _holds(data, needle)
         )
     return searched, found
+
+
+def _holds(data: bytes, needle: bytes) -> bool:
+    """Return whether a form of a value is there; one of digits alone, not within a longer number or id.
+
+    Six digits are met by chance among the times and ids of a long run.
+    """
+    if not needle.isdigit():
+        return needle in data
+    return re.search(rb"(?<![0-9A-Fa-f])" + needle + rb"(?![0-9A-Fa-f])", data) is not None
 
 
 def files_below(folder: Path) -> list[Path]:
