@@ -60,7 +60,7 @@ async def federation(running: FederationSimulator) -> AsyncIterator[FederationSi
 def shown_by(federation: FederationSimulator) -> ShownCheckpoints:
     end = federation["lapd"].end
     assert end is not None
-    return end._desk.shown
+    return end.logs.desk.shown
 
 
 def lies(federation: FederationSimulator, lie: Lie, to: str) -> None:

@@ -350,12 +350,12 @@ async def test_flood_of_checkpoints_keeps_one_waiting(world: World, monkeypatch:
         seen.append(note)
         return []
 
-    monkeypatch.setattr(world.gateway.desk.peers, "saw", saw)
+    monkeypatch.setattr(world.gateway.logs.desk.peers, "saw", saw)
     for number in range(1000):
         frame = link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=str(number).encode()))
         world.gateway.frames([frame])
-    await world.gateway.desk.look()
-    await world.gateway.desk.look()
+    await world.gateway.logs.desk.look()
+    await world.gateway.logs.desk.look()
     assert seen == [b"999"]
 
 

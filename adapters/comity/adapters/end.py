@@ -21,13 +21,11 @@ from comity.adapters.exchanges import Exchanges
 from comity.adapters.own_records import OwnRecords
 from comity.adapters.telemetry import METERING
 from comity.audit.log import SignedLog
-from comity.audit.witnessing import Alarm, CheckpointDesk, LogMessage, kind_of
 from comity.certs.clock import Clock
-from comity.certs.errors import UnknownLog
-from comity.certs.roster import Federation, LogKeyView
+from comity.certs.roster import Federation
 from comity.links.client import LinkClient
-from comity.links.errors import LinkError
 from comity.links.frames import reason_name
+from comity.links.peer_logs import PeerLogs
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
 from comity.v1.result_pb2 import Acknowledgement
@@ -35,10 +33,6 @@ from comity.v1.session_pb2 import SessionMessage
 
 LOGGER = logging.getLogger("comity.adapters")
 
-BROKER_REFUSED: Final = (
-    "THE BROKER'S LOG CONTRADICTS what it showed this end before: it is refused, and nobody can ask "
-    "this end, until `comity audit pardon` lifts that"
-)
 TICK_SECONDS: Final = 1.0
 """How often checkpoints are offered besides when a new one is published."""
 
@@ -71,14 +65,24 @@ class AdapterEnd:
         self._beside = beside
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._desk = CheckpointDesk(log, clock, keys=self._keys, tell=self._tell, alarm=self._alarm)
+        self.logs = PeerLogs(
+            log,
+            clock,
+            end=self,
+            opened=self._open,
+            peer_role="gateway",
+            consequence="nobody can ask this end",
+            alarmed=METERING.alarmed,
+            logger=LOGGER,
+        )
+        """What peers and this end say of their logs."""
 
     # -- the link -------------------------------------------------------------------------------
 
     def linked(self, welcome: Welcome) -> None:
         """The link is up."""
         self.first_linked.set()
-        self._connected(self.federation.operator.agency)
+        self.logs.connected(self.federation.operator.agency)
         self._record("link_opened", peer=self.federation.operator.agency)
         self.sessions.linked(welcome)
 
@@ -101,7 +105,7 @@ class AdapterEnd:
                         frame.cancel.exchange_id, deadline_passed=frame.cancel.deadline_passed
                     )
                 case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
-                    self._took(self.federation.operator.agency, getattr(frame, name))
+                    self.logs.took(self.federation.operator.agency, getattr(frame, name))
                 case _:
                     self.sessions.frames((frame,))
 
@@ -128,14 +132,14 @@ class AdapterEnd:
                 self.own_records.cancel(session, message.records_cancel)
             case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
                 if self._open.get(session.peer) is session:  # what an older one carries came too late
-                    self._took(session.peer, getattr(message, name))
+                    self.logs.took(session.peer, getattr(message, name))
             case _:
                 pass
 
     def on_opened(self, session: Session) -> None:
         """A session is ready: its peer's certificate was judged, and an agreement is in force."""
         self._open[session.peer] = session
-        self._connected(session.peer)
+        self.logs.connected(session.peer)
         self._record("session_opened", peer=session.peer, certificate=session.certificate.hex())
 
     def on_closed(self, session: Session, reason: CloseReason, text: str) -> None:
@@ -156,110 +160,22 @@ class AdapterEnd:
 
     # -- peers' logs and ours -------------------------------------------------------------------
 
-    def offer(self) -> None:
-        """Send our newest checkpoint to the broker and to every peer for whom it is due.
-
-        To a peer in its newest session: one that is being renewed would deliver it behind a newer one, which
-        looks like a log that shrank, and would never be idle.
-        """
-        self._desk.offer(self._present())
-
     async def tick(self) -> None:
         """Offer checkpoints once a second, for whoever was passed over by the damping, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self.offer()
-            self._desk.tick(self._present())
+            self.logs.offer()
+            self.logs.tick()
             self.acknowledgements.tick()
-
-    async def look(self) -> None:
-        """Look at what peers say of their logs, one after the other, until cancelled."""
-        await self._desk.run()
-
-    def broker_refused(self) -> str:
-        """Return why the broker may not be dialled: its log contradicted itself; empty if it may."""
-        key = self._log_key(self.federation.operator.agency)
-        return BROKER_REFUSED if key is not None and self._desk.is_refused(key.origin) else ""
-
-    def is_refused(self, agency: str) -> bool:
-        """Return whether a requester is refused because its gateway's log contradicted itself."""
-        key = self._log_key(agency)
-        return key is not None and self._desk.is_refused(key.origin)
 
     def promised(self, agency: str, acknowledgement: Acknowledgement, statement: bytes) -> None:
         """Hold a requester's log to what its verified acknowledgement promises of it."""
-        if (key := self._log_key(agency)) is not None:
-            self._desk.promised(
-                key.origin,
-                acknowledgement.promise,
-                exchange=acknowledgement.exchange_id,
-                statement=statement,
-            )
-
-    def _took(self, agency: str, message: LogMessage) -> None:
-        key = self._log_key(agency)
-        if key is not None:
-            self._desk.take(key.origin, message)
-
-    def _connected(self, agency: str) -> None:
-        """Begin anew with a peer: its link or session is a new one."""
-        if (key := self._log_key(agency)) is not None:
-            self._desk.connected(key.origin)
-
-    def _present(self) -> list[str]:
-        """Return the logs of those to whom something can be said now."""
-        agencies = [peer for peer, session in self._open.items() if session.is_open]
-        if self.link.is_up:
-            agencies.append(self.federation.operator.agency)
-        return [key.origin for key in map(self._log_key, agencies) if key is not None]
-
-    def _keys(self, origin: str) -> Sequence[str]:
-        found = self.federation.log_of(origin)
-        return () if found is None else found[1].current
-
-    def _tell(self, origin: str, message: LogMessage) -> None:
-        """Send to a peer over the link or the session that there is now; without one it is let go."""
-        found = self.federation.log_of(origin)
-        if found is None:
-            return
-        try:
-            if found[0] == self.federation.operator.agency:
-                frame = LinkFrame()
-                getattr(frame, kind_of(message)).CopyFrom(message)
-                self.link.send(frame)
-            elif (session := self._open.get(found[0])) is not None and session.is_open:
-                said = SessionMessage()
-                getattr(said, kind_of(message)).CopyFrom(message)
-                session.send(said)
-        except LinkError as error:
-            LOGGER.info("`%s` was not told of a log: %s", origin, error)
-
-    def _alarm(self, alarm: Alarm) -> None:
-        METERING.alarmed(alarm.kind)
-        if not alarm.is_refused:
-            LOGGER.error("a checkpoint of `%s` is not good: %s", alarm.origin, alarm.text)
-            return
-        LOGGER.critical(
-            "A CHECKPOINT CONTRADICTS ITS LOG: %s; `%s` is refused until `comity audit pardon` lifts that",
-            alarm.text,
-            alarm.origin,
+        self.logs.promised(
+            agency,
+            acknowledgement.promise,
+            exchange=acknowledgement.exchange_id,
+            statement=statement,
         )
-        if self.broker_refused():
-            self.link.hang_up(
-                CloseReason.CLOSE_REASON_LOG_CONTRADICTED, "the broker's log contradicts itself"
-            )
-        self.sessions.tick()
-
-    def _log_key(self, agency: str) -> LogKeyView | None:
-        """Return the key of the log that a peer keeps: the operator's broker, an agency's gateway."""
-        operator = self.federation.operator
-        member = operator if agency == operator.agency else self.federation.members.get(agency)
-        if member is None:
-            return None
-        try:
-            return member.key_set.log_key("broker" if member is operator else "gateway")
-        except UnknownLog:
-            return None
 
     def _record(self, kind: str, **public: str) -> None:
         """Log, beside, what happened to a link or a session."""

@@ -168,7 +168,7 @@ class _Adapter:
                 keepalive_timeout=timedelta(milliseconds=config.keepalive_timeout_ms),
             ),
             renewed=self._renewed_link,
-            barred=self._end.broker_refused,
+            barred=self._end.logs.broker_refused,
         )
         acknowledgements = self._end.acknowledgements = Acknowledgements(
             agency=config.agency,
@@ -212,14 +212,14 @@ class _Adapter:
             on_closed=self._end.on_closed,
             on_opened=self._end.on_opened,
             on_refused=self._end.on_refused,
-            is_barred=self._end.is_refused,
+            is_barred=self._end.logs.is_refused,
             limits=SessionLimits(
                 pending_bytes=config.session_queue_bytes,
                 page_window=config.page_window,
                 sessions_per_requester=config.max_sessions_per_requester,
             ),
         )
-        log.on_published(lambda note: self._end.offer())
+        log.on_published(lambda note: self._end.logs.offer())
         self._retaining = Retaining(
             home=config.home,
             agency=config.agency,
@@ -250,7 +250,7 @@ class _Adapter:
         works = (
             self._link.run(),
             self._end.tick(),
-            self._end.look(),
+            self._end.logs.run(),
             self._follow(),
             self._retaining.run(),
             self._tell(ready),

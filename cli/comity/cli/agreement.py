@@ -42,6 +42,7 @@ from comity.cli.agreement_files import (
     FILE,
     FOLDER,
     dir_option,
+    new_file,
     notices_in,
     public_option,
     read_document,
@@ -193,9 +194,7 @@ def draft_command(
         )
     federation = roster_of(agency, public)
     envelope = draft(drawn, federation, agency.identity())
-    path = out or Path(f"{drawn.agreement_id}.json")
-    if path.exists():
-        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    path = new_file(out or Path(f"{drawn.agreement_id}.json"))
     write_public(path, to_json(envelope))
     next_step = f"next           `{other}` signs: comity agreement sign {path}"
     _report(envelope, federation, as_json, path, next_step)

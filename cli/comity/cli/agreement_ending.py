@@ -17,11 +17,11 @@ from comity.certs.agreements import AgreementBook, AgreementView, verify_agreeme
 from comity.certs.clock import utc_now
 from comity.certs.drafting import give_notice, midnight, renew
 from comity.certs.envelope import to_json
-from comity.certs.errors import AgreementInvalid, SetupRefused
+from comity.certs.errors import AgreementInvalid
 from comity.certs.files import write_public
 from comity.certs.notices import Ending, agreement_of
 from comity.certs.roster import Federation
-from comity.cli.agreement_files import FILE, dir_option, public_option, read_document, roster_of
+from comity.cli.agreement_files import FILE, dir_option, new_file, public_option, read_document, roster_of
 from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled
 from comity.v1.envelope_pb2 import Envelope
 
@@ -65,9 +65,7 @@ def terminate(
         given_at=utc_now(),
         ends_at=None if ends is None else midnight(ends.date()),
     )
-    path = out or Path(f"{agreement.agreement_id}-notice.json")
-    if path.exists():
-        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    path = new_file(out or Path(f"{agreement.agreement_id}-notice.json"))
     kept = _keep(agency, agreement, notice)
     write_public(path, to_json(notice))
     (other,) = [party for party in agreement.parties if party != agency.agency]
@@ -114,9 +112,7 @@ def extend(
     last = midnight(until.date())
     named = agreement_id or f"{agreement.agreement_id}-{agreement.expires_at.year}"
     renewed = renew(envelope, federation, agency.identity(), agreement_id=named, expires_at=last)
-    path = out or Path(f"{named}.json")
-    if path.exists():
-        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    path = new_file(out or Path(f"{named}.json"))
     write_public(path, to_json(renewed))
     (other,) = [party for party in agreement.parties if party != agency.agency]
     report(

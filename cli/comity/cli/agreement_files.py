@@ -9,7 +9,7 @@ import click
 from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
 from comity.certs.envelope import from_json
-from comity.certs.errors import EnvelopeInvalid
+from comity.certs.errors import EnvelopeInvalid, SetupRefused
 from comity.certs.files import read_public
 from comity.certs.notices import is_notice
 from comity.certs.roster import Federation
@@ -29,6 +29,13 @@ def read_document(file: Path) -> Envelope:
         return from_json(read_public(file))
     except EnvelopeInvalid as error:
         raise EnvelopeInvalid(f"file `{file}`: {error}") from error
+
+
+def new_file(path: Path) -> Path:
+    """Return `path`; raise `SetupRefused` if there is something: no document is overwritten."""
+    if path.exists():
+        raise SetupRefused(f"`{path}` is there already and isn't overwritten: choose another --out")
+    return path
 
 
 def roster_of(agency: AgencyHome, public: Path | None) -> Federation:

@@ -11,7 +11,7 @@ import click
 
 from comity.audit.errors import AuditError
 from comity.certs.clock import utc_now
-from comity.cli.parameters import TimeType
+from comity.cli.parameters import TimeType, assertion_option, client_option, user_option
 from comity.cli.reporting import Json, json_option, report
 
 
@@ -23,21 +23,9 @@ from comity.cli.reporting import Json, json_option, report
 @click.argument("provider")
 @click.option("--from", "start", type=TimeType(), required=True, help="Start of the period, UTC.")
 @click.option("--to", "end", type=TimeType(), help="End of the period, not in it; now if left out.")
-@click.option(
-    "--client",
-    "client_file",
-    required=True,
-    envvar="COMITY_CLIENT",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="client.toml of your agency's system (or COMITY_CLIENT).",
-)
-@click.option("--user", help="Mint the assertion with the demonstration identity provider of --client.")
-@click.option(
-    "--assertion",
-    "assertion_file",
-    type=click.File("r"),
-    help="File with the assertion of your identity provider; - for standard input.",
-)
+@client_option
+@user_option
+@assertion_option
 @click.option(
     "--out",
     required=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -51,3 +52,22 @@ class ReasonType(click.ParamType[str]):
             hint = f"did you mean {near[0]}?" if near else f"the list is {', '.join(REASONS)}"
             self.fail(f"`{value}` is not a reason code; {hint}", param, ctx)
         return code
+
+
+client_option = click.option(
+    "--client",
+    "client_file",
+    required=True,
+    envvar="COMITY_CLIENT",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="client.toml of your agency's system (or COMITY_CLIENT).",
+)
+user_option = click.option(
+    "--user", help="Mint the assertion with the demonstration identity provider of --client."
+)
+assertion_option = click.option(
+    "--assertion",
+    "assertion_file",
+    type=click.File("r"),
+    help="File with the assertion of your identity provider; - for standard input.",
+)

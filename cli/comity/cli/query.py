@@ -16,7 +16,7 @@ from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.cli.asking import AskingFailed, Client, ask, load_client
-from comity.cli.parameters import REASONS, ReasonType, TimeType
+from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, client_option, user_option
 from comity.cli.rendering import MAX_ROWS, show, terminal, to_json
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
@@ -60,21 +60,9 @@ class _AreaType(click.ParamType[common_pb2.Area]):
 @click.option(
     "--on-behalf-of", default="", help="The named person for whom you ask; left out: yourself (Q3)."
 )
-@click.option(
-    "--client",
-    "client_file",
-    required=True,
-    envvar="COMITY_CLIENT",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="client.toml of your agency's system (or COMITY_CLIENT).",
-)
-@click.option("--user", help="Mint the assertion with the demonstration identity provider of --client.")
-@click.option(
-    "--assertion",
-    "assertion_file",
-    type=click.File("r"),
-    help="File with the assertion of your identity provider; - for standard input.",
-)
+@client_option
+@user_option
+@assertion_option
 @click.option("--provider", "providers", multiple=True, help="Ask only this provider; may be repeated.")
 @click.option(
     "--element",

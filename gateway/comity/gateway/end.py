@@ -127,7 +127,7 @@ class GatewayEnd:
                         keepalive_timeout=timedelta(milliseconds=limits.keepalive_timeout_ms),
                     ),
                     renewed=partial(_renewed_link, config, gateway),
-                    barred=gateway.broker_refused,
+                    barred=gateway.logs.broker_refused,
                 )
             except ConfigUnusable as error:
                 raise ConfigInvalid(str(error)) from error
@@ -145,7 +145,7 @@ class GatewayEnd:
                 on_closed=gateway.on_session_closed,
                 on_opened=gateway.on_session_opened,
                 on_refused=gateway.on_session_refused,
-                is_barred=gateway.is_refused,
+                is_barred=gateway.logs.is_refused,
                 limits=SessionLimits(pending_bytes=limits.session_queue_bytes),
             )
             gateway.link, gateway.sessions = link, sessions
@@ -199,7 +199,7 @@ class GatewayEnd:
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
             asyncio.create_task(retaining.run()),
-            asyncio.create_task(gateway.desk.run()),
+            asyncio.create_task(gateway.logs.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),

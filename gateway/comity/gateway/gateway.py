@@ -31,15 +31,13 @@ from comity.audit.agreement_entries import agreement_entries
 from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import Promise, SignedLog
-from comity.audit.witnessing import Alarm, CheckpointDesk, LogMessage, kind_of
 from comity.certs.agreements import AgreementBook, AgreementView, GrantView
 from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.envelope import seal
-from comity.certs.errors import UnknownMember
 from comity.certs.instants import from_instant
-from comity.certs.roster import Federation, MemberView
+from comity.certs.roster import Federation
 from comity.gateway import records
 from comity.gateway.errors import (
     AgencyBusy,
@@ -69,6 +67,7 @@ from comity.gateway.verification import Expectation
 from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
+from comity.links.peer_logs import PeerLogs
 from comity.links.sessions.hub import GatewaySessions, Session
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
@@ -76,10 +75,6 @@ from comity.v1 import link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
 SETTLE_SECONDS = 2.0
-BROKER_REFUSED = (
-    "THE BROKER'S LOG CONTRADICTS what it showed this end before: it is refused, and nothing can be asked, "
-    "until `comity audit pardon` lifts that"
-)
 LOGGER = logging.getLogger("comity.gateway")
 
 
@@ -128,8 +123,6 @@ class Gateway:
         self.standing = Standing(federation=federation, agreements=agreements)
         self._credentials = credentials
         self._log = log
-        self.desk = CheckpointDesk(log, clock, keys=self._log_keys, tell=self._tell, alarm=self._alarm)
-        """What peers and this end say of their logs."""
         self._clock = clock
         self._limits = limits
         self._places = Places(limits)
@@ -139,6 +132,17 @@ class Gateway:
         self._idle.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_sessions: dict[str, Session] = {}
+        self.logs = PeerLogs(
+            log,
+            clock,
+            end=self,
+            opened=self._open_sessions,
+            peer_role="adapter",
+            consequence="nothing can be asked",
+            alarmed=METERING.alarmed,
+            logger=LOGGER,
+        )
+        """What peers and this end say of their logs."""
         self._said_absent: dict[str, SaidAbsent] = {}
         """By provider: the newest account that says that it had no link."""
         self.link_up = asyncio.Event()
@@ -223,7 +227,7 @@ class Gateway:
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
         require_reachable(question.completeness, {item.provider for item in askable})
-        if self.broker_refused():
+        if self.logs.broker_refused():
             raise BrokerUnavailable(
                 "the broker's log contradicts what it showed this gateway before, so nothing is asked "
                 "through it until an administrator lifts that (comity audit pardon)"
@@ -303,7 +307,7 @@ class Gateway:
             if member.suspended:
                 leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, "it is suspended in the roster")
                 continue
-            if self.is_refused(name):
+            if self.logs.is_refused(name):
                 reason = query_service_pb2.NOT_ASKED_REASON_LOG_CONTRADICTED
                 leave_out(name, reason, "its log contradicts what it showed this gateway before (L2)")
                 continue
@@ -465,13 +469,9 @@ class Gateway:
         if item.result is None or not item.result.receipt.receipt.HasField("promise"):
             return
         receipt = item.result.receipt
-        with contextlib.suppress(UnknownMember):
-            self.desk.promised(
-                self._origin_of(item.provider),
-                receipt.receipt.promise,
-                exchange=exchange_id,
-                statement=receipt.digest,
-            )
+        self.logs.promised(
+            item.provider, receipt.receipt.promise, exchange=exchange_id, statement=receipt.digest
+        )
 
     def _stop_late(self, running: _Running, item: Settled) -> None:
         """Cancel at a provider whose outcome is not its own word: what still comes of it is not shown."""
@@ -601,8 +601,7 @@ class Gateway:
                 rejection = frame.order_rejection
                 self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text, rejection.reason))
             case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
-                operator = self._origin_of(self.federation.operator.agency)
-                self.desk.take(operator, getattr(frame, name))
+                self.logs.took(self.federation.operator.agency, getattr(frame, name))
             case _:
                 pass
 
@@ -624,7 +623,7 @@ class Gateway:
                 self.retrievals.came(session, message.records_page)
             case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
                 if self._open_sessions.get(session.peer) is session:  # else it comes too late
-                    self.desk.take(self._origin_of(session.peer), getattr(message, name))
+                    self.logs.took(session.peer, getattr(message, name))
             case _:
                 pass
 
@@ -645,7 +644,7 @@ class Gateway:
 
     def on_session_opened(self, session: Session) -> None:
         """A session became ready; from now on both ends show each other their newest checkpoints."""
-        self.desk.connected(self._origin_of(session.peer))
+        self.logs.connected(session.peer)
         self._open_sessions[session.peer] = session
         self._hold_to_account(session)
         self._record("session_opened", {"peer": session.peer, "certificate": session.certificate.hex()})
@@ -684,7 +683,7 @@ class Gateway:
         """The link is up."""
         LOGGER.info("linked to the broker")
         self.link_up.set()
-        self.desk.connected(self._origin_of(self.federation.operator.agency))
+        self.logs.connected(self.federation.operator.agency)
         self._record("link_opened", {"peer": self.federation.operator.agency})
         if self.sessions is not None:
             self.sessions.linked(welcome)
@@ -714,72 +713,8 @@ class Gateway:
         """Show our newest checkpoint to the broker and to every session's peer, about each second."""
         while True:
             await asyncio.sleep(1.0)
-            agencies = [peer for peer, session in self._open_sessions.items() if session.is_open]
-            if self.link is not None and self.link.is_up:
-                agencies.append(self.federation.operator.agency)
-            present: list[str] = []
-            for agency in agencies:
-                with contextlib.suppress(UnknownMember):  # the roster was replaced
-                    present.append(self._origin_of(agency))
-            self.desk.offer(present)
-            self.desk.tick(present)
-
-    def broker_refused(self) -> str:
-        """Return why the broker may not be dialled: its log contradicted itself; empty if it may."""
-        operator = self._origin_of(self.federation.operator.agency)
-        return BROKER_REFUSED if self.desk.is_refused(operator) else ""
-
-    def is_refused(self, agency: str) -> bool:
-        """Return whether a provider is refused because its adapter's log contradicted itself."""
-        try:
-            return self.desk.is_refused(self._origin_of(agency))
-        except UnknownMember:
-            return False
-
-    def _log_keys(self, origin: str) -> Sequence[str]:
-        found = self.federation.log_of(origin)
-        return () if found is None else found[1].current
-
-    def _tell(self, origin: str, message: LogMessage) -> None:
-        """Send to a peer over the link or the session that there is now; without one it is let go."""
-        found = self.federation.log_of(origin)
-        if found is None:
-            return
-        if found[0] == self.federation.operator.agency:
-            frame = link_pb2.LinkFrame()
-            getattr(frame, kind_of(message)).CopyFrom(message)
-            self._send_link(frame)
-        elif (session := self._open_sessions.get(found[0])) is not None and session.is_open:
-            said = session_pb2.SessionMessage()
-            getattr(said, kind_of(message)).CopyFrom(message)
-            with contextlib.suppress(LinkError):
-                session.send(said)
-
-    def _alarm(self, alarm: Alarm) -> None:
-        METERING.alarmed(alarm.kind)
-        if not alarm.is_refused:
-            LOGGER.error("a checkpoint of %s is not good: %s", alarm.origin, alarm.text)
-            return
-        LOGGER.critical(
-            "A CHECKPOINT CONTRADICTS ITS LOG: %s; %s is refused until `comity audit pardon` lifts that",
-            alarm.text,
-            alarm.origin,
-        )
-        if self.link is not None and self.broker_refused():
-            reason = link_pb2.CLOSE_REASON_LOG_CONTRADICTED
-            self.link.hang_up(reason, "the broker's log contradicts itself")
-        if self.sessions is not None:
-            self.sessions.tick()
-
-    def _origin_of(self, agency: str) -> str:
-        member = self._member(agency)
-        role = "broker" if agency == self.federation.operator.agency else "adapter"
-        return f"{member.domain}/{role}"
-
-    def _member(self, agency: str) -> MemberView:
-        if agency == self.federation.operator.agency:
-            return self.federation.operator
-        return self.federation.member(agency)
+            self.logs.offer()
+            self.logs.tick()
 
     # -- small parts ----------------------------------------------------------------------------
 

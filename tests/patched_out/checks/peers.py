@@ -113,7 +113,7 @@ CHECKS = (
     ),
     check(
         "peers: a refused provider is left out of the plan",
-        Without("comity.gateway.gateway:Gateway._plan", "if self.is_refused(name):"),
+        Without("comity.gateway.gateway:Gateway._plan", "if self.logs.is_refused(name):"),
         FORKED_PROVIDER("test_provider_whose_log_is_another_is_asked_nothing_more"),
     ),
     check(
