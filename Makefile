@@ -80,7 +80,7 @@ load: $(VENV)/.done  ## 10,000 exchanges in flight: what broker, gateway and ada
 	COMITY_LOAD=10000 $(BIN)/pytest tests/integration/test_load.py -s -n 0
 
 rolled-back: $(VENV)/.done  ## An adapter comes back with an older log: refused, judged, pardoned; half a minute.
-	COMITY_ROLLED_BACK=1 $(BIN)/pytest tests/integration/test_rolled_back.py -n 0
+	$(BIN)/pytest tests/integration/test_rolled_back.py -m long -n 0
 
 crash: $(VENV)/.done  ## Kill a process that appends 500 times, and take a machine's power 500 times.
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),500) --power $(or $(POWER),500)

@@ -8,7 +8,6 @@ what the processes print, what callers see and what the commands of an auditor s
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from tests.support.federation import build_federation
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.skipif("COMITY_ROLLED_BACK" not in os.environ, reason="half a minute: `make rolled-back`"),
+    pytest.mark.long,
 ]
 ORIGIN = "lapd.example/adapter"
 ADAPTER, GATEWAY, BROKER = "lapd adapter", "sheriff gateway", "broker"
