@@ -463,6 +463,7 @@ async def test_checkpoint_that_the_broker_did_not_sign_is_not_taken(federation: 
         notes = federation.journals[name].of("checkpoint_seen")[seen[name] :]
         of_the_broker = [one for one in notes if one.public["peer_origin"] == "operator.example/broker"]
         assert all(int(str(one.public["size"])) <= size for one in of_the_broker)  # signed, and logged late
+        assert not any("\nextra\n" in str(one.public["note"]) for one in of_the_broker)
 
 
 @pytest.fixture
