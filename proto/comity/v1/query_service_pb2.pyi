@@ -78,7 +78,7 @@ FINDING_KIND_TWO_RECEIPTS: FindingKind
 FINDING_KIND_HAD_A_LINK: FindingKind
 
 class SearchRequest(_message.Message):
-    __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years")
+    __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years", "border_nexus")
     PLATE_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,7 @@ class SearchRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     LIMITATION_YEARS_FIELD_NUMBER: _ClassVar[int]
+    BORDER_NEXUS_FIELD_NUMBER: _ClassVar[int]
     plate: _common_pb2.Plate
     period: _common_pb2.Period
     reason: _common_pb2.ReasonCode
@@ -107,7 +108,8 @@ class SearchRequest(_message.Message):
     timeout: _duration_pb2.Duration
     retry_of: bytes
     limitation_years: int
-    def __init__(self, plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., for_self: bool = ..., on_behalf_of: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ..., completeness: _Optional[_Union[_query_pb2.Completeness, _Mapping]] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ...) -> None: ...
+    border_nexus: str
+    def __init__(self, plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., for_self: bool = ..., on_behalf_of: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ..., completeness: _Optional[_Union[_query_pb2.Completeness, _Mapping]] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ..., border_nexus: _Optional[str] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("plan", "outcome", "page", "summary")
@@ -122,28 +124,32 @@ class SearchResponse(_message.Message):
     def __init__(self, plan: _Optional[_Union[Plan, _Mapping]] = ..., outcome: _Optional[_Union[ProviderOutcome, _Mapping]] = ..., page: _Optional[_Union[ProviderPage, _Mapping]] = ..., summary: _Optional[_Union[Summary, _Mapping]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("exchange_id", "asked", "not_asked", "deadline", "folded_plate")
+    __slots__ = ("exchange_id", "asked", "not_asked", "deadline", "folded_plate", "house_warnings")
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     ASKED_FIELD_NUMBER: _ClassVar[int]
     NOT_ASKED_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     FOLDED_PLATE_FIELD_NUMBER: _ClassVar[int]
+    HOUSE_WARNINGS_FIELD_NUMBER: _ClassVar[int]
     exchange_id: bytes
     asked: _containers.RepeatedScalarFieldContainer[str]
     not_asked: _containers.RepeatedCompositeFieldContainer[NotAsked]
     deadline: _timestamp_pb2.Timestamp
     folded_plate: str
-    def __init__(self, exchange_id: _Optional[bytes] = ..., asked: _Optional[_Iterable[str]] = ..., not_asked: _Optional[_Iterable[_Union[NotAsked, _Mapping]]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., folded_plate: _Optional[str] = ...) -> None: ...
+    house_warnings: _containers.RepeatedCompositeFieldContainer[_result_pb2.RuleCitation]
+    def __init__(self, exchange_id: _Optional[bytes] = ..., asked: _Optional[_Iterable[str]] = ..., not_asked: _Optional[_Iterable[_Union[NotAsked, _Mapping]]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., folded_plate: _Optional[str] = ..., house_warnings: _Optional[_Iterable[_Union[_result_pb2.RuleCitation, _Mapping]]] = ...) -> None: ...
 
 class NotAsked(_message.Message):
-    __slots__ = ("agency", "reason", "text")
+    __slots__ = ("agency", "reason", "text", "house_rules")
     AGENCY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    HOUSE_RULES_FIELD_NUMBER: _ClassVar[int]
     agency: str
     reason: NotAskedReason
     text: str
-    def __init__(self, agency: _Optional[str] = ..., reason: _Optional[_Union[NotAskedReason, str]] = ..., text: _Optional[str] = ...) -> None: ...
+    house_rules: _containers.RepeatedCompositeFieldContainer[_result_pb2.RuleCitation]
+    def __init__(self, agency: _Optional[str] = ..., reason: _Optional[_Union[NotAskedReason, str]] = ..., text: _Optional[str] = ..., house_rules: _Optional[_Iterable[_Union[_result_pb2.RuleCitation, _Mapping]]] = ...) -> None: ...
 
 class ProviderOutcome(_message.Message):
     __slots__ = ("agency", "kind", "attested_by", "detail", "receipt", "stamp", "text", "page_count", "elapsed_ms")

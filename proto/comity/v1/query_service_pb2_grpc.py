@@ -57,7 +57,8 @@ class QueryServiceServicer(object):
 
         INVALID_ARGUMENT: fields are missing or wrong; `google.rpc.BadRequest` names each.
         UNAUTHENTICATED: no assertion, or one that does not verify.
-        PERMISSION_DENIED: the user may not ask (rule Q4).
+        PERMISSION_DENIED: the user may not ask (rule Q4); or the agency's own house rules stop the question, so that
+        nobody was asked: the details hold a `RuleCitation` of each.
         UNAVAILABLE: nobody answered; or the log cannot be written, so nothing was asked.
         FAILED_PRECONDITION: the completeness that was asked for was not met; nobody could be asked.
         """
