@@ -50,6 +50,7 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_PARDONED: _ClassVar[EntryKind]
     ENTRY_KIND_AGREEMENT_NOTICED: _ClassVar[EntryKind]
     ENTRY_KIND_HOUSE_RULES_ACTIVATED: _ClassVar[EntryKind]
+    ENTRY_KIND_POLICY_APPROVED: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -88,6 +89,7 @@ ENTRY_KIND_UNPROVEN: EntryKind
 ENTRY_KIND_PARDONED: EntryKind
 ENTRY_KIND_AGREEMENT_NOTICED: EntryKind
 ENTRY_KIND_HOUSE_RULES_ACTIVATED: EntryKind
+ENTRY_KIND_POLICY_APPROVED: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")

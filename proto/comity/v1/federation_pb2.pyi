@@ -219,3 +219,17 @@ class CeilingLodgement(_message.Message):
     effective_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
     def __init__(self, agreement_digest: _Optional[bytes] = ..., provider: _Optional[str] = ..., requester: _Optional[str] = ..., ceiling_marking: _Optional[bytes] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PolicyAdoption(_message.Message):
+    __slots__ = ("nonce", "agency", "bundle_digest", "bundle_version", "signed_at")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    agency: str
+    bundle_digest: bytes
+    bundle_version: str
+    signed_at: _timestamp_pb2.Timestamp
+    def __init__(self, nonce: _Optional[bytes] = ..., agency: _Optional[str] = ..., bundle_digest: _Optional[bytes] = ..., bundle_version: _Optional[str] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
