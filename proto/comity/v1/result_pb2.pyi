@@ -74,18 +74,20 @@ class Read(_message.Message):
     def __init__(self, read_id: _Optional[str] = ..., plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., location: _Optional[_Union[Location, _Mapping]] = ..., vehicle: _Optional[_Union[Vehicle, _Mapping]] = ..., camera: _Optional[_Union[Camera, _Mapping]] = ..., images: _Optional[_Iterable[_Union[ImageReference, _Mapping]]] = ..., confidence: _Optional[float] = ..., source: _Optional[str] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ..., withheld: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ...) -> None: ...
 
 class Location(_message.Message):
-    __slots__ = ("latitude", "longitude", "address", "intersection", "grid_metres")
+    __slots__ = ("latitude", "longitude", "address", "intersection", "grid_metres", "grid")
     LATITUDE_FIELD_NUMBER: _ClassVar[int]
     LONGITUDE_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     INTERSECTION_FIELD_NUMBER: _ClassVar[int]
     GRID_METRES_FIELD_NUMBER: _ClassVar[int]
+    GRID_FIELD_NUMBER: _ClassVar[int]
     latitude: float
     longitude: float
     address: str
     intersection: str
     grid_metres: int
-    def __init__(self, latitude: _Optional[float] = ..., longitude: _Optional[float] = ..., address: _Optional[str] = ..., intersection: _Optional[str] = ..., grid_metres: _Optional[int] = ...) -> None: ...
+    grid: str
+    def __init__(self, latitude: _Optional[float] = ..., longitude: _Optional[float] = ..., address: _Optional[str] = ..., intersection: _Optional[str] = ..., grid_metres: _Optional[int] = ..., grid: _Optional[str] = ...) -> None: ...
 
 class Vehicle(_message.Message):
     __slots__ = ("make", "model", "colour", "direction")
