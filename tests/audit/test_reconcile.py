@@ -101,6 +101,10 @@ WAYS: dict[str, tuple[Change, str]] = {
         lambda it: it.change("requester", "delivered", 1, policy="ee" * 32),
         "disagrees",
     ),
+    "a hit that is none at the requester": (
+        lambda it: it.change("requester", "delivered", 1, hit=False),
+        "disagrees",
+    ),
     "another outcome at the broker": (
         lambda it: it.change("broker", "accounted", 1, outcomes={"lapd": "refused"}),
         "disagrees",

@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,35 +79,56 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 def test_log_alone_gives_searches_and_refusals_by_requester_provider_and_reason(
     made: Homes, tmp_path: Path
 ) -> None:
-    """A copy of `log/` and nothing else, no opening: the same figures as at the end itself, but for hits."""
+    """A copy of `log/` and nothing else, no opening: the same figures as at the end itself, hits too."""
     shutil.copytree(made[0] / "log", tmp_path / "copy/log")
     alone, own = told(tmp_path / "copy"), told(made[0])
     assert counted(alone) == {
-        ("sheriff", "cbp", "criminal_investigation"): (1, {"responded": 1}, None),
+        ("sheriff", "cbp", "criminal_investigation"): (1, {"responded": 1}, 0),
         ("sheriff", "dea", "missing_person"): (1, {"timed_out": 1}, None),
-        ("sheriff", "lapd", "criminal_investigation"): (2, {"responded": 2}, None),
-        ("sheriff", "lapd", "missing_person"): (2, {"refused": 1, "responded": 1}, None),
+        ("sheriff", "lapd", "criminal_investigation"): (2, {"responded": 2}, 1),
+        ("sheriff", "lapd", "missing_person"): (2, {"refused": 1, "responded": 1}, 1),
         ("sheriff", "none", "missing_person"): (0, {"turned_down": 1}, None),
     }
-    without_hits = {key: row[:2] for key, row in counted(own).items()}
-    assert without_hits == {key: row[:2] for key, row in counted(alone).items()}
-    assert "not told" in run(tmp_path / "copy").stdout
+    assert counted(own) == counted(alone)
+    assert alone["total"]["hits"] == 2 and alone["total"]["hits_known_of"] == 4  # type: ignore[index]
 
 
 def test_both_ends_and_the_broker_count_the_same(made: Homes) -> None:
-    """Each from its own log: the provider's own searches, and the broker's of everybody, without reasons."""
+    """Each from its own log: the provider's searches, and the broker's of all, without reasons and hits."""
     gateway, adapter, broker = (counted(told(home, "--by", "requester,provider,outcome")) for home in made)
     assert adapter == {key: row for key, row in gateway.items() if key[1] == "lapd"}
     assert {key: row[:2] for key, row in broker.items()} == {
         key: row[:2] for key, row in gateway.items() if key[1] != "none"
     }
     assert {key[0] for key in counted(told(made[2], "--by", "reason"))} == {"not told"}
+    assert "not told" in run(made[2]).stdout
 
 
-def test_hits_are_counted_where_reads_are_opened_and_nowhere_else(made: Homes, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gateway whose log was written before `hit` stood in it: four answers, two of them hits."""
+    asking: list[Entry] = []
+    for number, outcomes in enumerate(
+        [
+            {"lapd": ("responded", 3), "cbp": ("responded", 0)},
+            {"lapd": ("responded", 0)},
+            {"lapd": ("responded", 1)},
+        ]
+    ):
+        for entry in at_gateway(Asked(), exchange(number), BEGIN + timedelta(days=number), outcomes):
+            public = {name: value for name, value in entry.public.items() if name != "hit"}
+            asking.append(replace(entry, public=public))
+    home = tmp_path_factory.mktemp("older") / "gateway"
+    asyncio.run(write_home(home, SHERIFF, asking, lambda: BEGIN))
+    return home
+
+
+def test_hits_of_an_older_log_are_counted_where_reads_are_opened(older: Path, tmp_path: Path) -> None:
     """With the openings of `reads` alone, in a published copy too; with some, how many they cover."""
     copy = tmp_path / "copy"
-    shutil.copytree(made[0], copy, ignore=shutil.ignore_patterns("keys", "wal"))
+    shutil.copytree(older, copy, ignore=shutil.ignore_patterns("keys", "wal"))
+    shutil.copytree(older / "log", tmp_path / "alone/log")
+    assert told(tmp_path / "alone")["total"]["hits"] is None  # type: ignore[index]
     with sqlite3.connect(copy / "state.db") as database:
         database.execute("delete from openings where name <> 'reads'")
     found = told(copy, "--by", "provider")
@@ -114,22 +136,22 @@ def test_hits_are_counted_where_reads_are_opened_and_nowhere_else(made: Homes, t
     assert found["total"]["hits_known_of"] == 4  # type: ignore[index]
     published = tmp_path / "published"
     redacted = CliRunner().invoke(
-        cli, ["audit", "redact", str(made[0]), "--open", "reads", "--out", str(published)]
+        cli, ["audit", "redact", str(older), "--open", "reads", "--out", str(published)]
     )
     assert redacted.exit_code == 0, redacted.output
     assert counted(told(published, "--by", "provider")) == counted(found)
     with sqlite3.connect(copy / "state.db") as database:
         database.execute("delete from openings where value = '3'")
     result = run(copy, "--by", "provider")
-    assert "1 of 2 known" in result.stdout and "here 3 of 4 answers" in result.stdout
+    assert "1 of 2 known" in result.stdout and "Known of 3 of 4 answers" in result.stdout
 
 
-def test_false_number_of_reads_is_named_and_not_counted(made: Homes, tmp_path: Path) -> None:
+def test_false_number_of_reads_is_named_and_not_counted(older: Path, tmp_path: Path) -> None:
     """Somebody who makes hits of misses is found."""
-    shutil.copytree(made[1], tmp_path / "adapter")
-    with sqlite3.connect(tmp_path / "adapter/state.db") as database:
+    shutil.copytree(older, tmp_path / "gateway")
+    with sqlite3.connect(tmp_path / "gateway/state.db") as database:
         database.execute("update openings set value = '9' where name = 'reads' and value = '0'")
-    result = run(tmp_path / "adapter", "--json")
+    result = run(tmp_path / "gateway", "--json")
     found = json.loads(result.stdout)
     assert result.exit_code == 1 and len(found["findings"]) == 2
     assert (found["total"]["hits"], found["total"]["hits_known_of"]) == (2, 2)

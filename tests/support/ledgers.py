@@ -81,7 +81,7 @@ class Ledger:
         ours = {"agency": "lapd", "peer": "sheriff", "query": query}
         put("provider", "received", 0.2, **ours, order=order)
         put("provider", "decided", 0.2, **ours, outcome="responded", policy=policy)
-        released = put("provider", "released", 0.3, **ours, outcome="responded", policy=policy)
+        released = put("provider", "released", 0.3, **ours, outcome="responded", hit=True, policy=policy)
         place = self.before + len(self.logs["provider"]) - 1
         leaf = merkle.leaf_hash(seal_entry(released).leaf).hex()
         put("provider", "answered", 0.3, **ours, outcome="responded", receipt=receipt)
@@ -101,6 +101,7 @@ class Ledger:
             agency="sheriff",
             peer="lapd",
             outcome="responded",
+            hit=True,
             receipt=receipt,
             policy=policy,
             index=place,

@@ -115,7 +115,11 @@ def released(
     read_count: int,
     at: datetime,
 ) -> Entry:
-    """Return the entry that a receipt promises: what leaves, as a commitment to its root."""
+    """Return the entry that a receipt promises: what leaves, as a commitment to its root.
+
+    Whether an answer holds reads stands in clear, so that hits can be counted (L7); how many does not.
+    """
+    hit: dict[str, JsonValue] = {"hit": read_count > 0} if kind == OutcomeKind.OUTCOME_KIND_RESPONDED else {}
     return Entry(
         kind="released",
         at=at,
@@ -125,6 +129,7 @@ def released(
             "peer": order.requester,
             "query": query_digest.hex(),
             "outcome": kind_name(kind),
+            **hit,
             **_grounds(grounds),
         },
         private={"results": content_root.hex(), "reads": str(read_count)},

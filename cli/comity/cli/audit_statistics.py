@@ -53,10 +53,10 @@ def command(
 ) -> None:
     """Count searches, hits and refusals by requester, provider and reason, for any period.
 
-    DIR is a gateway's, an adapter's or a broker's folder, or a copy of its `log/`: all but hits is counted
-    from what the log holds in clear, so whoever holds the log gets the same figures. A search is one
-    question to one provider. Hits are counted where openings beside the log open the number of reads: an
-    end's `state.db`, or what `comity audit redact --open reads` made.
+    DIR is a gateway's, an adapter's or a broker's folder, or a copy of its `log/`: all is counted from what
+    the log holds in clear, so whoever holds the log gets the same figures. A search is one question to one
+    provider; a hit is an answer with reads. A broker's log tells no reasons and no hits: it never learns
+    them.
     """
     names = tuple(name.strip() for name in by.split(",") if name.strip())
     unknown = [name for name in names if name not in KEYS]
@@ -134,8 +134,8 @@ def _print(found: Statistics, start: datetime | None, end: datetime | None, cons
         console.print(Text(f"no answer: {words}", style="dim"), soft_wrap=True)
     if found.total.hits_known_of < found.total.outcomes["responded"]:
         text = (
-            "hits: the log holds numbers of reads as commitments; they are counted where openings beside "
-            f"it open them, here {found.total.hits_known_of} of {found.total.outcomes['responded']} answers"
+            "hits: entries of older logs, and a broker's, don't tell them; an end's openings of `reads` do. "
+            f"Known of {found.total.hits_known_of} of {found.total.outcomes['responded']} answers"
         )
         console.print(Text(text, style="dim"), soft_wrap=True)
 

@@ -109,6 +109,7 @@ def delivered(agency: str, exchange_id: bytes, batch: Iterable[Settled], at: dat
                 "receipt": item.result.receipt.digest.hex(),
                 "policy": item.result.receipt.receipt.policy_digest.hex(),
                 "stamped": item.stamp is not None,
+                **_hit(item.kind, item.result.read_count),
                 **_promised(item.result.receipt.receipt),
             },
             private={
@@ -138,6 +139,11 @@ def acknowledgement(
         delivered_at=from_instant(at),
         promise=audit_pb2.LogPromise(origin=promise.origin, index=promise.index, leaf_hash=promise.leaf_hash),
     )
+
+
+def _hit(kind: common_pb2.OutcomeKind, read_count: int) -> dict[str, JsonValue]:
+    """Return whether an answer holds reads, which stands in clear so that hits can be counted (L7)."""
+    return {"hit": read_count > 0} if kind == common_pb2.OUTCOME_KIND_RESPONDED else {}
 
 
 def _promised(receipt: result_pb2.Receipt) -> dict[str, JsonValue]:

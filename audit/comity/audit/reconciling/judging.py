@@ -243,6 +243,11 @@ class _Judging:
             ("provider", *self._first("outcome", self.answered, self.answering)),
         )
         self._same(
+            "hit",
+            ("requester", self.delivered, self._hit(self.delivered)),
+            ("provider", self.released, self._hit(self.released)),
+        )
+        self._same(
             "policy",
             ("requester", self.delivered, self._text(self.delivered, "policy")),
             ("provider", *self._first("policy", self.answering, self.decided)),
@@ -250,6 +255,10 @@ class _Judging:
 
     def _text(self, fact: Fact | None, name: str) -> str:
         return fact.text(name) if fact is not None else ""
+
+    def _hit(self, fact: Fact | None) -> str:
+        value = fact.told.get("hit") if fact is not None else None
+        return str(value).lower() if isinstance(value, bool) else ""
 
     def _first(self, name: str, *facts: Fact | None) -> tuple[Fact | None, str]:
         return next(((fact, fact.text(name)) for fact in facts if fact and fact.text(name)), (None, ""))

@@ -110,6 +110,6 @@ class Filter:
             return True
         if {HIT, NO_HIT} <= self.outcomes:
             return True
-        if record.reads is None:
+        if not record.is_hit_known:
             return None
         return record.is_hit == (HIT in self.outcomes)

@@ -80,17 +80,16 @@ class Record:
     """Digest in hex of the provider's receipt."""
     receipt_entry: int | None = None
     """The entry beside which the receipt was kept."""
+    is_hit: bool = False
+    """Whether reads are known to have been found."""
+    is_hit_known: bool = False
+    """Whether the log says so in clear, or an opening of `reads` does where the log is older."""
 
     @property
     def reads(self) -> int | None:
         """How many reads were found; None if that isn't opened."""
         value = self.opened.get("reads", "")
         return int(value) if value.isdecimal() else None
-
-    @property
-    def is_hit(self) -> bool:
-        """Whether reads are known to have been found."""
-        return bool(self.reads)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -248,8 +247,13 @@ class RecordReader:
         opened, closed, false = self._open(at.index, entry)
         public = entry.public
         receipt = _text(public, "receipt")
+        hit, reads = public.get("hit"), opened.get("reads", "")
+        if reads.isdecimal():
+            hit = int(reads) > 0
         return replace(
             record,
+            is_hit=hit is True,
+            is_hit_known=isinstance(hit, bool),
             opened={**record.opened, **opened},
             closed=record.closed | closed,
             false=record.false | false,

@@ -1,9 +1,9 @@
 """Searches, hits and refusals counted from a log (L7), by anybody who holds it.
 
 All is counted from what stands in the log in clear: who asked whom, when, the code of the reason
-(`purpose`) and the outcome. How many reads were found is a commitment, so hits are counted where its
-opening is at hand, and how many of the answers that covers is told beside. Memory holds the counts and what
-is in flight.
+(`purpose`), the outcome, and whether an answer held reads (`hit`). Logs of before `hit` have only a
+commitment to how many: there hits are counted where its opening is at hand, and how many of the answers that
+covers is told beside. Memory holds the counts and what is in flight.
 """
 
 from collections import Counter
@@ -39,9 +39,9 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     """By outcome: each question to each provider once, and what was turned down in the house."""
     hits: int = 0
-    """Answers with reads, among those whose number of reads is opened."""
+    """Answers with reads, as far as is known."""
     hits_known_of: int = 0
-    """Answers whose number of reads is opened."""
+    """Answers of which it is known whether they held reads."""
 
     @property
     def searches(self) -> int:
@@ -51,7 +51,7 @@ class Tally:
     def add(self, record: Record) -> None:
         """Count a record."""
         self.outcomes[record.outcome] += 1
-        if record.outcome == RESPONDED and record.reads is not None:
+        if record.outcome == RESPONDED and record.is_hit_known:
             self.hits_known_of += 1
             self.hits += record.is_hit
 
@@ -82,7 +82,8 @@ def count(
 ) -> Statistics:
     """Return the counts of a `log/` folder by any of `KEYS`, of questions asked from `start` to before `end`.
 
-    `state` is the end's `state.db`, for hits alone. Raises what `read_records` and its records raise.
+    `state` is the end's `state.db`, for the hits of logs that don't tell them in clear. Raises what
+    `read_records` and its records raise.
     """
     tallies: dict[tuple[str, ...], Tally] = {}
     total = Tally()
