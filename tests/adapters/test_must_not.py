@@ -315,6 +315,7 @@ async def test_query_that_names_others_than_the_order_is_rejected(
         ("subject", None, "subject"),
         ("nonce", b"short", "nonce"),
         ("retry_of", b"short", "retry_of"),
+        ("offence", "Arson!", "offence"),
     ],
 )
 async def test_query_with_a_field_missing_or_wrong_is_malformed(

@@ -157,6 +157,7 @@ def test_question_says_in_the_contract_what_it_says_here() -> None:
         on_behalf_of="a. person",
         retry_of=bytes(16),
         limitation_years=3,
+        offence="arson",
     )
     expected = query_service_pb2.SearchRequest(
         plate=common_pb2.Plate(number=PLATE, state="CA", country="MX"),
@@ -169,6 +170,7 @@ def test_question_says_in_the_contract_what_it_says_here() -> None:
         area=common_pb2.Area(latitude=33.7, longitude=-118.2, radius_metres=500),
         retry_of=bytes(16),
         limitation_years=3,
+        offence="arson",
     )
     expected.period.start.FromDatetime(now - timedelta(days=2))
     expected.period.end.FromDatetime(now)

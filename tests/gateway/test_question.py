@@ -117,6 +117,7 @@ WRONG: list[tuple[str, Callable[[SearchRequest], None]]] = [
     ("timeout", lambda r: setattr(r.timeout, "seconds", 61)),
     ("retry_of", lambda r: setattr(r, "retry_of", b"short")),
     ("limitation_years", lambda r: setattr(r, "limitation_years", 101)),
+    ("offence", lambda r: setattr(r, "offence", "Arson, first degree")),
 ]
 
 

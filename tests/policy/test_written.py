@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -60,6 +61,7 @@ def requests(draw: st.DrawFn) -> DecisionRequest:
         period_start=start,
         period_end=start + timedelta(microseconds=draw(st.integers(1, 10**15))),
         limitation_years=draw(st.integers(0, 100)),
+        offence=draw(st.sampled_from(["", "general", "8-years"])),
         plate_state=draw(WORDS),
         plate_country=draw(WORDS),
         elements=draw(_sets(ELEMENTS)),
@@ -110,3 +112,12 @@ def test_text_that_holds_no_facts_is_refused(change: dict[str, object], said: st
     assert "j.doe" not in json.dumps(told)
     with pytest.raises(FactsInvalid, match=said):
         read_facts(json.dumps({**told, **change}))
+
+
+def test_facts_of_before_offences_were_stated_state_none(
+    asking: Callable[..., DecisionRequest], stores: tuple[StoreFacts, ...]
+) -> None:
+    """A decision that was logged by an earlier version can still be made again (design 6)."""
+    told = json.loads(write_facts(asking(offence="arson"), stores))
+    del told["offence"]
+    assert read_facts(json.dumps(told))[0].offence == ""

@@ -72,6 +72,7 @@ class Asked:
             elements=[common_pb2.ELEMENT_LOCATION],
             area=area,
             limitation_years=0,
+            offence="",
             retry_of=b"",
         )
 
@@ -92,6 +93,7 @@ class Asked:
             if self.area is None
             else SimpleNamespace(latitude=self.area[0], longitude=self.area[1], radius_metres=self.area[2]),
             limitation_years=0,
+            offence="",
         )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from comity.adapters.errors import Rejected, RejectReason
 from comity.adapters.sources.source import SearchArea
 from comity.certs.instants import to_instant
-from comity.policy.facts import ELEMENTS
+from comity.policy.facts import ELEMENTS, OFFENCE
 from comity.policy.plates import PlateInvalid, fold
 from comity.v1 import common_pb2
 from comity.v1.query_pb2 import Query
@@ -46,6 +46,8 @@ class Question:
     """Elements wanted besides the plate, of `ELEMENTS`, in the order asked."""
     area: SearchArea | None = field(repr=False)
     limitation_years: int = field(repr=False)
+    offence: str = field(repr=False)
+    """Class of the offence; empty: not stated."""
     assertion: str = field(repr=False)
 
     @property
@@ -92,6 +94,8 @@ def parse_question(query: Query) -> Question:
     found.require(0 < len(query.subject.jwt) <= _LONGEST_ASSERTION, "subject: expected an assertion (Q4)")
     found.require(len(query.retry_of) in (0, _NONCE_BYTES), "retry_of: expected 16 bytes, or none")
     found.require(query.limitation_years <= 100, "limitation_years: expected 1 to 100, or 0 (Q5)")
+    named = not query.offence or OFFENCE.fullmatch(query.offence) is not None
+    found.require(named, "offence: expected a class such as `general`, or none (Q5)")
     if found.violations or start is None or end is None:
         raise Rejected(RejectReason.MALFORMED, *found.violations)
     names = [common_pb2.Element.Name(element).removeprefix("ELEMENT_") for element in query.elements]
@@ -109,6 +113,7 @@ def parse_question(query: Query) -> Question:
         elements=tuple(name for name in names if name in ELEMENTS),
         area=area,
         limitation_years=query.limitation_years,
+        offence=query.offence,
         assertion=query.subject.jwt,
     )
 

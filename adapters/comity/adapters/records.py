@@ -281,4 +281,6 @@ def _entered(question: Question, claims: Claims) -> dict[str, str]:
         fields["area"] = f"{area.latitude},{area.longitude},{area.radius_metres}"
     if question.limitation_years:
         fields["limitation_years"] = str(question.limitation_years)
+    if question.offence:
+        fields["offence"] = question.offence
     return fields

@@ -214,6 +214,7 @@ def facts_of(
         period_start=question.start,
         period_end=question.end,
         limitation_years=question.limitation_years,
+        offence=question.offence,
         plate_state=question.state,
         plate_country=question.country,
         elements=question.wanted,

@@ -75,6 +75,12 @@ class _AreaType(click.ParamType[common_pb2.Area]):
 @click.option(
     "--limitation-years", type=click.IntRange(1, 100), default=None, help="Statute of limitations (Q5)."
 )
+@click.option(
+    "--offence",
+    default="",
+    metavar="CLASS",
+    help="Class of the offence, as the provider's table of statutes names it, such as general (Q5).",
+)
 @click.option("--all", "want_all", is_flag=True, help="Fail unless every asked provider answers itself.")
 @click.option("--quorum", type=click.IntRange(min=1), help="Fail unless so many providers respond.")
 @click.option(
@@ -105,6 +111,7 @@ def command(
     elements: tuple[str, ...],
     area: common_pb2.Area | None,
     limitation_years: int | None,
+    offence: str,
     want_all: bool,
     quorum: int | None,
     required: tuple[str, ...],
@@ -138,6 +145,7 @@ def command(
         area=area,
         timeout=_duration(timeout),
         limitation_years=limitation_years or 0,
+        offence=offence,
     )
     try:
         client = load_client(client_file)

@@ -141,4 +141,5 @@ def _query(
         made_at=from_instant(now),
         retry_of=question.retry_of,
         limitation_years=question.limitation_years,
+        offence=question.offence,
     )

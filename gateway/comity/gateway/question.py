@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from comity.certs.instants import to_instant
 from comity.gateway.errors import FieldViolation, RequestInvalid
+from comity.policy.facts import OFFENCE
 from comity.policy.plates import PlateInvalid, fold
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
@@ -52,6 +53,7 @@ class Question:
     timeout: timedelta
     retry_of: bytes
     limitation_years: int
+    offence: str
 
     def within(self, call: timedelta | None) -> Question:
         """Return the question with a timeout that ends before the caller's own deadline, if it has one.
@@ -114,6 +116,8 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         violated("retry_of", "the 16 bytes of the exchange that is repeated")
     if request.limitation_years > 100:
         violated("limitation_years", "years from 1 to 100, or 0 when not stated (Q5)")
+    if request.offence and not OFFENCE.fullmatch(request.offence):
+        violated("offence", "a class of offences such as `general`: up to 64 of `a`-`z`, `0`-`9`, `-` (Q5)")
     if found:
         raise RequestInvalid(tuple(found))
     wanted = tuple(element for element in WANTABLE if element in request.elements)
@@ -134,6 +138,7 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         timeout=timeout,
         retry_of=request.retry_of,
         limitation_years=request.limitation_years,
+        offence=request.offence,
     )
 
 

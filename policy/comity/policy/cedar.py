@@ -255,6 +255,7 @@ def _query(request: DecisionRequest) -> dict[str, object]:
         "periodDays": _days(request.period_end - request.period_start),
         "oldestDaysAgo": max(0, _days(request.now - request.period_start)),
         "limitationYears": request.limitation_years,
+        "offence": request.offence,
         "plateState": request.plate_state,
         "plateCountry": request.plate_country,
     }

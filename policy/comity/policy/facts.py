@@ -6,6 +6,7 @@ and kinds are those of `comity.v1`, without their enum's prefix (`REASON_CODE_NA
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -26,6 +27,9 @@ KINDS: Final = frozenset(name.lower() for name in _names(common_pb2.AgencyKind, 
 
 ELEMENTS: Final = _names(common_pb2.Element, "ELEMENT_") - {"PLATE"}
 """Elements that can be permitted or withheld; `PLATE` is always part of a read."""
+
+OFFENCE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+"""A class of offences, as tables of statutes name them (Q5)."""
 
 
 def _known(value: str, known: frozenset[str], concept: str) -> None:
@@ -118,6 +122,8 @@ class DecisionRequest:
     period_end: datetime
     limitation_years: int = 0
     """Statute of limitations as stated for a criminal query (Q5); 0: not stated."""
+    offence: str = ""
+    """Class of the offence as stated, for the table of statutes (Q5); empty: not stated."""
     plate_state: str
     plate_country: str
     elements: frozenset[str] = field(default=ELEMENTS)
@@ -137,3 +143,5 @@ class DecisionRequest:
             raise ValueError("period ends before it starts")
         if self.limitation_years < 0:
             raise ValueError("limitation_years is negative")
+        if self.offence and not OFFENCE.fullmatch(self.offence):
+            raise ValueError("offence is not a word of `a`-`z`, `0`-`9`, `-`")

@@ -40,6 +40,7 @@ def write_facts(request: DecisionRequest, stores: Sequence[StoreFacts]) -> str:
         "has_area": request.has_area,
         "period": [_written(request.period_start), _written(request.period_end)],
         "limitation_years": request.limitation_years,
+        "offence": request.offence,
         "plate": [request.plate_state, request.plate_country],
         "elements": sorted(request.elements),
         "agreement": None
@@ -101,6 +102,7 @@ def _request(told: Mapping[str, object]) -> DecisionRequest:
         period_start=_instant(start),
         period_end=_instant(end),
         limitation_years=limitation_years,
+        offence=str(told.get("offence", "")),
         plate_state=plate_state,
         plate_country=plate_country,
         elements=frozenset(_texts(told["elements"])),

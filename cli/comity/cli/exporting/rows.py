@@ -28,6 +28,7 @@ FULL = (
     Column(head="reason text", share=8),
     Column(head="elements", share=4),
     Column(head="limitation years", share=2),
+    Column(head="offence", share=3),
     Column(head="asked at (UTC)", share=4),
     Column(head="case", share=3),
     Column(head="outcome", share=3),
@@ -84,7 +85,7 @@ def full_row(record: Record, agreements: Mapping[str, str]) -> tuple[str, ...]:
         end,
         value(record, "area"),
         reason(record),
-        *(value(record, name) for name in ("reason_text", "elements", "limitation_years")),
+        *(value(record, name) for name in ("reason_text", "elements", "limitation_years", "offence")),
         f"{record.at:%Y-%m-%d %H:%M:%S}",
         value(record, "case"),
         record.outcome,
@@ -118,6 +119,8 @@ def compact_row(record: Record, agreements: Mapping[str, str]) -> tuple[str, ...
         asked.append(f"wanted: {elements.lower().replace(',', ', ')}")
     if limit:
         asked.append(f"limitation: {limit} years")
+    if offence := value(record, "offence"):
+        asked.append(f"offence: {offence}")
     rules = _listed(value(record, "rules"))
     policy = f"policy {record.policy[:12]}…" if record.policy else ""
     outcome = record.outcome_entry

@@ -97,6 +97,8 @@ class Question:
     """The id of the exchange that this one repeats."""
     limitation_years: int = 0
     """Years that the offence's statute of limitations allows (Q5); 0: not stated."""
+    offence: str = ""
+    """Class of the offence, as the providers' tables of statutes name it (Q5); empty: not stated."""
 
     def __post_init__(self) -> None:
         self.to_request()
@@ -138,6 +140,7 @@ class Question:
         put("timeout", "a `timedelta`", lambda: _timeout(self.timeout))
         put("retry_of", "16 bytes", lambda: of(retry_of=self.retry_of))
         put("limitation_years", "a whole number", lambda: of(limitation_years=self.limitation_years))
+        put("offence", "a text", lambda: of(offence=self.offence))
         if found:
             raise RequestInvalid(tuple(found))
         return request
