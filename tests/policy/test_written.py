@@ -17,6 +17,7 @@ from comity.policy.facts import (
     REASONS,
     AgreementFacts,
     DecisionRequest,
+    ReasonFacts,
     StoreFacts,
     SubjectFacts,
 )
@@ -65,6 +66,10 @@ def requests(draw: st.DrawFn) -> DecisionRequest:
         plate_state=draw(WORDS),
         plate_country=draw(WORDS),
         elements=draw(_sets(ELEMENTS)),
+        told=ReasonFacts(
+            vague=draw(st.booleans()), words=draw(st.integers(0, 200)), plates=draw(st.integers(1, 5_000))
+        ),
+        readings=draw(st.integers(1, 64)),
         agreement=draw(st.none() | st.just(agreement)),
         now=draw(INSTANTS),
     )
@@ -82,6 +87,17 @@ def test_facts_come_back_as_they_were(request: DecisionRequest, stores: tuple[St
     assert write_facts(*read_facts(text)) == text
 
 
+def test_facts_of_a_version_that_knew_no_readings_are_read_as_before(
+    asking: Callable[..., DecisionRequest],
+) -> None:
+    """A decision that was logged before stays one of exactly the plate (Q10), whatever is added since."""
+    request = asking()
+    told = json.loads(write_facts(request, ()))
+    del told["told"], told["readings"]
+    read, _ = read_facts(json.dumps(told))
+    assert (read.told, read.readings) == (ReasonFacts(), 1)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -92,6 +108,8 @@ def test_facts_come_back_as_they_were(request: DecisionRequest, stores: tuple[St
         ({"stores": [["a"]]}, "not the facts"),
         ({"limitation_years": "5"}, "not the facts"),
         ({"now": "soon"}, "not the facts"),
+        ({"readings": 0}, "not the facts"),
+        ({"told": [False, 1]}, "not the facts"),
     ],
 )
 def test_text_that_holds_no_facts_is_refused(change: dict[str, object], said: str) -> None:

@@ -19,7 +19,14 @@ from typing import Final, TypeVar
 from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.decision import Decision, PolicyEngine
 from comity.policy.errors import CaseInvalid
-from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.facts import (
+    ELEMENTS,
+    AgreementFacts,
+    DecisionRequest,
+    ReasonFacts,
+    StoreFacts,
+    SubjectFacts,
+)
 
 _Value = TypeVar("_Value")
 _Table = Mapping[str, object]
@@ -39,6 +46,10 @@ _QUESTION: Final = frozenset(
         "offence",
         "plate_state",
         "plate_country",
+        "readings",
+        "reason_vague",
+        "reason_words",
+        "reason_plates",
         "elements",
         "subject",
         "agreement",
@@ -268,6 +279,12 @@ def _request(words: _Table, where: str) -> DecisionRequest:
         plate_state=_get(words, "plate_state", str, "CA", where),
         plate_country=_get(words, "plate_country", str, "US", where),
         elements=_words(words, "elements", where, ELEMENTS),
+        told=ReasonFacts(
+            vague=_get(words, "reason_vague", bool, False, where),
+            words=_get(words, "reason_words", int, 1, where),
+            plates=_get(words, "reason_plates", int, 1, where),
+        ),
+        readings=_get(words, "readings", int, 1, where),
         agreement=_agreement(words.get("agreement"), where),
         now=_instant(words, "now", where),
     )

@@ -52,6 +52,12 @@ STORE_CLASSES: Final = (
 SKEW: Final = timedelta(seconds=5)
 """Clock skew tolerated in what another agency dates."""
 
+MOST_WORDS: Final = 20
+"""As many words of a reason stand for more."""
+
+MOST_PLATES: Final = 1_000
+"""As many plates under one text stand for more."""
+
 _REMEMBERED: Final = 256
 _SUBJECT: Final = {"type": "Subject", "id": "subject"}
 _QUERY: Final = {"__entity": {"type": "Query", "id": "query"}}
@@ -258,6 +264,10 @@ def _query(request: DecisionRequest) -> dict[str, object]:
         "offence": request.offence,
         "plateState": request.plate_state,
         "plateCountry": request.plate_country,
+        "readings": request.readings,
+        "reasonVague": request.told.vague,
+        "reasonWords": min(request.told.words, MOST_WORDS),
+        "reasonPlates": min(request.told.plates, MOST_PLATES),
     }
     if request.agreement is not None:
         attributes["agreement"] = _ref("Agreement", request.agreement.agreement_id)

@@ -100,6 +100,22 @@ class StoreFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonFacts:
+    """What is known of the free text that gives the reason (Q3, Q4); never the text itself."""
+
+    vague: bool = False
+    """It tells too little (`comity.policy.reasons`)."""
+    words: int = 1
+    """Distinct words of it that tell something."""
+    plates: int = 1
+    """Plates for which the same person gave the same text within a day, this one among them."""
+
+    def __post_init__(self) -> None:
+        if self.words < 0 or self.plates < 1:
+            raise ValueError("a reason is given for one plate at least, and has no fewer than 0 words")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRequest:
     """One question to one provider. `period_start` is inside the period, `period_end` is not (Q2).
 
@@ -128,6 +144,10 @@ class DecisionRequest:
     plate_country: str
     elements: frozenset[str] = field(default=ELEMENTS)
     """Elements wanted besides the plate; a subset of `ELEMENTS`."""
+    told: ReasonFacts = ReasonFacts()
+    """Of the free text that gives the reason."""
+    readings: int = 1
+    """Readings of the plate that are searched, itself among them; 1: exactly the plate (Q10)."""
     agreement: AgreementFacts | None
     """`None`: no agreement, so everything is refused."""
     now: datetime
@@ -145,3 +165,5 @@ class DecisionRequest:
             raise ValueError("limitation_years is negative")
         if self.offence and not OFFENCE.fullmatch(self.offence):
             raise ValueError("offence is not a word of `a`-`z`, `0`-`9`, `-`")
+        if self.readings < 1:
+            raise ValueError("readings are fewer than 1, the plate itself")

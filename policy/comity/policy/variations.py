@@ -190,6 +190,20 @@ def variations(bundle: PolicyBundle, named: Named) -> Mapping[str, Sequence[Vari
             _request("plateState", "the plate were of", _shown(word), plate_state=word)
             for word in named.words_of("plateState")
         ),
+        *(_readings(number) for number in _near(named, "readings", 1)),
+        _told("reasonVague", "the free text told something", "", vague=False),
+        _told("reasonVague", "the free text told too little", "", vague=True),
+        *(
+            _told("reasonWords", "the free text had as many telling words as", str(number), words=number)
+            for number in _near(named, "reasonWords", 0)
+        ),
+        *(
+            _told(
+                "reasonPlates", "the same text had been given for plates a day:", str(number), plates=number
+            )
+            for number in _near(named, "reasonPlates", 1)
+            if number
+        ),
         *(
             _request("plateCountry", "the plate's country were", _shown(word), plate_country=word)
             for word in named.words_of("plateCountry")
@@ -362,6 +376,20 @@ def _length(days: int) -> Variation:
 def _statute(years: int) -> Variation:
     value = f"{years} years" if years else "none"
     return _request("limitationYears", "the limitation stated were", value, limitation_years=years)
+
+
+def _readings(number: int) -> Variation:
+    lead = "so many readings of the plate were searched:" if number > 1 else "exactly the plate were searched"
+    value = str(number) if number > 1 else ""
+    return _request("readings", lead, value, readings=max(number, 1))
+
+
+def _told(fact: str, lead: str, value: str, **changes: object) -> Variation:
+    def change(asked: Asked) -> Asked:
+        told = replace(asked.request.told, **changes)  # type: ignore[arg-type]
+        return replace(asked, request=replace(asked.request, told=told))
+
+    return Variation(fact=fact, lead=lead, value=value, change=change)
 
 
 def _class(word: str) -> Variation:

@@ -12,7 +12,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from comity.policy.errors import PolicyError
-from comity.policy.facts import AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.facts import (
+    AgreementFacts,
+    DecisionRequest,
+    ReasonFacts,
+    StoreFacts,
+    SubjectFacts,
+)
 
 VERSION: Final = 1
 
@@ -52,6 +58,8 @@ def write_facts(request: DecisionRequest, stores: Sequence[StoreFacts]) -> str:
             "in_force": agreement.in_force,
             "collected_from": _written(agreement.collected_from),
         },
+        "told": [request.told.vague, request.told.words, request.told.plates],
+        "readings": request.readings,
         "now": _written(request.now),
         "stores": [[store.store_id, store.store_class] for store in stores],
     }
@@ -80,9 +88,6 @@ def _request(told: Mapping[str, object]) -> DecisionRequest:
     subject, agreement = _table(told["subject"]), told["agreement"]
     start, end = _texts(told["period"])
     plate_state, plate_country = _texts(told["plate"])
-    limitation_years = told["limitation_years"]
-    if not isinstance(limitation_years, int):
-        raise TypeError("limitation_years")
     return DecisionRequest(
         requester=requester,
         requester_kind=kind,
@@ -101,11 +106,13 @@ def _request(told: Mapping[str, object]) -> DecisionRequest:
         has_area=told["has_area"] is True,
         period_start=_instant(start),
         period_end=_instant(end),
-        limitation_years=limitation_years,
+        limitation_years=_number(told["limitation_years"]),
         offence=str(told.get("offence", "")),
         plate_state=plate_state,
         plate_country=plate_country,
         elements=frozenset(_texts(told["elements"])),
+        told=_told(told.get("told")),
+        readings=_number(told.get("readings", 1)),
         agreement=None if agreement is None else _agreement(_table(agreement)),
         now=_instant(told["now"]),
     )
@@ -119,6 +126,22 @@ def _agreement(told: Mapping[str, object]) -> AgreementFacts:
         in_force=told["in_force"] is True,
         collected_from=_read(told["collected_from"]),
     )
+
+
+def _told(told: object) -> ReasonFacts:
+    """Return what is known of a reason's text; facts of earlier versions don't say, and nothing asked."""
+    if told is None:
+        return ReasonFacts()
+    if not isinstance(told, list):
+        raise TypeError("told")
+    vague, words, plates = told
+    return ReasonFacts(vague=vague is True, words=_number(words), plates=_number(plates))
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("a number")
+    return value
 
 
 def _written(instant: datetime | None) -> str | None:

@@ -27,7 +27,7 @@ from comity.v1 import subject_pb2 as comity_dot_v1_dot_subject__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63omity/v1/query.proto\x12\tcomity.v1\x1a\x16\x63omity/v1/common.proto\x1a\x17\x63omity/v1/subject.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x03\n\x05Query\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x11\n\trequester\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x1f\n\x05plate\x18\x05 \x01(\x0b\x32\x10.comity.v1.Plate\x12!\n\x06period\x18\x06 \x01(\x0b\x32\x11.comity.v1.Period\x12%\n\x06reason\x18\x07 \x01(\x0e\x32\x15.comity.v1.ReasonCode\x12\x13\n\x0b\x63\x61se_number\x18\x08 \x01(\t\x12\x13\n\x0breason_text\x18\t \x01(\t\x12\x14\n\x0con_behalf_of\x18\n \x01(\t\x12$\n\x08\x65lements\x18\x0b \x03(\x0e\x32\x12.comity.v1.Element\x12\x1d\n\x04\x61rea\x18\x0c \x01(\x0b\x32\x0f.comity.v1.Area\x12,\n\x07subject\x18\r \x01(\x0b\x32\x1b.comity.v1.SubjectAssertion\x12+\n\x07made_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x0f \x01(\x0c\x12\x18\n\x10limitation_years\x18\x10 \x01(\r\x12\x0f\n\x07offence\x18\x11 \x01(\t\"\xd5\x01\n\x05Order\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eroster_version\x18\x05 \x01(\x04\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x12\n\nleaf_count\x18\x07 \x01(\r\x12\r\n\x05nonce\x18\x08 \x01(\x0c\"A\n\tOrderLeaf\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x14\n\x0cquery_digest\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\";\n\x0eOrderInclusion\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x03(\x0c\"\x80\x01\n\x0c\x43ompleteness\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x10\n\x06quorum\x18\x02 \x01(\rH\x00\x12\x30\n\x08required\x18\x03 \x01(\x0b\x32\x1c.comity.v1.RequiredProvidersH\x00\x12\x15\n\x0b\x62\x65st_effort\x18\x04 \x01(\x08H\x00\x42\x06\n\x04rule\"%\n\x11RequiredProviders\x12\x10\n\x08\x61gencies\x18\x01 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63omity/v1/query.proto\x12\tcomity.v1\x1a\x16\x63omity/v1/common.proto\x1a\x17\x63omity/v1/subject.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x03\n\x05Query\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\x0c\x12\x11\n\trequester\x18\x03 \x01(\t\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x1f\n\x05plate\x18\x05 \x01(\x0b\x32\x10.comity.v1.Plate\x12!\n\x06period\x18\x06 \x01(\x0b\x32\x11.comity.v1.Period\x12%\n\x06reason\x18\x07 \x01(\x0e\x32\x15.comity.v1.ReasonCode\x12\x13\n\x0b\x63\x61se_number\x18\x08 \x01(\t\x12\x13\n\x0breason_text\x18\t \x01(\t\x12\x14\n\x0con_behalf_of\x18\n \x01(\t\x12$\n\x08\x65lements\x18\x0b \x03(\x0e\x32\x12.comity.v1.Element\x12\x1d\n\x04\x61rea\x18\x0c \x01(\x0b\x32\x0f.comity.v1.Area\x12,\n\x07subject\x18\r \x01(\x0b\x32\x1b.comity.v1.SubjectAssertion\x12+\n\x07made_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08retry_of\x18\x0f \x01(\x0c\x12\x18\n\x10limitation_years\x18\x10 \x01(\r\x12\x0f\n\x07offence\x18\x11 \x01(\t\x12\x10\n\x08readings\x18\x12 \x03(\t\"\xd5\x01\n\x05Order\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x11\n\trequester\x18\x02 \x01(\t\x12-\n\tissued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eroster_version\x18\x05 \x01(\x04\x12\x0c\n\x04root\x18\x06 \x01(\x0c\x12\x12\n\nleaf_count\x18\x07 \x01(\r\x12\r\n\x05nonce\x18\x08 \x01(\x0c\"A\n\tOrderLeaf\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x14\n\x0cquery_digest\x18\x02 \x01(\x0c\x12\x0c\n\x04salt\x18\x03 \x01(\x0c\";\n\x0eOrderInclusion\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04path\x18\x03 \x03(\x0c\"\x80\x01\n\x0c\x43ompleteness\x12\r\n\x03\x61ll\x18\x01 \x01(\x08H\x00\x12\x10\n\x06quorum\x18\x02 \x01(\rH\x00\x12\x30\n\x08required\x18\x03 \x01(\x0b\x32\x1c.comity.v1.RequiredProvidersH\x00\x12\x15\n\x0b\x62\x65st_effort\x18\x04 \x01(\x08H\x00\x42\x06\n\x04rule\"%\n\x11RequiredProviders\x12\x10\n\x08\x61gencies\x18\x01 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'comity.v1.query_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_QUERY']._serialized_start=119
-  _globals['_QUERY']._serialized_end=591
-  _globals['_ORDER']._serialized_start=594
-  _globals['_ORDER']._serialized_end=807
-  _globals['_ORDERLEAF']._serialized_start=809
-  _globals['_ORDERLEAF']._serialized_end=874
-  _globals['_ORDERINCLUSION']._serialized_start=876
-  _globals['_ORDERINCLUSION']._serialized_end=935
-  _globals['_COMPLETENESS']._serialized_start=938
-  _globals['_COMPLETENESS']._serialized_end=1066
-  _globals['_REQUIREDPROVIDERS']._serialized_start=1068
-  _globals['_REQUIREDPROVIDERS']._serialized_end=1105
+  _globals['_QUERY']._serialized_end=609
+  _globals['_ORDER']._serialized_start=612
+  _globals['_ORDER']._serialized_end=825
+  _globals['_ORDERLEAF']._serialized_start=827
+  _globals['_ORDERLEAF']._serialized_end=892
+  _globals['_ORDERINCLUSION']._serialized_start=894
+  _globals['_ORDERINCLUSION']._serialized_end=953
+  _globals['_COMPLETENESS']._serialized_start=956
+  _globals['_COMPLETENESS']._serialized_end=1084
+  _globals['_REQUIREDPROVIDERS']._serialized_start=1086
+  _globals['_REQUIREDPROVIDERS']._serialized_end=1123
 # @@protoc_insertion_point(module_scope)

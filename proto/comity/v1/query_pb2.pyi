@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Query(_message.Message):
-    __slots__ = ("nonce", "exchange_id", "requester", "provider", "plate", "period", "reason", "case_number", "reason_text", "on_behalf_of", "elements", "area", "subject", "made_at", "retry_of", "limitation_years", "offence")
+    __slots__ = ("nonce", "exchange_id", "requester", "provider", "plate", "period", "reason", "case_number", "reason_text", "on_behalf_of", "elements", "area", "subject", "made_at", "retry_of", "limitation_years", "offence", "readings")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     REQUESTER_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Query(_message.Message):
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     LIMITATION_YEARS_FIELD_NUMBER: _ClassVar[int]
     OFFENCE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
     nonce: bytes
     exchange_id: bytes
     requester: str
@@ -47,7 +48,8 @@ class Query(_message.Message):
     retry_of: bytes
     limitation_years: int
     offence: str
-    def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., requester: _Optional[str] = ..., provider: _Optional[str] = ..., plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., subject: _Optional[_Union[_subject_pb2.SubjectAssertion, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ..., offence: _Optional[str] = ...) -> None: ...
+    readings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., requester: _Optional[str] = ..., provider: _Optional[str] = ..., plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., on_behalf_of: _Optional[str] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., subject: _Optional[_Union[_subject_pb2.SubjectAssertion, _Mapping]] = ..., made_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ..., offence: _Optional[str] = ..., readings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Order(_message.Message):
     __slots__ = ("exchange_id", "requester", "issued_at", "deadline", "roster_version", "root", "leaf_count", "nonce")

@@ -78,7 +78,7 @@ FINDING_KIND_TWO_RECEIPTS: FindingKind
 FINDING_KIND_HAD_A_LINK: FindingKind
 
 class SearchRequest(_message.Message):
-    __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years", "border_nexus", "offence")
+    __slots__ = ("plate", "period", "reason", "case_number", "reason_text", "for_self", "on_behalf_of", "providers", "completeness", "elements", "area", "timeout", "retry_of", "limitation_years", "border_nexus", "offence", "readings")
     PLATE_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class SearchRequest(_message.Message):
     LIMITATION_YEARS_FIELD_NUMBER: _ClassVar[int]
     BORDER_NEXUS_FIELD_NUMBER: _ClassVar[int]
     OFFENCE_FIELD_NUMBER: _ClassVar[int]
+    READINGS_FIELD_NUMBER: _ClassVar[int]
     plate: _common_pb2.Plate
     period: _common_pb2.Period
     reason: _common_pb2.ReasonCode
@@ -111,7 +112,8 @@ class SearchRequest(_message.Message):
     limitation_years: int
     border_nexus: str
     offence: str
-    def __init__(self, plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., for_self: bool = ..., on_behalf_of: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ..., completeness: _Optional[_Union[_query_pb2.Completeness, _Mapping]] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ..., border_nexus: _Optional[str] = ..., offence: _Optional[str] = ...) -> None: ...
+    readings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., period: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., reason: _Optional[_Union[_common_pb2.ReasonCode, str]] = ..., case_number: _Optional[str] = ..., reason_text: _Optional[str] = ..., for_self: bool = ..., on_behalf_of: _Optional[str] = ..., providers: _Optional[_Iterable[str]] = ..., completeness: _Optional[_Union[_query_pb2.Completeness, _Mapping]] = ..., elements: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., area: _Optional[_Union[_common_pb2.Area, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., retry_of: _Optional[bytes] = ..., limitation_years: _Optional[int] = ..., border_nexus: _Optional[str] = ..., offence: _Optional[str] = ..., readings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
     __slots__ = ("plan", "outcome", "page", "summary")

@@ -48,7 +48,7 @@ class Marking(_message.Message):
     def __init__(self, provider: _Optional[str] = ..., nature: _Optional[str] = ..., scheme: _Optional[_Union[MarkingScheme, str]] = ..., banner: _Optional[str] = ..., portion: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., controls: _Optional[_Iterable[str]] = ..., agreement_digest: _Optional[bytes] = ..., retain_days: _Optional[int] = ..., caveats: _Optional[_Iterable[str]] = ..., contact: _Optional[str] = ...) -> None: ...
 
 class Read(_message.Message):
-    __slots__ = ("read_id", "plate", "captured_at", "location", "vehicle", "camera", "images", "confidence", "source", "marking", "withheld")
+    __slots__ = ("read_id", "plate", "captured_at", "location", "vehicle", "camera", "images", "confidence", "source", "marking", "withheld", "matched_reading")
     READ_ID_FIELD_NUMBER: _ClassVar[int]
     PLATE_FIELD_NUMBER: _ClassVar[int]
     CAPTURED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class Read(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     MARKING_FIELD_NUMBER: _ClassVar[int]
     WITHHELD_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_READING_FIELD_NUMBER: _ClassVar[int]
     read_id: str
     plate: _common_pb2.Plate
     captured_at: _timestamp_pb2.Timestamp
@@ -71,7 +72,8 @@ class Read(_message.Message):
     source: str
     marking: Marking
     withheld: _containers.RepeatedScalarFieldContainer[_common_pb2.Element]
-    def __init__(self, read_id: _Optional[str] = ..., plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., location: _Optional[_Union[Location, _Mapping]] = ..., vehicle: _Optional[_Union[Vehicle, _Mapping]] = ..., camera: _Optional[_Union[Camera, _Mapping]] = ..., images: _Optional[_Iterable[_Union[ImageReference, _Mapping]]] = ..., confidence: _Optional[float] = ..., source: _Optional[str] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ..., withheld: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ...) -> None: ...
+    matched_reading: str
+    def __init__(self, read_id: _Optional[str] = ..., plate: _Optional[_Union[_common_pb2.Plate, _Mapping]] = ..., captured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., location: _Optional[_Union[Location, _Mapping]] = ..., vehicle: _Optional[_Union[Vehicle, _Mapping]] = ..., camera: _Optional[_Union[Camera, _Mapping]] = ..., images: _Optional[_Iterable[_Union[ImageReference, _Mapping]]] = ..., confidence: _Optional[float] = ..., source: _Optional[str] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ..., withheld: _Optional[_Iterable[_Union[_common_pb2.Element, str]]] = ..., matched_reading: _Optional[str] = ...) -> None: ...
 
 class Location(_message.Message):
     __slots__ = ("latitude", "longitude", "address", "intersection", "grid_metres", "grid")
@@ -136,7 +138,7 @@ class Page(_message.Message):
     def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., index: _Optional[int] = ..., reads: _Optional[_Iterable[_Union[Read, _Mapping]]] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ...) -> None: ...
 
 class ResultDetail(_message.Message):
-    __slots__ = ("nonce", "exchange_id", "kind", "rules", "public_reason", "searched", "period_clipped", "obligations", "page_count", "read_count", "truncated", "contact", "marking", "retry_after_seconds", "violations")
+    __slots__ = ("nonce", "exchange_id", "kind", "rules", "public_reason", "searched", "period_clipped", "obligations", "page_count", "read_count", "truncated", "contact", "marking", "retry_after_seconds", "violations", "retry_at")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +154,7 @@ class ResultDetail(_message.Message):
     MARKING_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AT_FIELD_NUMBER: _ClassVar[int]
     nonce: bytes
     exchange_id: bytes
     kind: _common_pb2.OutcomeKind
@@ -167,7 +170,8 @@ class ResultDetail(_message.Message):
     marking: Marking
     retry_after_seconds: int
     violations: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., kind: _Optional[_Union[_common_pb2.OutcomeKind, str]] = ..., rules: _Optional[_Iterable[_Union[RuleCitation, _Mapping]]] = ..., public_reason: _Optional[str] = ..., searched: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., period_clipped: bool = ..., obligations: _Optional[_Iterable[_Union[AppliedObligation, _Mapping]]] = ..., page_count: _Optional[int] = ..., read_count: _Optional[int] = ..., truncated: bool = ..., contact: _Optional[str] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ..., retry_after_seconds: _Optional[int] = ..., violations: _Optional[_Iterable[str]] = ...) -> None: ...
+    retry_at: _timestamp_pb2.Timestamp
+    def __init__(self, nonce: _Optional[bytes] = ..., exchange_id: _Optional[bytes] = ..., kind: _Optional[_Union[_common_pb2.OutcomeKind, str]] = ..., rules: _Optional[_Iterable[_Union[RuleCitation, _Mapping]]] = ..., public_reason: _Optional[str] = ..., searched: _Optional[_Union[_common_pb2.Period, _Mapping]] = ..., period_clipped: bool = ..., obligations: _Optional[_Iterable[_Union[AppliedObligation, _Mapping]]] = ..., page_count: _Optional[int] = ..., read_count: _Optional[int] = ..., truncated: bool = ..., contact: _Optional[str] = ..., marking: _Optional[_Union[Marking, _Mapping]] = ..., retry_after_seconds: _Optional[int] = ..., violations: _Optional[_Iterable[str]] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RuleCitation(_message.Message):
     __slots__ = ("policy_id", "rules", "document", "text")
