@@ -44,7 +44,7 @@ long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leave
 	$(BIN)/pytest $(SPREAD) -m long
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
-	$(BIN)/python -m tests.patched_out
+	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green)
 
 verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
 

@@ -21,6 +21,7 @@ from comity.v1.audit_pb2 import Checkpoint
 from comity.v1.common_pb2 import EndRole
 from comity.v1.link_pb2 import Announcement, CloseReason, LinkFrame, LinkRequest, Presence
 from comity.v1.link_pb2_grpc import BrokerServiceStub
+from tests.support import patience
 from tests.support.links import FreezingPath, LoopbackBroker
 
 
@@ -30,7 +31,7 @@ def checkpoint(text: str) -> LinkFrame:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait until something is true; a test that waits in vain fails."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience.SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
 

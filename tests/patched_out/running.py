@@ -24,9 +24,13 @@ import pytest
 from hypothesis import settings
 
 from tests.patched_out.patching import Patch, apply
+from tests.support import patience
 
 LONGEST = 120.0
 """Seconds that ten tests may take: a check without which a test hangs has to be told another way."""
+
+PATIENCE = 5.0
+"""Seconds for which a test waits for what does not come without its check."""
 
 OPTIONS = (
     "--override-ini=addopts=--import-mode=importlib",
@@ -175,6 +179,7 @@ def _run(job: Job, session: pytest.Session, folder: Path) -> None:
         if not any(is_of(item.nodeid, test) for item in items):
             _note(folder / "broken", f"{test}: there is no such test")
     apply(job.patches)
+    patience.SECONDS = PATIENCE
     session.config.option.tbstyle = "native"  # the others cost more than the tests, and nobody reads them
     session.config.pluginmanager.register(_Recorder(folder))
     for item, following in zip(items, [*items[1:], None], strict=True):

@@ -30,6 +30,7 @@ from comity.links.sessions.hub import (
 )
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
 from comity.v1.session_pb2 import Ask, SessionMessage
+from tests.support import patience
 
 PAIRS = (("cbp", "sheriff"), ("dea", "sheriff"), ("cbp", "dea"), ("dea", "cbp"))
 """(provider, requester) with an agreement."""
@@ -346,7 +347,7 @@ def ask(text: bytes) -> SessionMessage:
 
 async def settle(condition: Callable[[], object] | None = None) -> None:
     """Let the loop turn until nothing is left to do, or until something is true."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience.SECONDS):
         for _ in range(30):
             await asyncio.sleep(0)
         while condition is not None and not condition():
