@@ -9,7 +9,8 @@ A provider decides on what this says, so `verify_assertion` believes nothing tha
 4. `iat`, `exp` and, if there, `nbf` against the clock that is handed in, and ten minutes at most from
    `iat` to `exp`;
 5. `cnf` holds the thumbprint of a certificate (RFC 8705); on the first hop it is the caller's;
-6. every claim of `comity` is there and of its kind; `agency` is this member.
+6. every claim of `comity` is there and of its kind (`account_reviewed_at` alone may be missing: nobody
+   says then that the account was reviewed); `agency` is this member.
 
 pyjwt checks the signature. Everything else is checked here, because it would judge times by the
 machine's own clock, and accept what it wasn't told to require.
@@ -164,14 +165,21 @@ def _claims(
         rules_digest=_from_base64url(_text(subject, "rules_digest"), "rules_digest"),
         good_standing=_flag(subject, "good_standing"),
         protections_attested=_flag(subject, "protections_attested"),
+        account_reviewed_at=_instant(subject, "account_reviewed_at")
+        if subject.get("account_reviewed_at") is not None
+        else None,
         issued_at=issued_at,
         expires_at=expires_at,
         jti=_text(payload, "jti"),
     )
     if len(claims.rules_digest) != 32:
         raise AssertionInvalid("assertion: `rules_digest` is not 32 bytes")
-    for name, instant in (("trained_at", claims.trained_at), ("rules_accepted_at", claims.rules_accepted_at)):
-        if instant > issued_at + CLOCK_SKEW:
+    for name, instant in (
+        ("trained_at", claims.trained_at),
+        ("rules_accepted_at", claims.rules_accepted_at),
+        ("account_reviewed_at", claims.account_reviewed_at),
+    ):
+        if instant is not None and instant > issued_at + CLOCK_SKEW:
             raise AssertionInvalid(f"assertion: `{name}` is later than `iat`")
     return claims
 

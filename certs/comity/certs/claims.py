@@ -46,6 +46,8 @@ class Claims:
     """Whether the agency says that the user is employed and in good standing."""
     protections_attested: bool
     """Whether the user attested to Q9 at this logon."""
+    account_reviewed_at: datetime | None = None
+    """When the agency last reviewed this user's account (L9); None: it doesn't say."""
     issued_at: datetime
     expires_at: datetime
     jti: str

@@ -82,6 +82,8 @@ class User:
     """May be empty."""
     good_standing: bool = True
     """Whether employed and in good standing (Q4)."""
+    account_reviewed_on: Date | None = None
+    """The day on which the agency last reviewed the account (L9); None: never."""
 
     def __post_init__(self) -> None:
         words.short_name(self.user, "user")
@@ -187,11 +189,12 @@ class DemoIdentityProvider:
             "office": known.office,
             "duty_station": known.duty_station,
             "roles": list(known.roles),
-            "trained_at": int(datetime.combine(known.trained_on, time(), UTC).timestamp()),
+            "trained_at": _at_start(known.trained_on),
             "rules_accepted_at": issued_at,
             "rules_digest": to_base64url(hashlib.sha256(self.rules.encode()).digest()),
             "good_standing": known.good_standing,
             "protections_attested": True,
+            "account_reviewed_at": _at_start(known.account_reviewed_on),
         }
         claims: dict[str, JsonValue] = {
             "iss": self._issuer,
@@ -208,6 +211,11 @@ class DemoIdentityProvider:
         claims["comity"] = _without_none(subject) if claims["comity"] is subject else claims["comity"]
         payload = json.dumps(_without_none(claims), separators=(",", ":")).encode()
         return jwt.PyJWS().encode(payload, self._key.pem, ALGORITHM, headers={"kid": self._key.key_id})
+
+
+def _at_start(day: Date | None) -> int | None:
+    """Return the first instant of a day in UTC, in seconds since 1970."""
+    return None if day is None else int(datetime.combine(day, time(), UTC).timestamp())
 
 
 def _without_none(values: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -231,6 +239,9 @@ def _user(name: str, entry: object, path: Path) -> User:
     standing = entry.get("good_standing", True)
     if not isinstance(trained_on, Date) or isinstance(trained_on, datetime):
         raise SetupRefused(f"file `{path}`: a user's `trained_on` is not a date such as 2026-01-31")
+    reviewed_on = entry.get("account_reviewed_on")
+    if reviewed_on is not None and (not isinstance(reviewed_on, Date) or isinstance(reviewed_on, datetime)):
+        raise SetupRefused(f"file `{path}`: a user's `account_reviewed_on` is not a date such as 2026-01-31")
     if not isinstance(roles, list) or not isinstance(standing, bool):
         raise SetupRefused(
             f"file `{path}`: a user's `roles` is not a list or `good_standing` not true or false"
@@ -243,6 +254,7 @@ def _user(name: str, entry: object, path: Path) -> User:
             trained_on=trained_on,
             duty_station=str(entry.get("duty_station", "")),
             good_standing=standing,
+            account_reviewed_on=reviewed_on,
         )
     except ValueError as error:
         raise SetupRefused(f"file `{path}`: {error}") from error
@@ -258,4 +270,6 @@ def _to_toml(user: User) -> str:
             "good_standing": user.good_standing,
         }
     )
+    if user.account_reviewed_on is not None:
+        values += f"account_reviewed_on = {user.account_reviewed_on.isoformat()}\n"
     return f"[users.{to_toml(user.user)}]\n{values}trained_on = {user.trained_on.isoformat()}\n"

@@ -133,7 +133,7 @@ def init_command(
 @group.command(
     "user",
     epilog="Example: comity agency user r.diaz --dir fed/agencies/lapd --office 'Detective Bureau' "
-    "--role investigator --trained 2026-03-01",
+    "--role investigator --trained 2026-03-01 --reviewed 2026-01-15",
 )
 @click.argument("user")
 @_DIR
@@ -147,6 +147,12 @@ def init_command(
     help="Day of the last training, such as 2026-03-01 (Q4).",
 )
 @click.option("--duty-station", default="", help="The duty station.")
+@click.option(
+    "--reviewed",
+    type=Day(),
+    metavar="DATE",
+    help="Day of the last review of the account, such as 2026-03-01 (L9).  [default: never]",
+)
 @click.option("--not-in-good-standing", is_flag=True, help="Not employed or not in good standing (Q4).")
 @json_option
 @refused_as_usage
@@ -157,12 +163,14 @@ def user_command(
     roles: tuple[str, ...],
     trained: datetime,
     duty_station: str,
+    reviewed: datetime | None,
     not_in_good_standing: bool,
     as_json: bool,
 ) -> None:
     """Add USER to the agency's demonstration identity provider, or change them."""
-    if trained.date() > utc_now().date():
-        raise click.BadParameter(f"`{trained:%Y-%m-%d}` has not come yet", param_hint="--trained")
+    for option, day in (("--trained", trained), ("--reviewed", reviewed)):
+        if day is not None and day.date() > utc_now().date():
+            raise click.BadParameter(f"`{day:%Y-%m-%d}` has not come yet", param_hint=option)
     provider = AgencyHome.load(home).identity_provider()
     known = user in provider.users()
     try:
@@ -173,6 +181,7 @@ def user_command(
             trained_on=trained.date(),
             duty_station=duty_station,
             good_standing=not not_in_good_standing,
+            account_reviewed_on=None if reviewed is None else reviewed.date(),
         )
     except ValueError as error:
         raise SetupRefused(str(error)) from error

@@ -57,7 +57,18 @@ _QUESTION: Final = frozenset(
     }
 )
 _SUBJECT: Final = frozenset(
-    {"user", "office", "roles", "trained_at", "rules_accepted_at", "good_standing", "protections_attested"}
+    {
+        "user",
+        "office",
+        "duty_station",
+        "roles",
+        "trained_at",
+        "rules_accepted_at",
+        "rules_digest",
+        "account_reviewed_at",
+        "good_standing",
+        "protections_attested",
+    }
 )
 _AGREEMENT: Final = frozenset({"id", "purposes", "elements", "in_force", "collected_from"})
 _STORE: Final = frozenset({"id", "class"})
@@ -296,10 +307,11 @@ def _subject(table: _Table, where: str) -> SubjectFacts:
         user=_get(table, "user", str, "somebody", where),
         office=_get(table, "office", str, "", where),
         roles=_words(table, "roles", where, frozenset()),
-        trained_at=_instant(table, "trained_at", where) if "trained_at" in table else None,
-        rules_accepted_at=_instant(table, "rules_accepted_at", where)
-        if "rules_accepted_at" in table
-        else None,
+        duty_station=_get(table, "duty_station", str, "", where),
+        trained_at=_maybe(table, "trained_at", where),
+        rules_accepted_at=_maybe(table, "rules_accepted_at", where),
+        rules_digest=_get(table, "rules_digest", str, "", where),
+        account_reviewed_at=_maybe(table, "account_reviewed_at", where),
         good_standing=_get(table, "good_standing", bool, False, where),
         protections_attested=_get(table, "protections_attested", bool, False, where),
     )
@@ -317,7 +329,7 @@ def _agreement(value: object, where: str) -> AgreementFacts | None:
         purposes=_words(value, "purposes", where, frozenset()),
         elements=_words(value, "elements", where, frozenset()),
         in_force=_get(value, "in_force", bool, True, where),
-        collected_from=_instant(value, "collected_from", where) if "collected_from" in value else None,
+        collected_from=_maybe(value, "collected_from", where),
     )
 
 
@@ -356,6 +368,10 @@ def _words(table: _Table, word: str, where: str, default: frozenset[str]) -> fro
     if word not in table:
         return default
     return frozenset(str(item) for item in _get(table, word, list, [], where))
+
+
+def _maybe(table: _Table, word: str, where: str) -> datetime | None:
+    return _instant(table, word, where) if word in table else None
 
 
 def _instant(table: _Table, word: str, where: str) -> datetime:

@@ -147,7 +147,12 @@ def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
     request = DecisionRequest(
         requester="probe",
         requester_kind="local",
-        subject=SubjectFacts(user="probe", trained_at=instant, roles=frozenset({"probe"})),
+        subject=SubjectFacts(
+            user="probe",
+            trained_at=instant,
+            account_reviewed_at=instant,
+            roles=frozenset({"probe"}),
+        ),
         reason="CRIMINAL_INVESTIGATION",
         period_start=instant,
         period_end=instant + timedelta(days=1),
@@ -239,17 +244,25 @@ def _holding(held: _HeldFacts) -> list[Mapping[str, object]]:
 def _subject(request: DecisionRequest) -> dict[str, object]:
     subject = request.subject
     accepted = subject.rules_accepted_at
+    has_accepted = accepted is not None and accepted <= request.now + SKEW
     attributes: dict[str, object] = {
+        "agency": _ref("Agency", request.requester),
         "kind": _ref("AgencyKind", request.requester_kind),
         "state": request.requester_state,
         "office": subject.office,
+        "dutyStation": subject.duty_station,
         "roles": sorted(subject.roles),
-        "rulesAccepted": accepted is not None and accepted <= request.now + SKEW,
+        "rulesAccepted": has_accepted,
+        "rulesDigest": subject.rules_digest if has_accepted else "",
         "goodStanding": subject.good_standing,
         "protectionsAttested": subject.protections_attested,
     }
-    if subject.trained_at is not None and subject.trained_at <= request.now + SKEW:
-        attributes["trainedDaysAgo"] = max(0, (request.now - subject.trained_at) // timedelta(days=1))
+    for name, instant in (
+        ("trainedDaysAgo", subject.trained_at),
+        ("accountReviewedDaysAgo", subject.account_reviewed_at),
+    ):
+        if instant is not None and instant <= request.now + SKEW:
+            attributes[name] = max(0, (request.now - instant) // timedelta(days=1))
     return attributes
 
 

@@ -30,6 +30,8 @@ ELEMENTS: Final = _names(common_pb2.Element, "ELEMENT_") - {"PLATE"}
 
 OFFENCE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 """A class of offences, as tables of statutes name them (Q5)."""
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+"""A SHA-256 as facts and bundles spell it."""
 
 
 def _known(value: str, known: frozenset[str], concept: str) -> None:
@@ -50,22 +52,30 @@ class SubjectFacts:
     """As the agency names them; policies never see it."""
     office: str = ""
     """Office within the agency, for example `ERO`; may be empty."""
+    duty_station: str = ""
+    """Where the person serves; may be empty."""
     roles: frozenset[str] = frozenset()
     """For example `investigator`."""
     trained_at: datetime | None = None
     """Last training; `None`: never."""
     rules_accepted_at: datetime | None = None
     """When the rules of behaviour were accepted at this logon; `None`: they were not."""
+    rules_digest: str = ""
+    """SHA-256 of the text that was accepted, in lower-case hex; may be empty."""
+    account_reviewed_at: datetime | None = None
+    """When the agency last reviewed the account (L9); `None`: never, or it doesn't say."""
     good_standing: bool = False
     """Employed and in good standing."""
     protections_attested: bool = False
     """Attested to the special protections of Q9 at this logon."""
 
     def __post_init__(self) -> None:
-        for name in ("trained_at", "rules_accepted_at"):
+        for name in ("trained_at", "rules_accepted_at", "account_reviewed_at"):
             value: datetime | None = getattr(self, name)
             if value is not None:
                 _aware(value, name)
+        if self.rules_digest and not DIGEST.fullmatch(self.rules_digest):
+            raise ValueError("rules_digest is not a SHA-256 in lower-case hex")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

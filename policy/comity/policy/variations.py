@@ -16,6 +16,7 @@ from typing import Final
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cedar import STORE_CLASSES
 from comity.policy.facts import (
+    DIGEST,
     ELEMENTS,
     KINDS,
     REASONS,
@@ -163,6 +164,8 @@ def variations(bundle: PolicyBundle, named: Named) -> Mapping[str, Sequence[Vari
     found = [
         *(_flag(fact, value) for fact in _FLAGS for value in (True, False)),
         *(_trained(days) for days in (*_near(named, "trainedDaysAgo", 0), None)),
+        *(_reviewed(days) for days in (*_near(named, "accountReviewedDaysAgo", 0), None)),
+        *(_accepted(text) for text in _texts(bundle, named)),
         _agreed("an agreement in force granted this", purposes=REASONS, in_force=True),
         _agreed("the agreement were not in force", purposes=REASONS, in_force=False),
         _agreed("the agreement granted no purpose", purposes=frozenset(), in_force=True),
@@ -170,6 +173,7 @@ def variations(bundle: PolicyBundle, named: Named) -> Mapping[str, Sequence[Vari
         *(_request("reason", "the reason were", reason, reason=reason) for reason in sorted(REASONS)),
         *(_roles(each) for each in role_sets),
         *(_office(word) for word in named.words_of("office")),
+        *(_station(word) for word in named.words_of("dutyStation")),
         _request("onBehalfOf", "it were asked for oneself", "", on_behalf_of=False),
         _request("onBehalfOf", "it were asked for another person", "", on_behalf_of=True),
         _request("hasArea", "no area narrowed it", "", has_area=False),
@@ -227,6 +231,8 @@ def favourable(provider_class: str, now: datetime) -> Asked:
                 roles=frozenset({"investigator"}),
                 trained_at=now,
                 rules_accepted_at=now,
+                account_reviewed_at=now,
+                duty_station=OTHER,
                 good_standing=True,
                 protections_attested=True,
             ),
@@ -316,6 +322,42 @@ def _trained(days: int | None) -> Variation:
         return _person("trainedDaysAgo", "the person had never been trained", "", changes)
     ago = "today" if days == 0 else f"{_days(days)} ago"
     return _person("trainedDaysAgo", "the person had been trained", ago, changes)
+
+
+def _reviewed(days: int | None) -> Variation:
+    def changes(request: DecisionRequest) -> Mapping[str, object]:
+        return {"account_reviewed_at": None if days is None else request.now - timedelta(days=days)}
+
+    if days is None:
+        return _person("accountReviewedDaysAgo", "the account had never been reviewed", "", changes)
+    ago = "today" if days == 0 else f"{_days(days)} ago"
+    return _person("accountReviewedDaysAgo", "the account had been reviewed", ago, changes)
+
+
+def _texts(bundle: PolicyBundle, named: Named) -> list[str]:
+    """Return the digests of rules of behaviour that a bundle names, and one that it doesn't."""
+    listed = {
+        text
+        for entity in json.loads(bundle.entities_text)
+        for text in entity.get("attrs", {}).get("rulesOfBehaviour", ())
+    }
+    words = {word for word in named.words_of("rulesDigest") if DIGEST.fullmatch(word)}
+    return [*sorted(listed | words), "0" * 64]
+
+
+def _accepted(text: str) -> Variation:
+    def changes(request: DecisionRequest) -> Mapping[str, object]:
+        return {"rules_accepted_at": request.now, "rules_digest": text}
+
+    if text == "0" * 64:
+        return _person("rulesDigest", "the person had accepted some other rules", "", changes)
+    return _person("rulesDigest", "the person had accepted the rules", f"{text[:12]}…", changes)
+
+
+def _station(word: str) -> Variation:
+    return _person(
+        "dutyStation", "the person's duty station were", _shown(word), lambda _: {"duty_station": word}
+    )
 
 
 def _roles(roles: frozenset[str]) -> Variation:

@@ -99,6 +99,7 @@ def _agency(table: _Table, today: date) -> AgencyEntry:
                 roles=tuple(cast("list[str]", user["roles"])),
                 duty_station=str(user["duty_station"]),
                 trained_on=today - timedelta(days=60),
+                account_reviewed_on=today - timedelta(days=120),
             )
             for user in users
         ),
