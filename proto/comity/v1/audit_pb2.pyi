@@ -51,6 +51,11 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_AGREEMENT_NOTICED: _ClassVar[EntryKind]
     ENTRY_KIND_HOUSE_RULES_ACTIVATED: _ClassVar[EntryKind]
     ENTRY_KIND_POLICY_APPROVED: _ClassVar[EntryKind]
+    ENTRY_KIND_LOGGED_ON: _ClassVar[EntryKind]
+    ENTRY_KIND_USER_SUSPENDED: _ClassVar[EntryKind]
+    ENTRY_KIND_USER_TERMINATED: _ClassVar[EntryKind]
+    ENTRY_KIND_USER_READMITTED: _ClassVar[EntryKind]
+    ENTRY_KIND_USER_ACT_NOTED: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -90,6 +95,11 @@ ENTRY_KIND_PARDONED: EntryKind
 ENTRY_KIND_AGREEMENT_NOTICED: EntryKind
 ENTRY_KIND_HOUSE_RULES_ACTIVATED: EntryKind
 ENTRY_KIND_POLICY_APPROVED: EntryKind
+ENTRY_KIND_LOGGED_ON: EntryKind
+ENTRY_KIND_USER_SUSPENDED: EntryKind
+ENTRY_KIND_USER_TERMINATED: EntryKind
+ENTRY_KIND_USER_READMITTED: EntryKind
+ENTRY_KIND_USER_ACT_NOTED: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")

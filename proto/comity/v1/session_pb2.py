@@ -27,42 +27,43 @@ from comity.v1 import common_pb2 as comity_dot_v1_dot_common__pb2
 from comity.v1 import envelope_pb2 as comity_dot_v1_dot_envelope__pb2
 from comity.v1 import query_pb2 as comity_dot_v1_dot_query__pb2
 from comity.v1 import records_pb2 as comity_dot_v1_dot_records__pb2
+from comity.v1 import users_pb2 as comity_dot_v1_dot_users__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63omity/v1/session.proto\x12\tcomity.v1\x1a\x15\x63omity/v1/audit.proto\x1a\x16\x63omity/v1/common.proto\x1a\x18\x63omity/v1/envelope.proto\x1a\x15\x63omity/v1/query.proto\x1a\x17\x63omity/v1/records.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x06\n\x0eSessionMessage\x12!\n\x05ready\x18\x01 \x01(\x0b\x32\x10.comity.v1.ReadyH\x00\x12\x1d\n\x03\x61sk\x18\x02 \x01(\x0b\x32\x0e.comity.v1.AskH\x00\x12&\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x14.comity.v1.CancelAskH\x00\x12\'\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x15.comity.v1.PageCreditH\x00\x12#\n\x06result\x18\x05 \x01(\x0b\x32\x11.comity.v1.ResultH\x00\x12\'\n\x04page\x18\x06 \x01(\x0b\x32\x17.comity.v1.PageDeliveryH\x00\x12+\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x15.comity.v1.CheckpointH\x00\x12$\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x15.comity.v1.SessionEndH\x00\x12=\n\x0f\x61\x63knowledgement\x18\x14 \x01(\x0b\x32\".comity.v1.AcknowledgementDeliveryH\x00\x12\x30\n\rproof_request\x18\x15 \x01(\x0b\x32\x17.comity.v1.ProofRequestH\x00\x12*\n\x06proofs\x18\x16 \x01(\x0b\x32\x18.comity.v1.ProofDeliveryH\x00\x12-\n\x0b\x63osignature\x18\x17 \x01(\x0b\x32\x16.comity.v1.CosignatureH\x00\x12\x34\n\x0frecords_request\x18\x19 \x01(\x0b\x32\x19.comity.v1.RecordsRequestH\x00\x12\x32\n\x0erecords_credit\x18\x1a \x01(\x0b\x32\x18.comity.v1.RecordsCreditH\x00\x12\x32\n\x0erecords_cancel\x18\x1b \x01(\x0b\x32\x18.comity.v1.RecordsCancelH\x00\x12\x32\n\x0erecords_answer\x18\x1c \x01(\x0b\x32\x18.comity.v1.RecordsAnswerH\x00\x12.\n\x0crecords_page\x18\x1d \x01(\x0b\x32\x16.comity.v1.RecordsPageH\x00\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\x42\t\n\x07message\"\x89\x01\n\x05Ready\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x61gency\x18\x02 \x01(\t\x12\x18\n\x10\x61greement_digest\x18\x03 \x01(\x0c\x12\x13\n\x0bpage_window\x18\x04 \x01(\r\x12\x30\n\x0clinked_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x01\n\x03\x41sk\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\"\n\x05order\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\x12,\n\tinclusion\x18\x03 \x01(\x0b\x32\x19.comity.v1.OrderInclusion\x12\x0f\n\x05query\x18\x04 \x01(\x0cH\x00\x42\n\n\x08question\"9\n\tCancelAsk\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x02 \x01(\x08\"0\n\nPageCredit\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05pages\x18\x02 \x01(\r\"S\n\x06Result\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\x0c\x12$\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.comity.v1.Envelope\"1\n\x0cPageDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0c\n\x04page\x18\x02 \x01(\x0c\"\\\n\x17\x41\x63knowledgementDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12,\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\"u\n\x0eRecordsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12!\n\x06period\x18\x02 \x01(\x0b\x32\x11.comity.v1.Period\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\rRecordsCredit\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05pages\x18\x02 \x01(\r\"#\n\rRecordsCancel\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\"\x85\x01\n\rRecordsAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12(\n\tstatement\x18\x02 \x01(\x0b\x32\x13.comity.v1.EnvelopeH\x00\x12,\n\x07refusal\x18\x03 \x01(\x0e\x32\x19.comity.v1.RecordsRefusalH\x00\x42\x08\n\x06\x61nswer\"H\n\x0bRecordsPage\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12%\n\x07records\x18\x02 \x03(\x0b\x32\x14.comity.v1.LogRecord\"\x1a\n\nSessionEnd\x12\x0c\n\x04text\x18\x01 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63omity/v1/session.proto\x12\tcomity.v1\x1a\x15\x63omity/v1/audit.proto\x1a\x16\x63omity/v1/common.proto\x1a\x18\x63omity/v1/envelope.proto\x1a\x15\x63omity/v1/query.proto\x1a\x17\x63omity/v1/records.proto\x1a\x15\x63omity/v1/users.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x07\n\x0eSessionMessage\x12!\n\x05ready\x18\x01 \x01(\x0b\x32\x10.comity.v1.ReadyH\x00\x12\x1d\n\x03\x61sk\x18\x02 \x01(\x0b\x32\x0e.comity.v1.AskH\x00\x12&\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x14.comity.v1.CancelAskH\x00\x12\'\n\x06\x63redit\x18\x04 \x01(\x0b\x32\x15.comity.v1.PageCreditH\x00\x12#\n\x06result\x18\x05 \x01(\x0b\x32\x11.comity.v1.ResultH\x00\x12\'\n\x04page\x18\x06 \x01(\x0b\x32\x17.comity.v1.PageDeliveryH\x00\x12+\n\ncheckpoint\x18\x07 \x01(\x0b\x32\x15.comity.v1.CheckpointH\x00\x12$\n\x03\x65nd\x18\x08 \x01(\x0b\x32\x15.comity.v1.SessionEndH\x00\x12=\n\x0f\x61\x63knowledgement\x18\x14 \x01(\x0b\x32\".comity.v1.AcknowledgementDeliveryH\x00\x12\x30\n\rproof_request\x18\x15 \x01(\x0b\x32\x17.comity.v1.ProofRequestH\x00\x12*\n\x06proofs\x18\x16 \x01(\x0b\x32\x18.comity.v1.ProofDeliveryH\x00\x12-\n\x0b\x63osignature\x18\x17 \x01(\x0b\x32\x16.comity.v1.CosignatureH\x00\x12\x34\n\x0frecords_request\x18\x19 \x01(\x0b\x32\x19.comity.v1.RecordsRequestH\x00\x12\x32\n\x0erecords_credit\x18\x1a \x01(\x0b\x32\x18.comity.v1.RecordsCreditH\x00\x12\x32\n\x0erecords_cancel\x18\x1b \x01(\x0b\x32\x18.comity.v1.RecordsCancelH\x00\x12\x32\n\x0erecords_answer\x18\x1c \x01(\x0b\x32\x18.comity.v1.RecordsAnswerH\x00\x12.\n\x0crecords_page\x18\x1d \x01(\x0b\x32\x16.comity.v1.RecordsPageH\x00\x12\x34\n\x0bsuspensions\x18\x1e \x01(\x0b\x32\x1d.comity.v1.SuspensionDeliveryH\x00\x12/\n\tuser_acts\x18\x1f \x01(\x0b\x32\x1a.comity.v1.UserActDeliveryH\x00\x12)\n\x05noted\x18  \x01(\x0b\x32\x18.comity.v1.NotedDeliveryH\x00\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x0f\n\x07padding\x18\x0f \x01(\x0c\x42\t\n\x07message\"\x89\x01\n\x05Ready\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x61gency\x18\x02 \x01(\t\x12\x18\n\x10\x61greement_digest\x18\x03 \x01(\x0c\x12\x13\n\x0bpage_window\x18\x04 \x01(\r\x12\x30\n\x0clinked_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x01\n\x03\x41sk\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\"\n\x05order\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\x12,\n\tinclusion\x18\x03 \x01(\x0b\x32\x19.comity.v1.OrderInclusion\x12\x0f\n\x05query\x18\x04 \x01(\x0cH\x00\x42\n\n\x08question\"9\n\tCancelAsk\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x64\x65\x61\x64line_passed\x18\x02 \x01(\x08\"0\n\nPageCredit\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\r\n\x05pages\x18\x02 \x01(\r\"S\n\x06Result\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\x0c\x12$\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.comity.v1.Envelope\"1\n\x0cPageDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12\x0c\n\x04page\x18\x02 \x01(\x0c\"\\\n\x17\x41\x63knowledgementDelivery\x12\x13\n\x0b\x65xchange_id\x18\x01 \x01(\x0c\x12,\n\x0f\x61\x63knowledgement\x18\x02 \x01(\x0b\x32\x13.comity.v1.Envelope\"u\n\x0eRecordsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12!\n\x06period\x18\x02 \x01(\x0b\x32\x11.comity.v1.Period\x12,\n\x08\x64\x65\x61\x64line\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"2\n\rRecordsCredit\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\r\n\x05pages\x18\x02 \x01(\r\"#\n\rRecordsCancel\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\"\x85\x01\n\rRecordsAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12(\n\tstatement\x18\x02 \x01(\x0b\x32\x13.comity.v1.EnvelopeH\x00\x12,\n\x07refusal\x18\x03 \x01(\x0e\x32\x19.comity.v1.RecordsRefusalH\x00\x42\x08\n\x06\x61nswer\"H\n\x0bRecordsPage\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12%\n\x07records\x18\x02 \x03(\x0b\x32\x14.comity.v1.LogRecord\"\x1a\n\nSessionEnd\x12\x0c\n\x04text\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'comity.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SESSIONMESSAGE']._serialized_start=193
-  _globals['_SESSIONMESSAGE']._serialized_end=1028
-  _globals['_READY']._serialized_start=1031
-  _globals['_READY']._serialized_end=1168
-  _globals['_ASK']._serialized_start=1171
-  _globals['_ASK']._serialized_end=1308
-  _globals['_CANCELASK']._serialized_start=1310
-  _globals['_CANCELASK']._serialized_end=1367
-  _globals['_PAGECREDIT']._serialized_start=1369
-  _globals['_PAGECREDIT']._serialized_end=1417
-  _globals['_RESULT']._serialized_start=1419
-  _globals['_RESULT']._serialized_end=1502
-  _globals['_PAGEDELIVERY']._serialized_start=1504
-  _globals['_PAGEDELIVERY']._serialized_end=1553
-  _globals['_ACKNOWLEDGEMENTDELIVERY']._serialized_start=1555
-  _globals['_ACKNOWLEDGEMENTDELIVERY']._serialized_end=1647
-  _globals['_RECORDSREQUEST']._serialized_start=1649
-  _globals['_RECORDSREQUEST']._serialized_end=1766
-  _globals['_RECORDSCREDIT']._serialized_start=1768
-  _globals['_RECORDSCREDIT']._serialized_end=1818
-  _globals['_RECORDSCANCEL']._serialized_start=1820
-  _globals['_RECORDSCANCEL']._serialized_end=1855
-  _globals['_RECORDSANSWER']._serialized_start=1858
-  _globals['_RECORDSANSWER']._serialized_end=1991
-  _globals['_RECORDSPAGE']._serialized_start=1993
-  _globals['_RECORDSPAGE']._serialized_end=2065
-  _globals['_SESSIONEND']._serialized_start=2067
-  _globals['_SESSIONEND']._serialized_end=2093
+  _globals['_SESSIONMESSAGE']._serialized_start=216
+  _globals['_SESSIONMESSAGE']._serialized_end=1197
+  _globals['_READY']._serialized_start=1200
+  _globals['_READY']._serialized_end=1337
+  _globals['_ASK']._serialized_start=1340
+  _globals['_ASK']._serialized_end=1477
+  _globals['_CANCELASK']._serialized_start=1479
+  _globals['_CANCELASK']._serialized_end=1536
+  _globals['_PAGECREDIT']._serialized_start=1538
+  _globals['_PAGECREDIT']._serialized_end=1586
+  _globals['_RESULT']._serialized_start=1588
+  _globals['_RESULT']._serialized_end=1671
+  _globals['_PAGEDELIVERY']._serialized_start=1673
+  _globals['_PAGEDELIVERY']._serialized_end=1722
+  _globals['_ACKNOWLEDGEMENTDELIVERY']._serialized_start=1724
+  _globals['_ACKNOWLEDGEMENTDELIVERY']._serialized_end=1816
+  _globals['_RECORDSREQUEST']._serialized_start=1818
+  _globals['_RECORDSREQUEST']._serialized_end=1935
+  _globals['_RECORDSCREDIT']._serialized_start=1937
+  _globals['_RECORDSCREDIT']._serialized_end=1987
+  _globals['_RECORDSCANCEL']._serialized_start=1989
+  _globals['_RECORDSCANCEL']._serialized_end=2024
+  _globals['_RECORDSANSWER']._serialized_start=2027
+  _globals['_RECORDSANSWER']._serialized_end=2160
+  _globals['_RECORDSPAGE']._serialized_start=2162
+  _globals['_RECORDSPAGE']._serialized_end=2234
+  _globals['_SESSIONEND']._serialized_start=2236
+  _globals['_SESSIONEND']._serialized_end=2262
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ from comity.v1 import common_pb2 as _common_pb2
 from comity.v1 import envelope_pb2 as _envelope_pb2
 from comity.v1 import query_pb2 as _query_pb2
 from comity.v1 import records_pb2 as _records_pb2
+from comity.v1 import users_pb2 as _users_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -15,7 +16,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SessionMessage(_message.Message):
-    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "acknowledgement", "proof_request", "proofs", "cosignature", "records_request", "records_credit", "records_cancel", "records_answer", "records_page", "traceparent", "padding")
+    __slots__ = ("ready", "ask", "cancel", "credit", "result", "page", "checkpoint", "end", "acknowledgement", "proof_request", "proofs", "cosignature", "records_request", "records_credit", "records_cancel", "records_answer", "records_page", "suspensions", "user_acts", "noted", "traceparent", "padding")
     READY_FIELD_NUMBER: _ClassVar[int]
     ASK_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +34,9 @@ class SessionMessage(_message.Message):
     RECORDS_CANCEL_FIELD_NUMBER: _ClassVar[int]
     RECORDS_ANSWER_FIELD_NUMBER: _ClassVar[int]
     RECORDS_PAGE_FIELD_NUMBER: _ClassVar[int]
+    SUSPENSIONS_FIELD_NUMBER: _ClassVar[int]
+    USER_ACTS_FIELD_NUMBER: _ClassVar[int]
+    NOTED_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     PADDING_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
@@ -52,9 +56,12 @@ class SessionMessage(_message.Message):
     records_cancel: RecordsCancel
     records_answer: RecordsAnswer
     records_page: RecordsPage
+    suspensions: _users_pb2.SuspensionDelivery
+    user_acts: _users_pb2.UserActDelivery
+    noted: _users_pb2.NotedDelivery
     traceparent: str
     padding: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., records_request: _Optional[_Union[RecordsRequest, _Mapping]] = ..., records_credit: _Optional[_Union[RecordsCredit, _Mapping]] = ..., records_cancel: _Optional[_Union[RecordsCancel, _Mapping]] = ..., records_answer: _Optional[_Union[RecordsAnswer, _Mapping]] = ..., records_page: _Optional[_Union[RecordsPage, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., cancel: _Optional[_Union[CancelAsk, _Mapping]] = ..., credit: _Optional[_Union[PageCredit, _Mapping]] = ..., result: _Optional[_Union[Result, _Mapping]] = ..., page: _Optional[_Union[PageDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., end: _Optional[_Union[SessionEnd, _Mapping]] = ..., acknowledgement: _Optional[_Union[AcknowledgementDelivery, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., records_request: _Optional[_Union[RecordsRequest, _Mapping]] = ..., records_credit: _Optional[_Union[RecordsCredit, _Mapping]] = ..., records_cancel: _Optional[_Union[RecordsCancel, _Mapping]] = ..., records_answer: _Optional[_Union[RecordsAnswer, _Mapping]] = ..., records_page: _Optional[_Union[RecordsPage, _Mapping]] = ..., suspensions: _Optional[_Union[_users_pb2.SuspensionDelivery, _Mapping]] = ..., user_acts: _Optional[_Union[_users_pb2.UserActDelivery, _Mapping]] = ..., noted: _Optional[_Union[_users_pb2.NotedDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ..., padding: _Optional[bytes] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("version", "agency", "agreement_digest", "page_window", "linked_since")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63omity/v1/subject.proto\x12\tcomity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\x10SubjectAssertion\x12\x0b\n\x03jwt\x18\x01 \x01(\t\"\xf3\x02\n\rSubjectClaims\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x61gency\x18\x02 \x01(\t\x12\x0e\n\x06office\x18\x03 \x01(\t\x12\x14\n\x0c\x64uty_station\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\x12.\n\ntrained_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11rules_accepted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0crules_digest\x18\x08 \x01(\x0c\x12\x15\n\rgood_standing\x18\t \x01(\x08\x12\x1c\n\x14protections_attested\x18\n \x01(\x08\x12-\n\tissued_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63omity/v1/subject.proto\x12\tcomity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\x10SubjectAssertion\x12\x0b\n\x03jwt\x18\x01 \x01(\t\"\xac\x03\n\rSubjectClaims\x12\x0c\n\x04user\x18\x01 \x01(\t\x12\x0e\n\x06\x61gency\x18\x02 \x01(\t\x12\x0e\n\x06office\x18\x03 \x01(\t\x12\x14\n\x0c\x64uty_station\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\x12.\n\ntrained_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11rules_accepted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0crules_digest\x18\x08 \x01(\x0c\x12\x15\n\rgood_standing\x18\t \x01(\x08\x12\x1c\n\x14protections_attested\x18\n \x01(\x08\x12-\n\tissued_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x61\x63\x63ount_reviewed_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBJECTASSERTION']._serialized_start=71
   _globals['_SUBJECTASSERTION']._serialized_end=102
   _globals['_SUBJECTCLAIMS']._serialized_start=105
-  _globals['_SUBJECTCLAIMS']._serialized_end=476
+  _globals['_SUBJECTCLAIMS']._serialized_end=533
 # @@protoc_insertion_point(module_scope)

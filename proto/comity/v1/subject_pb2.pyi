@@ -16,7 +16,7 @@ class SubjectAssertion(_message.Message):
     def __init__(self, jwt: _Optional[str] = ...) -> None: ...
 
 class SubjectClaims(_message.Message):
-    __slots__ = ("user", "agency", "office", "duty_station", "roles", "trained_at", "rules_accepted_at", "rules_digest", "good_standing", "protections_attested", "issued_at", "expires_at")
+    __slots__ = ("user", "agency", "office", "duty_station", "roles", "trained_at", "rules_accepted_at", "rules_digest", "good_standing", "protections_attested", "issued_at", "expires_at", "account_reviewed_at")
     USER_FIELD_NUMBER: _ClassVar[int]
     AGENCY_FIELD_NUMBER: _ClassVar[int]
     OFFICE_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,7 @@ class SubjectClaims(_message.Message):
     PROTECTIONS_ATTESTED_FIELD_NUMBER: _ClassVar[int]
     ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_REVIEWED_AT_FIELD_NUMBER: _ClassVar[int]
     user: str
     agency: str
     office: str
@@ -41,4 +42,5 @@ class SubjectClaims(_message.Message):
     protections_attested: bool
     issued_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, user: _Optional[str] = ..., agency: _Optional[str] = ..., office: _Optional[str] = ..., duty_station: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., trained_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rules_accepted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rules_digest: _Optional[bytes] = ..., good_standing: bool = ..., protections_attested: bool = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    account_reviewed_at: _timestamp_pb2.Timestamp
+    def __init__(self, user: _Optional[str] = ..., agency: _Optional[str] = ..., office: _Optional[str] = ..., duty_station: _Optional[str] = ..., roles: _Optional[_Iterable[str]] = ..., trained_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rules_accepted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rules_digest: _Optional[bytes] = ..., good_standing: bool = ..., protections_attested: bool = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., account_reviewed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
