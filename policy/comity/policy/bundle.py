@@ -198,16 +198,15 @@ def _check_entities(path: Path, text: str, schema: cedarpy.Schema) -> None:
         uid = entity.get("uid") if isinstance(entity, dict) else None
         if not isinstance(uid, dict) or uid.get("type") not in _ENTITY_TYPES:
             raise BundleInvalid(path, 0, "must list entities of the types `Agency` and `AgencyGroup` only")
-        _check_texts(path, uid.get("id"), entity)
+        _check_texts(path, uid.get("id"), entity.get("attrs") if isinstance(entity, dict) else None)
     try:
         cedarpy.Entities.from_json_str(text, schema)
     except ValueError as error:
         raise BundleInvalid(path, 0, f"does not follow the schema: {error}") from error
 
 
-def _check_texts(path: Path, agency: object, entity: Mapping[str, object]) -> None:
+def _check_texts(path: Path, agency: object, attributes: object) -> None:
     """Check that the rules of behaviour that an agency's users may accept are named by their SHA-256 (Q4)."""
-    attributes = entity.get("attrs")
     texts = attributes.get("rulesOfBehaviour") if isinstance(attributes, dict) else None
     for text in texts if isinstance(texts, list) else ():
         if not isinstance(text, str) or not DIGEST.fullmatch(text):
