@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import jwt
@@ -402,6 +402,18 @@ def test_user_in_bad_standing_is_told_as_such(desk: Desk) -> None:
     claims = desk.verify(desk.issue())
     assert not claims.good_standing
     assert claims.trained_at.year == 2020
+
+
+def test_review_of_the_account_is_told_or_not(desk: Desk) -> None:
+    """An account's review is a claim that may be missing; a wrong one is refused (L9)."""
+    assert desk.verify(desk.issue()).account_reviewed_at is None
+    desk.provider.add_user(
+        User(user="r.diaz", trained_on=date(2026, 3, 1), account_reviewed_on=date(2026, 1, 2))
+    )
+    assert desk.verify(desk.issue()).account_reviewed_at == datetime(2026, 1, 2, tzinfo=UTC)
+    for wrong in ("soon", True, int(datetime(2999, 1, 1, tzinfo=UTC).timestamp())):
+        with pytest.raises(AssertionInvalid, match="account_reviewed_at"):
+            desk.verify(desk.issue(account_reviewed_at=wrong))
 
 
 def test_unknown_user_is_issued_nothing(desk: Desk) -> None:

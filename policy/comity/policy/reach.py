@@ -23,7 +23,13 @@ MOST_QUESTIONS: Final = 5_000
 
 _MET: Final = 20
 _NOW: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
-_ATTRIBUTES: Final = {"inForce": "agreement", "purposes": "agreement", "elements": "agreement"}
+_ATTRIBUTES: Final = {
+    "inForce": "agreement",
+    "purposes": "agreement",
+    "elements": "agreement",
+    "agency": REQUESTER,
+    "rulesOfBehaviour": REQUESTER,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
