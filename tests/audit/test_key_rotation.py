@@ -14,7 +14,14 @@ import pytest
 from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, open_checkpoint
 from comity.audit.entry import KEY_ROTATED, Entry, parse_entry, seal_entry
-from comity.audit.errors import KeyNotInForce, LogDamaged, LogKeyMismatch, LogUnwritable, NoteInvalid
+from comity.audit.errors import (
+    AuditError,
+    KeyNotInForce,
+    LogDamaged,
+    LogKeyMismatch,
+    LogUnwritable,
+    NoteInvalid,
+)
 from comity.audit.evidence import prove_exchange, verify_evidence, write_evidence
 from comity.audit.key_history import KeyHistory
 from comity.audit.log import SignedLog
@@ -25,7 +32,8 @@ from comity.audit.policy_file import write_policy
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Scratch
 from comity.audit.reconciling.gathering import gather
-from comity.audit.rotation import rotation_entry
+from comity.audit.rotation import OTHER_BEGINNING, rotation_entry
+from comity.audit.searching.walk import LogWalk
 from comity.audit.tiles import Edge, TileFolder
 from comity.audit.tlog_proof import make_proof
 from comity.audit.trust import Trust, TrustedLog
@@ -101,7 +109,18 @@ def findings(log: Path, trusted: Trust) -> str:
     found = "\n".join(result.logs[0].findings)
     assert bool(faults) == bool(found), (faults, found)
     assert all(any(words in text for text in faults) for words in WORDS if words in found)
+    assert bool(walked(log, trusted)) == bool(found) or OTHER_BEGINNING in found
     return found
+
+
+def walked(log: Path, trusted: Trust) -> str:
+    """What a search, a review or statistics over the log would stop with; empty if they read it."""
+    try:
+        for _ in LogWalk(log, keys=trusted.history(ORIGIN)).entries():
+            pass
+    except AuditError as problem:
+        return str(problem)
+    return ""
 
 
 WORDS = (
@@ -241,6 +260,7 @@ async def test_an_old_key_alone_does_not_sign_beyond_the_rotation(rotated: Path)
     forged = written(rotated, [*leaves, seal_entry(asked(99)).leaf], OLD)
     assert "signed by an old key alone, which entry 5 replaced" in findings(forged, OVERLAP)
     assert "signed by an old key alone" in findings(forged, FINISHED)
+    assert "signed by an old key alone, which entry 5 replaced" in walked(forged, OVERLAP)
 
 
 async def test_a_log_rebuilt_whole_under_the_new_key_fails(rotated: Path) -> None:

@@ -180,6 +180,11 @@ CHECKS = (
         ROTATION("test_a_rotation_to_a_key_that_the_trust_does_not_name_fails"),
     ),
     check(
+        "audit: a walk over a log ends only under the key in force",
+        Without("comity.audit.searching.walk:LogWalk.entries", "if not self._is_own:"),
+        ROTATION("test_an_old_key_alone_does_not_sign_beyond_the_rotation"),
+    ),
+    check(
         "audit: a key is replaced while it is in force",
         Without("comity.audit.key_history:KeyHistory.proven_by", "if rotation.old != self.keys[number]"),
         ROTATION("test_keys_follow_each_other_in_the_order_of_the_roster"),

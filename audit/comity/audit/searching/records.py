@@ -8,7 +8,7 @@ too (`closed`).
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,8 +17,8 @@ from pathlib import Path
 from comity.audit.beside import whole_entry
 from comity.audit.canonical import JsonValue
 from comity.audit.entry import LoggedEntry, commitment
+from comity.audit.key_history import KeyHistory
 from comity.audit.merkle import RunningRoot, leaf_hash
-from comity.audit.note import VerifierKey
 from comity.audit.retrieval.reading import RecordsWalk
 from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk, Tell, kinds_pattern
@@ -329,7 +329,7 @@ def read_records(
     log: Path,
     state: Path | None,
     *,
-    keys: Iterable[VerifierKey | str] | None = None,
+    keys: KeyHistory | None = None,
     only: frozenset[str] | None = None,
     retrieved: Trust | None = None,
 ) -> Iterator[RecordReader]:

@@ -13,7 +13,7 @@ import base64
 import heapq
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,7 +23,7 @@ from typing import Self
 from comity.audit.canonical import JsonValue, canonical
 from comity.audit.entry import read_entry, to_milliseconds
 from comity.audit.errors import ReviewImpossible
-from comity.audit.note import VerifierKey
+from comity.audit.key_history import KeyHistory
 from comity.audit.searching.filtering import RESPONDED
 from comity.audit.searching.looks import REFUSED, Look, Question, Thresholds, looks
 from comity.audit.searching.records import Record, RecordReader, read_records
@@ -149,7 +149,7 @@ def review(
     *,
     sample: int = SAMPLE,
     thresholds: Thresholds | None = None,
-    keys: Iterable[VerifierKey | str] | None = None,
+    keys: KeyHistory | None = None,
     tell: Tell | None = None,
 ) -> Worksheet:
     """Return the worksheet of a quarter from a `log/` folder and the `state.db` of its end.

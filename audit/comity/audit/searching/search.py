@@ -1,12 +1,12 @@
 """A search in one end's log: the records that are wanted, and all that makes the result less than whole."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from comity.audit.note import VerifierKey
+from comity.audit.key_history import KeyHistory
 from comity.audit.searching.filtering import Filter
 from comity.audit.searching.records import Record, RecordReader, read_records
 from comity.audit.searching.walk import Tell
@@ -71,7 +71,7 @@ def search(
     state: Path | None,
     wanted: Filter,
     *,
-    keys: Iterable[VerifierKey | str] | None = None,
+    keys: KeyHistory | None = None,
     is_outward: bool = False,
     retrieved: Trust | None = None,
     tell: Tell | None = None,

@@ -7,12 +7,12 @@ covers is told beside. Memory holds the counts and what is in flight.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from comity.audit.note import VerifierKey
+from comity.audit.key_history import KeyHistory
 from comity.audit.searching.filtering import RESPONDED
 from comity.audit.searching.records import TURNED_DOWN, Record, read_records
 from comity.audit.searching.walk import Tell
@@ -77,7 +77,7 @@ def count(
     by: Sequence[str],
     start: datetime | None = None,
     end: datetime | None = None,
-    keys: Iterable[VerifierKey | str] | None = None,
+    keys: KeyHistory | None = None,
     tell: Tell | None = None,
 ) -> Statistics:
     """Return the counts of a `log/` folder by any of `KEYS`, of questions asked from `start` to before `end`.

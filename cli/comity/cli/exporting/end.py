@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from comity.audit.checkpoint import peek_checkpoint
 from comity.audit.errors import AuditError, TrustInvalid
-from comity.audit.note import VerifierKey
+from comity.audit.key_history import KeyHistory
 from comity.audit.retrieval.folder import begin_check, is_records
 from comity.audit.searching.kept import find_kept
 from comity.audit.searching.walk import Tell
@@ -60,7 +60,7 @@ class EndFolder:
     """`gateway`, `adapter` or `broker`."""
     state: Path | None
     """What was kept beside the log, if it is there: `state.db`, or the openings of a redacted copy."""
-    keys: tuple[VerifierKey, ...] | None
+    keys: KeyHistory | None
     is_federal: bool
     retrieved: Trust | None = None
     """The trust with which records are checked, where the folder holds what a provider gave of its log."""
@@ -82,8 +82,8 @@ def open_end(folder: Path, trust_file: Path | None) -> EndFolder:
     except OSError as problem:
         raise click.UsageError(f"`{log / 'checkpoint'}` can't be read") from problem
     agency, end = origin.partition(".")[0], origin.rpartition("/")[2]
-    keys = None if trust is None else trust.keys(origin)
-    if trust is not None and not keys:
+    keys = None if trust is None else trust.history(origin)
+    if keys is not None and not keys.keys:
         raise click.UsageError(f"log `{origin}`: the trust file names no such log")
     agency = trust.logs[origin].agency if trust is not None else agency
     return EndFolder(
