@@ -11,11 +11,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RevocationReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REVOCATION_REASON_UNSPECIFIED: _ClassVar[RevocationReason]
+    REVOCATION_REASON_KEY_COMPROMISE: _ClassVar[RevocationReason]
+    REVOCATION_REASON_SUPERSEDED: _ClassVar[RevocationReason]
+    REVOCATION_REASON_CESSATION: _ClassVar[RevocationReason]
+    REVOCATION_REASON_WRONGLY_ISSUED: _ClassVar[RevocationReason]
+
 class NoticeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOTICE_KIND_UNSPECIFIED: _ClassVar[NoticeKind]
     NOTICE_KIND_TERMINATION: _ClassVar[NoticeKind]
     NOTICE_KIND_NON_EXTENSION: _ClassVar[NoticeKind]
+REVOCATION_REASON_UNSPECIFIED: RevocationReason
+REVOCATION_REASON_KEY_COMPROMISE: RevocationReason
+REVOCATION_REASON_SUPERSEDED: RevocationReason
+REVOCATION_REASON_CESSATION: RevocationReason
+REVOCATION_REASON_WRONGLY_ISSUED: RevocationReason
 NOTICE_KIND_UNSPECIFIED: NoticeKind
 NOTICE_KIND_TERMINATION: NoticeKind
 NOTICE_KIND_NON_EXTENSION: NoticeKind
@@ -123,16 +136,54 @@ class Member(_message.Message):
     def __init__(self, agency: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.AgencyKind, str]] = ..., domain: _Optional[str] = ..., state: _Optional[str] = ..., contact: _Optional[str] = ..., identity_key: _Optional[bytes] = ..., key_set: _Optional[bytes] = ..., asks: bool = ..., provides: bool = ..., suspended: bool = ...) -> None: ...
 
 class RosterTimestamp(_message.Message):
-    __slots__ = ("roster_version", "roster_digest", "signed_at", "expires_at")
+    __slots__ = ("roster_version", "roster_digest", "signed_at", "expires_at", "revocations_version", "revocations_digest")
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ROSTER_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     roster_version: int
     roster_digest: bytes
     signed_at: _timestamp_pb2.Timestamp
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, roster_version: _Optional[int] = ..., roster_digest: _Optional[bytes] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    revocations_version: int
+    revocations_digest: bytes
+    def __init__(self, roster_version: _Optional[int] = ..., roster_digest: _Optional[bytes] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revocations_version: _Optional[int] = ..., revocations_digest: _Optional[bytes] = ...) -> None: ...
+
+class Revocation(_message.Message):
+    __slots__ = ("agency", "serial", "public_key", "user", "everything", "revoked_at", "reason")
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    EVERYTHING_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_AT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    agency: str
+    serial: bytes
+    public_key: bytes
+    user: bytes
+    everything: bool
+    revoked_at: _timestamp_pb2.Timestamp
+    reason: RevocationReason
+    def __init__(self, agency: _Optional[str] = ..., serial: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., user: _Optional[bytes] = ..., everything: bool = ..., revoked_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[RevocationReason, str]] = ...) -> None: ...
+
+class RevocationList(_message.Message):
+    __slots__ = ("federation", "issuer", "version", "signed_at", "next_update", "revocations")
+    FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    ISSUER_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    NEXT_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    federation: str
+    issuer: str
+    version: int
+    signed_at: _timestamp_pb2.Timestamp
+    next_update: _timestamp_pb2.Timestamp
+    revocations: _containers.RepeatedCompositeFieldContainer[Revocation]
+    def __init__(self, federation: _Optional[str] = ..., issuer: _Optional[str] = ..., version: _Optional[int] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_update: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revocations: _Optional[_Iterable[_Union[Revocation, _Mapping]]] = ...) -> None: ...
 
 class Agreement(_message.Message):
     __slots__ = ("nonce", "agreement_id", "title", "parties", "grants", "effective_at", "expires_at", "extension_days", "notice_days", "dissemination_terms", "duties", "documents")

@@ -27,6 +27,7 @@ class CloseReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CLOSE_REASON_NO_AGREEMENT: _ClassVar[CloseReason]
     CLOSE_REASON_IDLE: _ClassVar[CloseReason]
     CLOSE_REASON_LOG_CONTRADICTED: _ClassVar[CloseReason]
+    CLOSE_REASON_REVOKED: _ClassVar[CloseReason]
 
 class Lane(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -55,6 +56,7 @@ CLOSE_REASON_RENEWAL: CloseReason
 CLOSE_REASON_NO_AGREEMENT: CloseReason
 CLOSE_REASON_IDLE: CloseReason
 CLOSE_REASON_LOG_CONTRADICTED: CloseReason
+CLOSE_REASON_REVOKED: CloseReason
 LANE_UNSPECIFIED: Lane
 LANE_INTERACTIVE: Lane
 LANE_BULK: Lane
@@ -80,7 +82,7 @@ class LinkResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[LinkFrame, _Mapping]]] = ...) -> None: ...
 
 class LinkFrame(_message.Message):
-    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "traceparent")
+    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "handover", "revocations", "traceparent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +102,8 @@ class LinkFrame(_message.Message):
     PROOF_REQUEST_FIELD_NUMBER: _ClassVar[int]
     PROOFS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    HANDOVER_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
@@ -120,36 +124,52 @@ class LinkFrame(_message.Message):
     proof_request: _audit_pb2.ProofRequest
     proofs: _audit_pb2.ProofDelivery
     cosignature: _audit_pb2.Cosignature
+    handover: Handover
+    revocations: RevocationDelivery
     traceparent: str
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., handover: _Optional[_Union[Handover, _Mapping]] = ..., revocations: _Optional[_Union[RevocationDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version")
+    __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version", "follows")
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     CHAIN_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedScalarFieldContainer[int]
     spiffe_id: str
     role: _common_pb2.EndRole
     chain: _containers.RepeatedScalarFieldContainer[bytes]
     roster_version: int
-    def __init__(self, versions: _Optional[_Iterable[int]] = ..., spiffe_id: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ..., chain: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ...) -> None: ...
+    follows: bool
+    def __init__(self, versions: _Optional[_Iterable[int]] = ..., spiffe_id: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ..., chain: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., follows: bool = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "session_window", "max_frame_bytes", "roster_version", "ends_at")
+    __slots__ = ("version", "session_window", "max_frame_bytes", "roster_version", "ends_at", "follows")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_WINDOW_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENDS_AT_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_window: int
     max_frame_bytes: int
     roster_version: int
     ends_at: _timestamp_pb2.Timestamp
-    def __init__(self, version: _Optional[int] = ..., session_window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., roster_version: _Optional[int] = ..., ends_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    follows: bool
+    def __init__(self, version: _Optional[int] = ..., session_window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., roster_version: _Optional[int] = ..., ends_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., follows: bool = ...) -> None: ...
+
+class Handover(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RevocationDelivery(_message.Message):
+    __slots__ = ("lists",)
+    LISTS_FIELD_NUMBER: _ClassVar[int]
+    lists: _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]
+    def __init__(self, lists: _Optional[_Iterable[_Union[_envelope_pb2.Envelope, _Mapping]]] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "text")
