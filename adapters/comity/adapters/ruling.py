@@ -21,11 +21,11 @@ from comity.certs.roster import MemberView
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule
 from comity.policy.errors import PolicyError
 from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
-from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip
+from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip, later
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
 
-KNOWN_OBLIGATIONS: Final = frozenset(IMPLEMENTED) | {"clip_period", "limit_reads"}
+KNOWN_OBLIGATIONS: Final = frozenset(IMPLEMENTED) | {"clip_period", "clip_retention", "limit_reads"}
 """Obligations that this adapter meets; a decision that asks for another one is refused."""
 
 EFFECTIVE_DATE: Final = "only reads captured since the agreement took effect (MOU 3.1)"
@@ -65,6 +65,8 @@ class StoreRuling:
     """As adapter.toml names it."""
     withhold: frozenset[str]
     """Elements of `ELEMENTS`."""
+    start: datetime | None = field(default=None, repr=False)
+    """First instant of which this store's reads are still given (A8); None: no limit of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,11 @@ def _permitted(
         return _by_agreement(agreement, text, documents)
     known = {store.store_id for store in stores}
     permitted = tuple(
-        StoreRuling(store_id=item.store_id, withhold=ungranted | item.obligations.withhold)
+        StoreRuling(
+            store_id=item.store_id,
+            withhold=ungranted | item.obligations.withhold,
+            start=item.obligations.kept_since,
+        )
         for item in decision.stores
         if item.permitted and item.obligations is not None and item.store_id in known
     )
@@ -167,9 +173,14 @@ def _clipped(
     obligations: Obligations,
     permitted: tuple[StoreRuling, ...],
 ) -> Ruling:
-    """Return the permit with the period that is left of the question's (Q5, MOU 3.1)."""
+    """Return the permit with the period that is left of the question's (Q5, A8, MOU 3.1).
+
+    It begins where the first of the stores still gives reads; another may begin later, by its own ruling.
+    """
     window = clip(request.period_start, request.period_end, obligations)
     start = None if window is None else window.start
+    if start is not None:
+        start = min(later(start, store.start) or start for store in permitted)
     applied = obligations.applied
     since = agreement.collected_from
     if start is not None and since is not None and since > start:

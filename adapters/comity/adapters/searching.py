@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from comity.adapters.errors import Late
 from comity.adapters.questions import Question
@@ -65,9 +65,10 @@ async def search(
     )
     loop = asyncio.get_running_loop()
     sources = {store.store_id: store.source for store in stores}
+    queries = [_query_for(store, query) for store in ruling.stores]
     searches = [
-        loop.run_in_executor(threads.of(store.store_id), sources[store.store_id].search, query)
-        for store in ruling.stores
+        loop.run_in_executor(threads.of(store.store_id), sources[store.store_id].search, each)
+        for store, each in zip(ruling.stores, queries, strict=True)
     ]
     try:
         async with asyncio.timeout(seconds):
@@ -76,14 +77,21 @@ async def search(
         raise Late from error
     finally:
         over.set()
-    return _merged(query, ruling, results)
+    return _merged(queries, ruling, results)
 
 
-def _merged(query: SourceQuery, ruling: Ruling, results: Sequence[SourceResult]) -> Found:
+def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
+    """Return the query as this store may be asked it: no further back than its reads are given (A8)."""
+    if store.start is None or store.start <= query.start:
+        return query
+    return replace(query, start=store.start)
+
+
+def _merged(queries: Sequence[SourceQuery], ruling: Ruling, results: Sequence[SourceResult]) -> Found:
     """Return the reads of all stores that answer the query, newest first, cut to the ruling's number."""
     found = [
         FoundRead(store=store, read=read)
-        for store, result in zip(ruling.stores, results, strict=True)
+        for store, query, result in zip(ruling.stores, queries, results, strict=True)
         for read in result.reads
         if _answers(query, read)
     ]

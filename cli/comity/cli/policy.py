@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.reach import unreached
+from comity.policy.windows import Windows, amount
 
 _FOLDER = click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER"
@@ -64,6 +66,8 @@ def check(folder: Path, as_json: bool) -> None:
     click.echo(
         f"policies  {len(bundle.policies)} ({permits} permit, {len(bundle.policies) - permits} forbid)"
     )
+    for line in _windows(bundle.windows):
+        click.echo(line)
     click.echo(f"digest    {bundle.digest.hex()}")
     if not permits:
         click.echo("note      no policy permits anything, so everything is refused")
@@ -134,7 +138,28 @@ def _facts(bundle: PolicyBundle) -> dict[str, object]:
         "version": bundle.version,
         "digest": bundle.digest.hex(),
         "policies": [policy.policy_id for policy in bundle.policies],
+        "zone": bundle.windows.zone_name,
+        "statutes": [
+            {
+                "offence": statute.offence,
+                "jurisdiction": statute.jurisdiction,
+                "years": statute.years,
+                "document": statute.document,
+            }
+            for statute in bundle.windows.statutes.values()
+        ],
+        "retention": {kept.store_class: kept.length for kept in bundle.windows.retention.values()},
     }
+
+
+def _windows(windows: Windows) -> Iterator[str]:
+    """Yield what the bundle's `windows.toml` says, a line each (Q5, A8)."""
+    yield f"calendar  {windows.zone_name}"
+    for statute in windows.statutes.values():
+        years = "at any time" if statute.years is None else amount(statute.years, "year")
+        yield f"statute   {statute.offence} of {statute.jurisdiction}: {years}; {statute.document}"
+    for kept in windows.retention.values():
+        yield f"kept      {kept.store_class}: {kept.length}; {' '.join(kept.rules)}, {kept.document}"
 
 
 def _case(result: CaseResult) -> dict[str, object]:

@@ -111,6 +111,8 @@ def _obliged(bundle: PolicyBundle, store: StoreDecision) -> Iterable[str]:
         return
     if obligations.earliest is not None:
         yield f"  searched from {obligations.earliest:%Y-%m-%d %H:%M} UTC at the earliest"
+    if obligations.kept_since is not None:
+        yield f"  its reads are given from {obligations.kept_since:%Y-%m-%d %H:%M} UTC on"
     kept = f"{obligations.retain_days} days" if obligations.retain_days else "only as long as the case needs"
     yield f"  at most {obligations.max_reads} reads; the receiver keeps them {kept}"
     for view in store.views:
@@ -183,6 +185,7 @@ def _store(bundle: PolicyBundle, store: StoreDecision) -> dict[str, object]:
     if obligations is not None:
         found |= {
             "earliest": obligations.earliest.isoformat() if obligations.earliest else None,
+            "kept_since": obligations.kept_since.isoformat() if obligations.kept_since else None,
             "max_reads": obligations.max_reads,
             "retain_days": obligations.retain_days,
             "elements": {

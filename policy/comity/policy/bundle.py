@@ -4,10 +4,11 @@
     schema.cedarschema     what a question looks like to the policies
     entities.json          agencies and the groups that policies name
     policies/*.cedar       the law, read in the order of file names
+    windows.toml           calendar, statutes of limitations, retention of stores; may be absent
     tests/*.toml           cases, run by `comity policy test`
     README.md              from the documents' paragraphs to the policies
 
-The **digest** names the law alone: SHA-256 over a listing with one line per file of the first four
+The **digest** names the law alone: SHA-256 over a listing with one line per file of the first five
 kinds, sorted by name, each the file's SHA-256 in hex, two spaces, its name with `/`, and a newline;
 the line `comity policy bundle v1` comes first. `README.md` and `tests/` stay out, because no decision
 depends on them: a better explanation is not another law. `sha256sum` gives the same lines.
@@ -31,10 +32,12 @@ from typing import Final
 
 import cedarpy
 
-from comity.policy.cedar import VIEWS, probe_fault
+from comity.policy.cedar import VIEWS, knows_class, probe_fault
 from comity.policy.errors import BundleInvalid
 from comity.policy.facts import DIGEST
 from comity.policy.limits import AnnotationInvalid, Terms, read_terms
+from comity.policy.windows import FILE as WINDOWS
+from comity.policy.windows import Windows, parse_windows
 
 MANIFEST: Final = "bundle.toml"
 SCHEMA: Final = "schema.cedarschema"
@@ -74,6 +77,7 @@ class PolicyBundle:
     """In the order of file names, then as they stand in the file."""
     schema_text: str
     entities_text: str
+    windows: Windows = field(default_factory=Windows)
     files: Mapping[str, bytes] = field(repr=False)
     """What the digest covers, by name."""
 
@@ -125,6 +129,8 @@ def read_files(folder: Path) -> dict[str, bytes]:
             if path.suffix != ".cedar" or not path.is_file():
                 raise BundleInvalid(path, 0, "only `.cedar` files may stand among the policies")
             names.append(f"{POLICIES}/{path.name}")
+        if (folder / WINDOWS).exists():
+            names.append(WINDOWS)
         return {name: (folder / name).read_bytes() for name in names}
     except OSError as error:
         missing = Path(error.filename) if error.filename else folder
@@ -143,6 +149,13 @@ def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
     fault = probe_fault(schema, entities_text)
     if fault:
         raise BundleInvalid(origin / SCHEMA, 0, f"does not describe the questions that Comity asks: {fault}")
+    windows = Windows()
+    if WINDOWS in files:
+        windows = parse_windows(origin / WINDOWS, _text(origin, files, WINDOWS))
+    for kept in windows.retention.values():
+        if not knows_class(schema, entities_text, kept.store_class):
+            detail = f"`retention.{kept.store_class}`: the schema has no such class of stores"
+            raise BundleInvalid(origin / WINDOWS, kept.line, detail)
     policies: dict[str, Policy] = {}
     for name in sorted(files):
         if name.startswith(f"{POLICIES}/"):
@@ -159,6 +172,7 @@ def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
         policies=tuple(policies.values()),
         schema_text=schema_text,
         entities_text=entities_text,
+        windows=windows,
         files=dict(files),
     )
 

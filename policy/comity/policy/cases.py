@@ -80,6 +80,7 @@ _EXPECT: Final = frozenset(
         "rules",
         "reason",
         "earliest",
+        "kept_since",
         "applied",
         "withhold",
         "retain_days",
@@ -208,6 +209,7 @@ def _seen(decision: Decision, request: DecisionRequest) -> Mapping[str, object]:
     if obligations is not None:
         seen |= {
             "earliest": obligations.earliest,
+            "kept_since": obligations.kept_since,
             "applied": sorted({applied.name for applied in obligations.applied}),
             "withhold": sorted(obligations.withhold & request.elements),
             "retain_days": obligations.retain_days,

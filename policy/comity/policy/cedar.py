@@ -175,6 +175,16 @@ def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
     return ""
 
 
+def knows_class(schema: cedarpy.Schema, entities_text: str, store_class: str) -> bool:
+    """Tell whether a schema that describes Comity's questions lists a class of stores."""
+    held = _HeldFacts(
+        provider="probe",
+        stores=(StoreFacts(store_id="probe", store_class=store_class),),
+        agreement=None,
+    )
+    return _conforms(cedarpy.Entities.from_json_str(entities_text, schema), schema, _holding(held))
+
+
 def _probing(request: DecisionRequest, store_class: str) -> list[Mapping[str, object]]:
     store = StoreFacts(store_id="probe", store_class=store_class)
     held = _HeldFacts(provider="probe", stores=(store,), agreement=request.agreement)

@@ -25,6 +25,7 @@ from comity.policy.obligations import (
     retention,
     strictest,
 )
+from comity.policy.windows import jurisdiction_of
 
 __all__ = [
     "AgreementFacts",
@@ -211,20 +212,27 @@ class PolicyEngine:
         for policy in sources:
             withheld.extend(_obliged(policy))
         withheld.extend(_not_granted(request, needed))
-        limit = _strictest_limit(request, sources)
+        limit = self._strictest_limit(request, sources)
         if limit is not None and limit.earliest >= request.period_end:
             reason = f"nothing of the period may be searched: {limit.words} is the limit"
             return _Outcome(_refused(store.store_id, limit.rule), reason)
+        kept = self._retention(request, store)
+        if kept is not None and kept.earliest >= request.period_end:
+            reason = f"nothing of the period is given any more: {kept.words}"
+            return _Outcome(_refused(store.store_id, kept.rule), reason)
         hidden = {element_of(applied.name) for applied in withheld}
         if request.has_area and "LOCATION" in hidden:
             return _Outcome(_refused(store.store_id, _AREA), _AREA.text)
         applied = {item for item in withheld if element_of(item.name) in request.elements}
         if limit is not None and limit.earliest > request.period_start:
             applied.add(_clip(limit))
+        if kept is not None and kept.earliest > request.period_start:
+            applied.add(Applied(name="clip_retention", text=kept.words, policy_id=kept.rule.policy_id))
         retained = [policy.terms.retain_days for policy in sources if policy.terms.retain_days is not None]
         reads = [policy.terms.max_reads for policy in sources if policy.terms.max_reads is not None]
         obligations = Obligations(
             earliest=limit.earliest if limit else None,
+            kept_since=kept.earliest if kept else None,
             max_reads=min([DEFAULT_MAX_READS, *reads]),
             retain_days=retention(*retained),
             withhold=frozenset(hidden) | (ELEMENTS - request.elements),
@@ -239,6 +247,38 @@ class PolicyEngine:
             views=tuple(seen),
         )
         return _Outcome(decision, "")
+
+    def _strictest_limit(self, request: DecisionRequest, policies: Sequence[Policy]) -> _Limit | None:
+        windows = self.bundle.windows
+        limitation = windows.limitation(
+            offence=request.offence,
+            jurisdiction=jurisdiction_of(request.requester_kind, request.requester_state),
+            stated_years=request.limitation_years,
+        )
+        limits = [
+            _Limit(earliest=earliest, words=window.text(limitation), rule=_rule(policy))
+            for policy in policies
+            for window in policy.terms.windows
+            if (earliest := window.earliest(request.now, limitation, windows)) is not None
+        ]
+        agreement = request.agreement
+        if agreement is not None and agreement.collected_from is not None:
+            words = "what was collected since the agreement took effect"
+            rule = _agreed(_of(agreement), "only reads collected since the agreement took effect")
+            limits.append(_Limit(earliest=agreement.collected_from, words=words, rule=rule))
+        return max(limits, key=lambda limit: limit.earliest, default=None)
+
+    def _retention(self, request: DecisionRequest, store: StoreFacts) -> _Limit | None:
+        """Return from when on this store's reads are given at all (A8); `None`: from the first one."""
+        windows = self.bundle.windows
+        since = windows.kept_since(store.store_class, request.now)
+        if since is None:
+            return None
+        kept = windows.retention[store.store_class]
+        policy_id = f"retention.{kept.store_class}"
+        rule = Rule(policy_id=policy_id, rules=kept.rules, document=kept.document, text=kept.text)
+        words = f"reads of `{kept.store_class}` stores are given for {kept.length}, since {since:%Y-%m-%d}"
+        return _Limit(earliest=since, words=words, rule=rule)
 
     def _conclude(
         self, stores: tuple[StoreDecision, ...], reasons: Sequence[str], errors: tuple[str, ...]
@@ -379,21 +419,6 @@ def _obliged(policy: Policy) -> list[Applied]:
         Applied(name=name, text=policy.terms.text, policy_id=policy.policy_id)
         for name in policy.terms.obligations
     ]
-
-
-def _strictest_limit(request: DecisionRequest, policies: Sequence[Policy]) -> _Limit | None:
-    limits = [
-        _Limit(earliest=earliest, words=window.text(request.limitation_years), rule=_rule(policy))
-        for policy in policies
-        for window in policy.terms.windows
-        if (earliest := window.earliest(request.now, request.limitation_years)) is not None
-    ]
-    agreement = request.agreement
-    if agreement is not None and agreement.collected_from is not None:
-        words = "what was collected since the agreement took effect"
-        rule = _agreed(_of(agreement), "only reads collected since the agreement took effect")
-        limits.append(_Limit(earliest=agreement.collected_from, words=words, rule=rule))
-    return max(limits, key=lambda limit: limit.earliest, default=None)
 
 
 def _clip(limit: _Limit) -> Applied:

@@ -4,7 +4,7 @@
 @retain_days("730")              required on a permit of Search; "0": only as long as the case needs
 @max_window_years("5")           how far back, in calendar years; one of these three is required on a
 @max_window_days("730")          permit of Search, and of several the strictest wins
-@max_window("none" | "statute")  "statute": the limitation that the query states (Q5)
+@max_window("none" | "statute")  "statute": the offence's, from the bundle's table (Q5)
 @max_reads("200")                most reads of one answer
 @obligation("withhold_images …") obligations, separated by spaces
 @caveat("…")                     a line that a person must be shown (A5)
@@ -16,17 +16,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from enum import Enum
 from typing import Final
 
 from comity.policy.errors import ObligationUnknown, PolicyError
 from comity.policy.obligations import element_of
-
-DEFAULT_LIMITATION_YEARS: Final = 5
-"""Years that stand for a statute of limitations which the query does not state *(ours)*: the general
-federal limitation for offences that are not capital, 18 U.S.C. 3282(a)."""
+from comity.policy.windows import Limitation, Windows, amount, days_before
 
 _CITATION: Final = ("id", "rule", "document", "text")
 _LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
@@ -56,38 +53,35 @@ class Window:
     kind: WindowKind
     amount: int = 0
 
-    def earliest(self, now: datetime, limitation_years: int) -> datetime | None:
+    def earliest(self, now: datetime, limitation: Limitation, windows: Windows) -> datetime | None:
         """Return the first instant inside, `None` for no limit.
 
         Args:
             now: When the decision is made, aware.
-            limitation_years: As the query states it; 0: not stated.
+            limitation: The question's statute of limitations.
+            windows: The bundle's, for its calendar.
         """
         match self.kind:
             case WindowKind.NONE:
                 return None
             case WindowKind.STATUTE:
-                return years_before(now, limitation_years or DEFAULT_LIMITATION_YEARS)
+                return None if limitation.years is None else windows.years_before(now, limitation.years)
             case WindowKind.YEARS:
-                return years_before(now, self.amount)
+                return windows.years_before(now, self.amount)
             case WindowKind.DAYS:
-                return _days_before(now, self.amount)
+                return days_before(now, self.amount)
 
-    def text(self, limitation_years: int) -> str:
+    def text(self, limitation: Limitation) -> str:
         """Return the limit in words, to end a line like 'the period was clipped to …'."""
         match self.kind:
             case WindowKind.NONE:
                 return "no limit"
-            case WindowKind.STATUTE if limitation_years:
-                return f"the stated statute of limitations, {_amount(limitation_years, 'year')}"
             case WindowKind.STATUTE:
-                return (
-                    f"{_amount(DEFAULT_LIMITATION_YEARS, 'year')}, since no statute of limitations was stated"
-                )
+                return limitation.words
             case WindowKind.YEARS:
-                return f"the previous {_amount(self.amount, 'year')}"
+                return f"the previous {amount(self.amount, 'year')}"
             case WindowKind.DAYS:
-                return f"the previous {_amount(self.amount, 'day')}"
+                return f"the previous {amount(self.amount, 'day')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,31 +158,6 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         caveat=annotations.get("caveat", ""),
         refers="refer" in annotations,
     )
-
-
-def years_before(now: datetime, years: int) -> datetime:
-    """Return the same day and time of day so many calendar years before.
-
-    29 February becomes 1 March where the earlier year has none: the stricter side. Before the first
-    year that can be written: that year's first instant.
-    """
-    if years >= now.year:
-        return datetime.min.replace(tzinfo=UTC)
-    try:
-        return now.replace(year=now.year - years)
-    except ValueError:
-        return now.replace(year=now.year - years, month=3, day=1)
-
-
-def _days_before(now: datetime, days: int) -> datetime:
-    try:
-        return now - timedelta(days=days)
-    except OverflowError:
-        return datetime.min.replace(tzinfo=UTC)
-
-
-def _amount(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _number(annotations: Mapping[str, str], name: str, *, least: int) -> int | None:

@@ -38,11 +38,12 @@ class Applied:
     """An obligation with its cause, as `comity.v1.AppliedObligation` carries it to the requester."""
 
     name: str
-    """`clip_period`, `limit_reads`, or one of `IMPLEMENTED`."""
+    """`clip_period`, `clip_retention`, `limit_reads`, or one of `IMPLEMENTED`."""
     text: str
     """One line for a person."""
     policy_id: str
-    """The policy that asked for it; empty: no policy permits more; `agreement:<id>`: the agreement."""
+    """The policy that asked for it; empty: no policy permits more; `agreement:<id>`: the agreement;
+    `retention.<class>`: the bundle's `windows.toml`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,8 @@ class Obligations:
 
     earliest: datetime | None = None
     """First instant that may be searched; `None`: no limit."""
+    kept_since: datetime | None = None
+    """First instant of which the store's reads are still given: its retention (A8); `None`: no limit."""
     max_reads: int = DEFAULT_MAX_READS
     """Most reads of one answer, at least 1."""
     retain_days: int = 0
@@ -71,6 +74,11 @@ class Clipped:
     end: datetime
     clipped: bool
     """Whether it is shorter than what was asked."""
+
+
+def later(first: datetime | None, second: datetime | None) -> datetime | None:
+    """Return the later of two starts, the stricter one; `None` limits nothing."""
+    return max((start for start in (first, second) if start is not None), default=None)
 
 
 def clip(period_start: datetime, period_end: datetime, obligations: Obligations) -> Clipped | None:
@@ -101,8 +109,10 @@ def strictest(parts: Iterable[Obligations]) -> Obligations:
     if not found:
         raise ValueError("no obligations to combine")
     starts = [part.earliest for part in found if part.earliest is not None]
+    kept = [part.kept_since for part in found if part.kept_since is not None]
     return Obligations(
         earliest=max(starts, default=None),
+        kept_since=max(kept, default=None),
         max_reads=min(part.max_reads for part in found),
         retain_days=retention(*(part.retain_days for part in found)),
         withhold=frozenset().union(*(part.withhold for part in found)),

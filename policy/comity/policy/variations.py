@@ -19,6 +19,7 @@ from comity.policy.facts import (
     DIGEST,
     ELEMENTS,
     KINDS,
+    OFFENCE,
     REASONS,
     AgreementFacts,
     DecisionRequest,
@@ -184,6 +185,7 @@ def variations(bundle: PolicyBundle, named: Named) -> Mapping[str, Sequence[Vari
         ),
         *(_length(days) for days in _near(named, "periodDays", 1)),
         *(_statute(years) for years in _near(named, "limitationYears", 0)),
+        *(_offence(word) for word in _offences(bundle, named)),
         *(_class(word) for word in classes),
         *(_request("kind", "the agency were", kind, requester_kind=kind) for kind in sorted(KINDS)),
         *(
@@ -432,6 +434,19 @@ def _told(fact: str, lead: str, value: str, **changes: object) -> Variation:
         return replace(asked, request=replace(asked.request, told=told))
 
     return Variation(fact=fact, lead=lead, value=value, change=change)
+
+
+def _offences(bundle: PolicyBundle, named: Named) -> list[str]:
+    """Return the classes of offences that policies and table name, none, and another, if any could matter."""
+    looked_up = any(w.kind is WindowKind.STATUTE for policy in bundle.policies for w in policy.terms.windows)
+    if "offence" not in named.attributes and not looked_up:
+        return []
+    tabled = {offence for offence, _ in bundle.windows.statutes}
+    return [*sorted(tabled.union(filter(OFFENCE.fullmatch, named.words_of("offence"))) - {OTHER}), "", OTHER]
+
+
+def _offence(word: str) -> Variation:
+    return _request("offence", "the offence stated were", _shown(word), offence=word)
 
 
 def _class(word: str) -> Variation:
