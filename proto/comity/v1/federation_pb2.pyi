@@ -284,3 +284,19 @@ class PolicyAdoption(_message.Message):
     bundle_version: str
     signed_at: _timestamp_pb2.Timestamp
     def __init__(self, nonce: _Optional[bytes] = ..., agency: _Optional[str] = ..., bundle_digest: _Optional[bytes] = ..., bundle_version: _Optional[str] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AuthorityChange(_message.Message):
+    __slots__ = ("federation", "number", "replaces", "keys", "threshold", "signed_at")
+    FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
+    federation: str
+    number: int
+    replaces: bytes
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    threshold: int
+    signed_at: _timestamp_pb2.Timestamp
+    def __init__(self, federation: _Optional[str] = ..., number: _Optional[int] = ..., replaces: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., threshold: _Optional[int] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
