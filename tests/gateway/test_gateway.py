@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from comity.gateway.errors import (
 )
 from comity.gateway.gateway import Gateway
 from comity.gateway.limits import GatewayLimits, Places
+from comity.gateway.logons import Logons
 from comity.links.errors import SessionFailed
 from comity.v1 import audit_pb2, common_pb2, link_pb2, query_pb2, query_service_pb2, session_pb2
 from tests.gateway.conftest import NOW, Provider, make_member, make_question
@@ -244,11 +246,60 @@ async def test_log_that_cannot_write_delivered_shows_nothing(world: World) -> No
 async def test_content_stands_in_the_log_as_commitments_alone(world: World) -> None:
     """Plate, user, case and reason are private fields of the entries, never public ones (L1)."""
     await world.ask(**SHORT)
-    asked = world.entries[0]
+    asked = next(entry for entry in world.entries if entry.kind == "asked")
     assert {"plate", "user", "case", "reason", "reason_text", "period"} <= asked.private.keys()
     public = " ".join(str(dict(entry.public)) for entry in world.entries)
     for secret in ("8ABC123", "j.ortega", "26-0417", "burglaries", "CRIMINAL"):
         assert secret not in public
+
+
+async def test_logon_is_logged_once_before_its_first_query_leaves(world: World) -> None:
+    """The first use of a logon is on disk before a frame leaves; its next query is no logon (Q4)."""
+    await world.ask(**SHORT)
+    assert world.index("log logged_on") < world.index("log asked") < world.index("link order")
+    await world.ask(**SHORT)
+    assert world.happened.count("log logged_on") == 1
+    assert world.happened.count("log asked") == 2
+    logon = next(entry for entry in world.entries if entry.kind == "logged_on")
+    assert logon.public["rules"] == bytes(32).hex()
+
+
+async def test_another_logon_of_the_same_user_is_another_entry(world: World) -> None:
+    """Rules accepted anew, or another text of them: a logon of its own (Q4)."""
+    await world.ask(**SHORT)
+    await world.ask(claims=replace(CLAIMS, rules_accepted_at=NOW + timedelta(seconds=1)), **SHORT)
+    await world.ask(claims=replace(CLAIMS, rules_digest=bytes(range(32))), **SHORT)
+    assert world.happened.count("log logged_on") == 3
+
+
+async def test_log_that_cannot_write_the_logon_sends_nothing(world: World) -> None:
+    """Without the logon's entry nothing leaves, and the next use of the logon writes it (Q4)."""
+    world.fails_at = "logged_on"
+    with pytest.raises(AuditUnavailable):
+        await world.ask(**SHORT)
+    assert not [what for what in world.happened if what.startswith(("link", "session"))]
+    world.fails_at = ""
+    await world.ask(**SHORT)
+    assert world.index("log logged_on") < world.index("log asked") < world.index("link order")
+
+
+async def test_nobody_stands_in_the_clear_of_a_logon(world: World) -> None:
+    """User, office, station, roles and days are committed to, and never public (L1)."""
+    await world.ask(claims=replace(CLAIMS, office="Pier 7", duty_station="Pier 9"), **SHORT)
+    logon = next(entry for entry in world.entries if entry.kind == "logged_on")
+    assert logon.private["user"] == "j.ortega" and logon.private["duty_station"] == "Pier 9"
+    for secret in ("j.ortega", "Pier", "investigator"):
+        assert secret not in str(dict(logon.public)) + repr(logon)
+
+
+def test_logons_that_ended_are_forgotten() -> None:
+    """What can't be used any more isn't remembered: memory stays bounded, and nothing is lost by it (Q4)."""
+    logons = Logons()
+    for hours in range(100):
+        now = NOW + timedelta(hours=hours)
+        logons.logged(replace(CLAIMS, rules_accepted_at=now), now)
+    assert len(logons) <= 26
+    assert logons.entries("sheriff", CLAIMS, NOW + timedelta(hours=99))
 
 
 async def test_nobody_to_ask_is_logged_and_an_error() -> None:
@@ -256,7 +307,7 @@ async def test_nobody_to_ask_is_logged_and_an_error() -> None:
     world = World(Provider("stranger"))
     with pytest.raises(NobodyToAsk):
         await world.ask(**SHORT)
-    assert [what for what in world.happened if what.startswith("log")] == ["log turned_down"]
+    assert [what for what in world.happened if what.startswith("log")] == ["log logged_on", "log turned_down"]
     assert not [what for what in world.happened if what.startswith(("link", "session"))]
 
 

@@ -283,7 +283,7 @@ async def refused(running: Running, error: type[GatewayError]) -> GatewayError:
     with pytest.raises(error) as caught:
         await running.plan()
     assert running.link.sent == []
-    assert running.log.kinds() == ["turned_down"]
+    assert running.log.kinds() == ["logged_on", "turned_down"]
     assert caught.value.code == code_pb2.FAILED_PRECONDITION
     assert "\n" not in str(caught.value)
     return caught.value

@@ -51,6 +51,11 @@ _WORDS: Mapping[str, str] = {
     "held": "legal hold",
     "unproven": "PEER'S LOG UNPROVEN",
     "pardoned": "refusal of a peer lifted",
+    "logged_on": "user logged on",
+    "user_suspended": "USER SUSPENDED",
+    "user_terminated": "user's access ended",
+    "user_readmitted": "user readmitted",
+    "user_act_noted": "provider noted acts",
 }
 
 

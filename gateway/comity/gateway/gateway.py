@@ -57,6 +57,7 @@ from comity.gateway.errors import (
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import SaidAbsent, said_absent
 from comity.gateway.limits import GatewayLimits, Place, Places, Tally
+from comity.gateway.logons import Logons
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.own_records import Retrievals
 from comity.gateway.question import Question
@@ -127,6 +128,7 @@ class Gateway:
         self._limits = limits
         self._places = Places(limits)
         self._held = Tally()
+        self._logons = Logons()
         self._running: dict[bytes, _Running] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -156,7 +158,7 @@ class Gateway:
             auditor_role=auditor_role,
             federation=lambda: self.federation,
             sessions=lambda: self.sessions,
-            append=self._append,
+            append=self._append_for,
             beside=lambda entry: self.start(self._record_beside(entry)),
             clock=clock,
         )
@@ -211,15 +213,17 @@ class Gateway:
             standing.require_asking(self.agency, now=now)
         except (RosterOutOfDate, NotAMember) as error:
             why = error.reason.lower()
-            await self._append(records.turned_down(self.agency, why, now, claims=claims, question=question))
+            entry = records.turned_down(self.agency, why, now, claims=claims, question=question)
+            await self._append_for(claims, entry)
             raise
         askable, not_asked = self._plan(standing, question, now)
         if not askable:
             count_not_asked(item.agency for item in not_asked)
-            await self._append(
+            await self._append_for(
+                claims,
                 records.turned_down(
                     self.agency, "nobody_to_ask", now, claims=claims, question=question, not_asked=not_asked
-                )
+                ),
             )
             yield _plan_message(question, None, (), not_asked, now)
             yield query_service_pb2.SearchResponse(
@@ -347,7 +351,8 @@ class Gateway:
                 deadline=now + question.timeout,
             )
         with trail.step("log asked"):
-            await self._append(records.asked(self.agency, question, claims, order, not_asked, now))
+            entry = records.asked(self.agency, question, claims, order, not_asked, now)
+            await self._append_for(claims, entry)
         count_not_asked(item.agency for item in not_asked)
         trail.ordered(order.exchange_id, order.asking)
         exchange = Exchange(
@@ -579,7 +584,16 @@ class Gateway:
 
     async def record_turned_down(self, claims: Claims, why: str) -> None:
         """Log that a request was turned down before anything left the house; `why` holds no content."""
-        await self._append(records.turned_down(self.agency, why, self._clock(), claims=claims))
+        await self._append_for(claims, records.turned_down(self.agency, why, self._clock(), claims=claims))
+
+    async def _append_for(self, claims: Claims, *entries: Entry) -> list[Promise]:
+        """Write entries of what a user does, behind the user's logon if this is its first use (Q4)."""
+        now = self._clock()
+        logon = self._logons.entries(self.agency, claims, now)
+        promises = await self._append(*logon, *entries)
+        if logon:
+            self._logons.logged(claims, now)
+        return promises[len(logon) :]
 
     async def _record_cancelled(self, exchange_id: bytes) -> None:
         with contextlib.suppress(AuditUnavailable):

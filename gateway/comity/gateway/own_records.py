@@ -124,11 +124,11 @@ class Retrievals:
         auditor_role: str,
         federation: Callable[[], Federation],
         sessions: Callable[[], GatewaySessions | None],
-        append: Callable[[Entry], Awaitable[object]],
+        append: Callable[[Claims, Entry], Awaitable[object]],
         beside: Callable[[Entry], None],
         clock: Clock,
     ) -> None:
-        """`append` logs durably or raises `AuditUnavailable`, `beside` logs without waiting.
+        """`append` logs durably what a user does or raises `AuditUnavailable`, `beside` does not wait.
 
         The checkpoint in a statement is not taken for one that the provider shows: a newer one may have
         overtaken it, which would look like a log that shrank, and the provider shows its newest anyway.
@@ -172,9 +172,10 @@ class Retrievals:
         try:
             now = self._clock()
             await self._append(
+                claims,
                 records.retrieving(
                     self._agency, wanted.provider, claims, start=wanted.start, end=wanted.end, at=now
-                )
+                ),
             )
             async with contextlib.aclosing(self._answer(wanted, now + wanted.timeout)) as messages:
                 async for message in messages:
