@@ -152,7 +152,15 @@ def test_kept_federation_starts_again_and_answers(
                 break
         done = comity(
             *("query", "8ABC123", "--state", "CA", "--from", (utc_now() - timedelta(days=30)).isoformat()),
-            *("--reason", "CRIMINAL_INVESTIGATION", "--case", "26-0418", "--text", "again", "--json"),
+            *(
+                "--reason",
+                "CRIMINAL_INVESTIGATION",
+                "--case",
+                "26-0418",
+                "--text",
+                "burglary series, again",
+                "--json",
+            ),
             *("--client", str(kept / "agencies/sheriff/clients/desk/client.toml"), "--user", "j.ortega"),
         )
         assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def test_cases_hold(folder: Path) -> None:
     """All cases hold: exit 0."""
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 0
-    assert "16 of 16 cases hold" in result.output
+    said = re.search(r"(\d+) of (\d+) cases hold", result.output)
+    assert said and said[1] == said[2]
 
 
 def test_law_that_changed_fails_its_cases(folder: Path) -> None:
@@ -100,9 +102,10 @@ def test_policy_that_no_case_tries_is_told(folder: Path) -> None:
     cases.write_text(cases.read_text().replace("protections_attested = false", "protections_attested = true"))
     text = cases.read_text()
     start = text.index("[[case]]", text.index("does not attest") - 40)
-    cases.write_text(text[:start])
+    cases.write_text(text[:start] + text[text.index("[[case]]", start + 1) :])
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 0
     assert "30-people.cedar:24: lapd.protections-attested determines none of them" in result.output
-    assert "13 of 14 policies determine a case" in result.output
+    said = re.search(r"(\d+) of (\d+) policies determine a case", result.output)
+    assert said and int(said[1]) == int(said[2]) - 1
     assert CliRunner().invoke(group, ["test", "--covered", str(folder)]).exit_code == 1

@@ -64,7 +64,8 @@ from comity.links.telemetry.facts import facts
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN, failed, relate
 from comity.policy.decision import PolicyEngine
-from comity.policy.facts import DecisionRequest
+from comity.policy.facts import DecisionRequest, ReasonFacts
+from comity.policy.reasons import told_by
 from comity.policy.written import write_facts
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -264,7 +265,7 @@ class ExchangePath:
         # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
-            request = _facts(question, claims, member, work.terms, now)
+            request = _facts(question, claims, member, work.terms, now, told=_told(question, standing))
             stores = [store.facts for store in standing.stores]
             ruling = rule(
                 request,
@@ -411,13 +412,30 @@ class ExchangePath:
 
 
 def _facts(
-    question: Question, claims: Claims, member: MemberView, terms: Terms | None, now: datetime
+    question: Question,
+    claims: Claims,
+    member: MemberView,
+    terms: Terms | None,
+    now: datetime,
+    *,
+    told: ReasonFacts,
 ) -> DecisionRequest:
     """Return what the policy decides by, or raise `Rejected` for a question that contradicts itself."""
     try:
-        return facts_of(question, claims, member, terms, now)
+        return facts_of(question, claims, member, terms, now, told=told)
     except ValueError as error:
         raise Rejected(RejectReason.MALFORMED, f"question: {error}") from error
+
+
+def _told(question: Question, standing: Standing) -> ReasonFacts:
+    """Return what the free text tells by the words of the policy in force (Q3, Q4)."""
+    told = told_by(
+        question.reason_text,
+        plate=question.folded,
+        case_number=question.case_number,
+        words=standing.engine.bundle.manifest.reasons,
+    )
+    return ReasonFacts(vague=told.vague, words=told.words)
 
 
 def _subject(question: Question, member: MemberView, now: datetime) -> Claims:

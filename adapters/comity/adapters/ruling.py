@@ -20,7 +20,14 @@ from comity.certs.claims import Claims
 from comity.certs.roster import MemberView
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule
 from comity.policy.errors import PolicyError
-from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.facts import (
+    ELEMENTS,
+    AgreementFacts,
+    DecisionRequest,
+    ReasonFacts,
+    StoreFacts,
+    SubjectFacts,
+)
 from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip, later
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -203,7 +210,13 @@ def _clipped(
 
 
 def facts_of(
-    question: Question, claims: Claims, member: MemberView, terms: Terms | None, now: datetime
+    question: Question,
+    claims: Claims,
+    member: MemberView,
+    terms: Terms | None,
+    now: datetime,
+    *,
+    told: ReasonFacts,
 ) -> DecisionRequest:
     """Return the verified facts that the policy decides by; raise `ValueError` for what is no question."""
     return DecisionRequest(
@@ -232,6 +245,7 @@ def facts_of(
         plate_state=question.state,
         plate_country=question.country,
         elements=question.wanted,
+        told=told,
         agreement=None
         if terms is None
         else AgreementFacts(

@@ -1,6 +1,6 @@
 """Policy bundles on disk: one folder an agency, checked as a whole before it is activated.
 
-    bundle.toml            agency, version
+    bundle.toml            agency, version, and data that decisions are made by (`comity.policy.manifest`)
     schema.cedarschema     what a question looks like to the policies
     entities.json          agencies and the groups that policies name
     policies/*.cedar       the law, read in the order of file names
@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +34,7 @@ from comity.policy.cedar import VIEWS, knows_class, probe_fault
 from comity.policy.errors import BundleInvalid
 from comity.policy.facts import DIGEST
 from comity.policy.limits import AnnotationInvalid, Terms, read_terms
+from comity.policy.manifest import Manifest, read_manifest
 from comity.policy.windows import FILE as WINDOWS
 from comity.policy.windows import Windows, parse_windows
 
@@ -69,8 +68,7 @@ class Policy:
 class PolicyBundle:
     """A checked bundle; a value, independent of the folder it came from."""
 
-    agency: str
-    version: str
+    manifest: Manifest
     digest: bytes
     """SHA-256, 32 bytes, as the module's docstring defines it."""
     policies: tuple[Policy, ...]
@@ -80,6 +78,16 @@ class PolicyBundle:
     windows: Windows = field(default_factory=Windows)
     files: Mapping[str, bytes] = field(repr=False)
     """What the digest covers, by name."""
+
+    @property
+    def agency(self) -> str:
+        """Whose law it is."""
+        return self.manifest.agency
+
+    @property
+    def version(self) -> str:
+        """As its agency counts."""
+        return self.manifest.version
 
     @classmethod
     def load(cls, folder: Path) -> PolicyBundle:
@@ -138,7 +146,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
-    agency, version = _manifest(origin, files)
+    manifest = read_manifest(origin / MANIFEST, _text(origin, files, MANIFEST))
     schema_text = _text(origin, files, SCHEMA)
     try:
         schema = cedarpy.Schema.from_str(schema_text)
@@ -166,8 +174,7 @@ def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
                     raise BundleInvalid(origin / name, policy.line, detail)
                 policies[policy.policy_id] = policy
     return PolicyBundle(
-        agency=agency,
-        version=version,
+        manifest=manifest,
         digest=digest_of(files),
         policies=tuple(policies.values()),
         schema_text=schema_text,
@@ -184,23 +191,6 @@ def _text(origin: Path, files: Mapping[str, bytes], name: str) -> str:
         raise BundleInvalid(origin / name, 0, "is missing") from None
     except UnicodeDecodeError as error:
         raise BundleInvalid(origin / name, 0, "is not UTF-8") from error
-
-
-def _manifest(origin: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
-    path = origin / MANIFEST
-    try:
-        table = tomllib.loads(_text(origin, files, MANIFEST))
-    except tomllib.TOMLDecodeError as error:
-        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
-    for key in table:
-        if key not in ("agency", "version"):
-            near = get_close_matches(key, ["agency", "version"], n=1)
-            hint = f"; did you mean `{near[0]}`" if near else ""
-            raise BundleInvalid(path, 0, f"key `{key}` is not known{hint}")
-    agency, version = table.get("agency"), table.get("version")
-    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
-        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
-    return agency, version
 
 
 def _check_entities(path: Path, text: str, schema: cedarpy.Schema) -> None:

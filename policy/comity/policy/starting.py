@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from comity.policy.bundle import ENTITIES, MANIFEST
+from comity.policy.bundle import ENTITIES
 from comity.policy.errors import PolicyError
 
 TEMPLATES: Final = {
@@ -69,7 +69,6 @@ def start(name: str, *, agency: str, partners: Sequence[str], state: str = "CA")
             'requester = "partner"', f'requester = "{partners[0]}"'
         )
         files[path.relative_to(root).as_posix()] = text
-    files[MANIFEST] = f'agency = "{agency}"\nversion = "1"\n'
     files[ENTITIES] = _entities(partners)
     return files
 

@@ -97,6 +97,11 @@ BUNDLE = File("tests/policy/test_bundle_check.py", honest="test_agency_may_name_
 DECISION = File("tests/policy/test_decision.py", honest="test_permissive_bundle_permits")
 MARKINGS = File("tests/policy/test_markings.py", honest="test_cui_banner_is_written_as_the_registry_says")
 OBLIGATIONS = File("tests/policy/test_obligations.py", honest="test_clipping_never_widens")
+REASONS = File(
+    "tests/policy/test_reasons.py",
+    honest="test_text_that_names_somebody_or_something_tells",
+)
+REASONS_TOLD = File("tests/adapters/test_reasons_told.py", honest="test_words_of_the_bundle_in_force_decide")
 PLATES = File("tests/policy/test_plates.py", honest="test_ways_to_write_one_plate_fold_alike")
 SHIPPED = File(
     "tests/policy/test_shipped_bundles.py", honest="test_every_case_of_a_shipped_bundle_holds[cbp]"
@@ -180,6 +185,8 @@ FILES = (
     DECISION,
     MARKINGS,
     OBLIGATIONS,
+    REASONS,
+    REASONS_TOLD,
     PLATES,
     SHIPPED,
     LYING_BROKER,

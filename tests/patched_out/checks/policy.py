@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import BUNDLE, DECISION, MARKINGS, MUST_NOT, OBLIGATIONS, PLATES, SHIPPED
+from tests.patched_out.checks.files import (
+    BUNDLE,
+    DECISION,
+    MARKINGS,
+    MUST_NOT,
+    OBLIGATIONS,
+    PLATES,
+    REASONS,
+    REASONS_TOLD,
+    SHIPPED,
+)
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -20,6 +30,19 @@ CHECKS = (
         ),
         DECISION("test_forbid_that_errors_refuses_although_cedar_would_skip_it"),
         MUST_NOT("test_policy_that_errors_permits_nothing"),
+    ),
+    check(
+        "policy: a text with too few telling words is vague",
+        Instead("comity.policy.reasons:told_by", "len(telling) < words.least_words", "False"),
+        REASONS("test_text_that_could_stand_before_any_query_is_vague[burglary]"),
+        REASONS_TOLD(
+            "test_vague_reason_is_refused_with_its_policy_and_no_store_is_touched[burglary]",
+        ),
+    ),
+    check(
+        "policy: plate and case are no reason",
+        Without("comity.policy.reasons:told_by", "found = _without(found, known)"),
+        REASONS("test_plate_and_case_make_no_difference_between_two_texts"),
     ),
     check(
         "policy: a marking's parts agree",

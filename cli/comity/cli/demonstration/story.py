@@ -192,7 +192,7 @@ class Story:
                 user=ERO_USER,
                 reason=common_pb2.REASON_CODE_CIVIL_IMMIGRATION,
                 case_number="ERO-5521",
-                reason_text="fugitive case, vehicle of the subject",
+                reason_text="fugitive case, vehicle registered to the subject's sister",
                 start=self.now - timedelta(days=8 * 365 + 2),
                 end=self.now,
                 providers=("vendor", "lapd"),

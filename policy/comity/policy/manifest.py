@@ -1,0 +1,73 @@
+"""`bundle.toml`: whose law a bundle is, its version, and the data that it decides by beside its policies."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from comity.policy import reasons
+from comity.policy.errors import BundleInvalid
+from comity.policy.reasons import ReasonsInvalid, ReasonWords
+
+_KEYS: Final = ("agency", "version", "reasons")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What `bundle.toml` says."""
+
+    agency: str
+    version: str
+    reasons: ReasonWords = field(default_factory=reasons.own_words)
+    """Words of a free text that tell nothing: `[reasons]`, over Comity's own (Q4)."""
+
+
+def read_manifest(path: Path, text: str) -> Manifest:
+    """Return what the manifest at `path` says; raise `BundleInvalid` with the line that is wrong."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+    for key in table:
+        if key not in _KEYS:
+            near = get_close_matches(key, _KEYS, n=1)
+            hint = f"; did you mean `{near[0]}`" if near else ""
+            raise BundleInvalid(path, line_of(text, key), f"key `{key}` is not known{hint}")
+    agency, version = table.get("agency"), table.get("version")
+    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
+        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
+    try:
+        words = reasons.own_words().altered(_table(table, "reasons", path, text))
+    except ReasonsInvalid as error:
+        raise BundleInvalid(
+            path, line_of(text, error.key, table="reasons"), f"`[reasons]`: {error}"
+        ) from error
+    return Manifest(agency=agency, version=version, reasons=words)
+
+
+def line_of(text: str, key: str, *, table: str = "") -> int:
+    """Return the line, from 1, on which a key is set, or its table begins; 0 if it can't be told."""
+    header = re.compile(r"\s*\[\[?\s*([\w.\"-]+)\s*\]")
+    inside, begins = "", 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = header.match(line)
+        if found:
+            inside = found.group(1).strip('"')
+            begins = number if inside == table else begins
+            if not table and inside == key:
+                return number
+        elif inside == table and re.match(rf"\s*\"?{re.escape(key)}\"?\s*[.=]", line):
+            return number
+    return begins
+
+
+def _table(manifest: Mapping[str, object], key: str, path: Path, text: str) -> Mapping[str, object]:
+    table = manifest.get(key, {})
+    if not isinstance(table, dict):
+        raise BundleInvalid(path, line_of(text, key), f"`{key}` is not a table: begin it with `[{key}]`")
+    return table
