@@ -14,6 +14,7 @@ from comity.certs.x509 import load_ca
 from comity.cli.demonstration.formats import WRITERS
 from comity.cli.demonstration.mappings import mapping_of
 from comity.cli.demonstration.places import CAMERAS
+from comity.cli.demonstration.policies import adopt_policy
 from comity.cli.demonstration.prepare import free_ports
 from comity.cli.demonstration.setup import FederationOnDisk, set_up
 from comity.cli.demonstration.spec import DemonstrationSpec
@@ -109,6 +110,7 @@ def make_federation(root: Path, providers: int, *, now: datetime, more: str = ""
     for name in names:
         home = made.adapter_home(name)
         _install_policy(home / "policy", name)
+        adopt_policy(made, name, now)
         _make_store(home, now)
         certificate, key = load_ca(made.home(name) / "ca.pem", made.home(name) / "ca.key")
         issuer = Issuer(domain=f"{name}.example", certificate=certificate, key=key)

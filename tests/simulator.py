@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +37,7 @@ from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.broker.config import load_config as load_broker
 from comity.certs.instants import from_instant
+from comity.cli.demonstration.policies import install_policy
 from comity.gateway.config import load_config as load_gateway
 from comity.gateway.errors import GatewayError
 from comity.gateway.gateway import Gateway
@@ -46,7 +46,6 @@ from comity.gateway.subjects import authenticate, require_fit
 from comity.links.client import LinkClient, _Attempt
 from comity.links.state import LinkMachine
 from comity.links.stream import LinkStream
-from comity.policy.bundle import shipped
 from comity.v1 import account_pb2, common_pb2, query_service_pb2, result_pb2, session_pb2
 from tests.support.federation import FederationOnDisk
 from tests.support.jumping import JumpingTime
@@ -515,7 +514,7 @@ def lay_out(made: FederationOnDisk, now: datetime, *, reads: int = READS) -> Non
         if not entry.provides:
             continue
         home = made.adapter_home(entry.agency)
-        shutil.copytree(shipped(entry.agency), home / "policy", dirs_exist_ok=True)
+        install_policy(made, entry.agency, now)
         with (home / "adapter.toml").open("a", encoding="utf-8") as settings:
             settings.write(STORE.format(kind=STORE_CLASS.get(entry.agency, "fixed")))
         rows = [

@@ -28,7 +28,7 @@ from comity.audit.verify import verify_folders
 from comity.certs.authority import admit
 from comity.certs.key_changes import EndFolder, announce_log_key, apply_for, finish_log_key
 from comity.certs.keys import SigningKey
-from comity.policy.bundle import shipped
+from comity.cli.demonstration.policies import install_policy
 from tests.adapters.bench import NOON
 from tests.adapters.test_server import STORE
 from tests.support.federation import FederationOnDisk, build_federation
@@ -53,7 +53,7 @@ def made(built: FederationOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     settings = copy.broker_home / "broker.toml"
     settings.write_text(settings.read_text().replace("127.0.0.1:1", "127.0.0.1:0"))
     home = copy.adapter_home("lapd")
-    shutil.copytree(shipped("lapd"), home / "policy", dirs_exist_ok=True)
+    install_policy(copy, "lapd", NOON)
     (home / "reads.csv").write_text("plate,state,time\n8ABC123,CA,2026-03-01 08:00:00\n")
     (home / "adapter.toml").write_text((home / "adapter.toml").read_text() + STORE)
     return copy

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,20 @@ from comity.adapters.config import load_config
 from comity.adapters.errors import ConfigInvalid
 from comity.adapters.loading import load_standing, open_published
 from comity.adapters.server import serve
+from comity.audit.acts import Act, enter_act
+from comity.audit.entry import LoggedEntry, parse_entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
+from comity.audit.searching.walk import LogWalk
+from comity.certs.agency import AgencyHome
 from comity.certs.authority import FederationSpec, init_federation, suspend
 from comity.certs.files import write_private, write_public
 from comity.certs.keys import SigningKey
+from comity.cli.demonstration.policies import install_policy
 from comity.cli.logkeys import make_log_key
-from comity.policy.bundle import shipped
+from comity.policy.adopting import adopt as adopt_bundle
+from comity.policy.adopting import write_adoption
+from comity.policy.bundle import ADOPTION, PolicyBundle, shipped
 from tests.adapters.bench import NOON, HandClock
 from tests.support.federation import FederationOnDisk
 
@@ -47,12 +55,41 @@ def adapter_home(provider_federation: FederationOnDisk, tmp_path: Path) -> Path:
     """LAPD's adapter, in a copy of the federation's folders of its own; no broker is running."""
     root = tmp_path / "f"
     shutil.copytree(provider_federation.root, root)
-    home = FederationOnDisk(root=root, spec=provider_federation.spec).adapter_home("lapd")
-    shutil.copytree(shipped("lapd"), home / "policy", dirs_exist_ok=True)
+    made = FederationOnDisk(root=root, spec=provider_federation.spec)
+    home = made.adapter_home("lapd")
+    install_policy(made, "lapd", NOON)
     (home / "reads.csv").write_text("plate,state,time\n8ABC123,CA,2026-03-01 08:00:00\n")
     with (home / "adapter.toml").open("a") as settings:
         settings.write(STORE)
     return home
+
+
+def adopt(home: Path, *, version: str = "1") -> None:
+    """Give the bundle in LAPD's folder a version, and sign it."""
+    manifest = home / "policy" / "bundle.toml"
+    manifest.write_text(f'agency = "lapd"\nversion = "{version}"\n')
+    bundle = PolicyBundle.load(home / "policy")
+    write_adoption(home / "policy", bundle, AgencyHome.load(home.parent).identity(), NOON)
+
+
+def logged(home: Path, kind: str) -> list[LoggedEntry]:
+    """Return the entries of a kind in the log, as published."""
+    entries = [parse_entry(leaf) for _, leaf in LogWalk(home / "log").entries()]
+    return [entry for entry in entries if entry.kind == kind]
+
+
+@asynccontextmanager
+async def running(home: Path) -> AsyncIterator[None]:
+    """Run the process until its start is logged and published; stop it."""
+    stop = asyncio.Event()
+    config = load_config(home / "adapter.toml")
+    task = asyncio.create_task(serve(config, ready=lambda line: None, stop=stop, clock=HandClock()))
+    await _until(lambda: (home / "acts.sock").exists() and (home / "log" / "checkpoint").exists())
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 5)
 
 
 async def refused(home: Path) -> str:
@@ -101,8 +138,12 @@ async def test_changed_policy_is_taken_and_a_broken_one_is_not(
     policy = adapter_home / "policy" / "policies" / "10-law.cedar"
     good = policy.read_text()
     policy.write_text("permit (principal, action, resource);")
-    await _until(lambda: "not activated" in caplog.text)
+    await _until(lambda: "10-law.cedar:1: annotation `@id` is required" in caplog.text)
     policy.write_text(good + "\n// a comment is another law, too\n")
+    await _until(lambda: "changed since, sign it again" in caplog.text)
+    adopt(adapter_home)
+    await _until(lambda: "a version names one law" in caplog.text)
+    adopt(adapter_home, version="2")
     await _until(lambda: "in force: roster" in caplog.text)
     stop.set()
     await asyncio.wait_for(running, 5)
@@ -110,6 +151,45 @@ async def test_changed_policy_is_taken_and_a_broken_one_is_not(
     log = await SignedLog.open(adapter_home, origin=key.origin, key=key, clock=HandClock())
     assert log.size == 6  # one more: the policy that was activated; nothing for the broken one
     await log.close()
+
+
+async def test_older_law_is_not_activated_unless_an_administrator_approved_it(
+    adapter_home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of last year's bundle is signed, too: which one is in force the log alone tells (A1)."""
+    monkeypatch.setattr("comity.adapters.server.WATCH_SECONDS", 0.02)
+    adopt(adapter_home, version="3")
+    async with running(adapter_home):
+        adopt(adapter_home, version="2")
+        await _until(lambda: "version 2 is older than version 3" in caplog.text)
+        old = PolicyBundle.load(adapter_home / "policy").digest.hex()
+    assert [each.public["version"] for each in logged(adapter_home, "policy_activated")] == ["3"]
+    assert "version 2 is older than version 3" in await refused(adapter_home)
+    approve = Act(kind="policy_approved", public={"policy": old}, private={"reason": "3 was wrong"})
+    await enter_act(adapter_home, approve, clock=HandClock())
+    async with running(adapter_home):
+        pass
+    assert [each.public["version"] for each in logged(adapter_home, "policy_activated")] == ["3", "2"]
+    adopt(adapter_home, version="3")
+    async with running(adapter_home):
+        pass
+    adopt(adapter_home, version="2")
+    assert "version 2 is older than version 3" in await refused(adapter_home), "an approval is for once"
+
+
+async def test_policy_that_the_agency_did_not_sign_is_not_activated(adapter_home: Path) -> None:
+    """Who can write the adapter's folder makes no law, unless the agency says that he does."""
+    path = adapter_home / "policy" / ADOPTION
+    path.write_bytes(adopt_bundle(PolicyBundle.load(path.parent), SigningKey.generate(), NOON))
+    assert "`lapd` did not sign it" in await refused(adapter_home)
+    path.unlink()
+    assert "nobody signed this bundle" in await refused(adapter_home)
+    settings = adapter_home / "adapter.toml"
+    settings.write_text("require_signed_policy = false\n" + settings.read_text())
+    async with running(adapter_home):
+        pass
+    (activated,) = logged(adapter_home, "policy_activated")
+    assert "adoption" not in activated.public
 
 
 async def test_bundle_of_another_agency_is_refused(adapter_home: Path) -> None:

@@ -1,6 +1,7 @@
 """The policy bundles that were in force at this end, kept as they were: what a decision was made by.
 
-    home/bundles/<digest in hex>/bundle.toml, schema.cedarschema, entities.json, policies/*.cedar
+    home/bundles/<digest in hex>/bundle.toml, schema.cedarschema, entities.json, policies/*.cedar,
+                                 adoption.json if the agency signed it
 
 A receipt names the digest of the bundle that decided; years later the same bundle and the same facts give
 the same decision (`comity policy replay`). They hold no question, and stay.
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.disk import Disk
-from comity.policy.bundle import PolicyBundle, digest_of, read_files
+from comity.policy.bundle import ADOPTION, PolicyBundle, digest_of, read_files
 from comity.policy.errors import BundleInvalid
 
 FOLDER: Final = "bundles"
@@ -28,6 +29,8 @@ def keep_bundle(home: Path, bundle: PolicyBundle) -> Path:
         disk = Disk()
         disk.make_folder(home / FOLDER, 0o700)
         disk.write_files(folder, bundle.files, 0o600)
+    if bundle.adoption and not _is_signed(folder, bundle.adoption):
+        Disk().write_files(folder, {ADOPTION: bundle.adoption}, 0o600)
     return folder
 
 
@@ -35,4 +38,11 @@ def _is_kept(folder: Path, digest: bytes) -> bool:
     try:
         return digest_of(read_files(folder)) == digest
     except BundleInvalid:
+        return False
+
+
+def _is_signed(folder: Path, adoption: bytes) -> bool:
+    try:
+        return (folder / ADOPTION).read_bytes() == adoption
+    except OSError:
         return False

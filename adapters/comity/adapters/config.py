@@ -9,6 +9,7 @@
     public = "../../../public"                # roster.json and timestamp.json, as published
     agreements = "../agreements"              # agreements signed by both sides
     policy = "policy"                         # the Cedar bundle
+    require_signed_policy = true              # signed by the agency's identity key; optional, true
     max_in_flight = 64                        # exchanges of one requester at the same time; optional
     max_searches = 16                         # threads that search one store; optional, as every limit is
 
@@ -57,7 +58,8 @@ RANGES: Final = {
 }
 """The least and the most that each number may be."""
 _STORES: Final = "store"
-_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, *RANGES, TABLE, RETENTION, _STORES)
+_SIGNED: Final = "require_signed_policy"
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, _SIGNED, *RANGES, TABLE, RETENTION, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,9 @@ class AdapterConfig:
     policy: Path
     stores: tuple[StoreMapping, ...]
     """At least one."""
+    require_signed_policy: bool = True
+    """Whether a bundle is activated only if the agency's identity key signed it. False: who can write its
+    folder makes the law."""
     max_in_flight: int = 64
     """Exchanges of one requester at the same time; beyond it, `RATE_LIMITED`."""
     max_in_flight_per_subject: int = 16
@@ -140,6 +145,7 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
         telemetry=parse_telemetry(table.get(TABLE), home=home),
         retention=parse_terms(table.get(RETENTION)),
         stores=parse_stores(table.get(_STORES), home=home),
+        require_signed_policy=_flag(table, _SIGNED, default=True),
         **numbers,
     )
 
@@ -151,6 +157,14 @@ def _text(table: Mapping[str, object], key: str) -> str:
     value = table[key]
     if not isinstance(value, str) or not value:
         raise ConfigInvalid(f"key `{key}` must be a text that is not empty")
+    return value
+
+
+def _flag(table: Mapping[str, object], key: str, *, default: bool) -> bool:
+    """Return a truth value."""
+    value = table.get(key, default)
+    if not isinstance(value, bool):
+        raise ConfigInvalid(f"key `{key}` must be `true` or `false`")
     return value
 
 

@@ -20,6 +20,7 @@ from comity.adapters.ruling import Store
 from comity.adapters.sources import open_source
 from comity.audit.errors import AuditError
 from comity.audit.log_keys import LogKeys, next_step
+from comity.audit.summary import Law
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials, load_end
@@ -27,6 +28,7 @@ from comity.certs.errors import CertsError
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.watching import FileWatch
+from comity.policy.adopting import check_succession, verify_adoption
 from comity.policy.bundle import PolicyBundle
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import PolicyError
@@ -55,26 +57,33 @@ def watched(config: AdapterConfig) -> FileWatch:
 def load_standing(config: AdapterConfig, published: PublishedRoster) -> Standing:
     """Return everything that is in force at the start; raise `ConfigInvalid` if any of it can't be used."""
     federation = _federation(published)
-    member = federation.members.get(config.agency)
-    if member is None:
-        raise ConfigInvalid(f"key `agency`: the roster has no agency `{config.agency}`")
+    member = _own_entry(config, federation)
     if not member.provides:
         raise ConfigInvalid(f"key `agency`: the roster does not list `{config.agency}` as a provider")
     return Standing(
         agency=config.agency,
         federation=federation,
         agreements=_agreements(config, federation),
-        engine=PolicyEngine(_bundle(config)),
+        engine=PolicyEngine(load_bundle(config, member)),
         stores=tuple(_stores(config)),
     )
 
 
+def require_succession(bundle: PolicyBundle, law: Law | None) -> None:
+    """Raise `ConfigInvalid` if a bundle may not follow the one that the log has in force."""
+    try:
+        check_succession(bundle, law)
+    except PolicyError as error:
+        raise ConfigInvalid(f"key `policy`: {error}") from error
+
+
 def reload_standing(
-    config: AdapterConfig, published: PublishedRoster, old: Standing
+    config: AdapterConfig, published: PublishedRoster, old: Standing, law: Law | None
 ) -> tuple[Standing, ConfigInvalid | None]:
     """Return what is in force now, part by part, and why a part that isn't good stays as it was.
 
-    A broken policy bundle doesn't keep a suspension out, nor an old roster a new law.
+    A broken policy bundle doesn't keep a suspension out, nor an old roster a new law. `law` is what the log
+    has in force.
     """
     federation, engine, faults = old.federation, old.engine, list[str]()
     try:
@@ -82,8 +91,9 @@ def reload_standing(
     except ConfigInvalid as error:
         faults.append(str(error))
     try:
-        bundle = _bundle(config)
+        bundle = load_bundle(config, _own_entry(config, federation))
         if bundle.digest != engine.bundle.digest:
+            require_succession(bundle, law)
             engine = PolicyEngine(bundle)
     except ConfigInvalid as error:
         faults.append(f"the policy bundle is not activated: {error}")
@@ -122,6 +132,14 @@ def _federation(published: PublishedRoster) -> Federation:
         raise ConfigInvalid(f"key `public`: {error}") from error
 
 
+def _own_entry(config: AdapterConfig, federation: Federation) -> MemberView:
+    """Return what the roster says of this agency; raise `ConfigInvalid` if it has left it."""
+    member = federation.members.get(config.agency)
+    if member is None:
+        raise ConfigInvalid(f"key `agency`: the roster has no agency `{config.agency}`")
+    return member
+
+
 def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
     """Return the agreements; those that do nothing are told."""
     try:
@@ -133,14 +151,22 @@ def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
     return book
 
 
-def _bundle(config: AdapterConfig) -> PolicyBundle:
-    """Return the policy bundle, checked and kept; it must be this agency's."""
+def load_bundle(config: AdapterConfig, member: MemberView) -> PolicyBundle:
+    """Return the policy bundle, checked and kept: this agency's own, and signed by it if that is required.
+
+    A signature that lies beside it must be good in any case. Raises `ConfigInvalid`.
+    """
     try:
         bundle = PolicyBundle.load(config.policy)
     except PolicyError as error:
         raise ConfigInvalid(f"key `policy`: {error}") from error
     if bundle.agency != config.agency:
         raise ConfigInvalid(f"key `policy`: the bundle is of `{bundle.agency}`, not of `{config.agency}`")
+    if config.require_signed_policy or bundle.adoption:
+        try:
+            verify_adoption(bundle, member.identity_key)
+        except PolicyError as error:
+            raise ConfigInvalid(f"key `policy`: `{config.policy}`: {error} (`comity policy sign`)") from error
     try:
         keep_bundle(config.home, bundle)
     except OSError as error:

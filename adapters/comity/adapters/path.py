@@ -20,9 +20,10 @@ No grpc, no sockets: a session's peer and message in, a `Reply` out.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -194,6 +195,23 @@ class ExchangePath:
         self._clock = clock
         self._announcement_seconds = announcement_seconds
         self._random = random
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    async def take_into_force(self, standing: Standing, entries: Sequence[Entry]) -> None:
+        """Have all that is decided from here on stand on `standing`, once `entries` tell of it durably.
+
+        Decisions wait for that moment and none is dropped, so in the log each stands after the activation of
+        the policy that made it, and before the next. What was decided before is answered as it was decided.
+        Raises `LogUnwritable`: then the old stays in force.
+        """
+        self._settled.clear()
+        try:
+            if entries:
+                await self._log.append(*entries)
+            self.standing = standing
+        finally:
+            self._settled.set()
 
     async def answer(
         self, peer: str, ask: Ask, *, crowded: bool = False, span: Span = NO_SPAN
@@ -262,7 +280,11 @@ class ExchangePath:
             claims = _subject(question, member, now)
             self._subjects.enter(ask, requester=peer, user=claims.user)
 
-        # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1).
+        # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1): the one that is in
+        # force where the decision stands in the log. Nothing awaits from here to that append.
+        await self._settled.wait()
+        standing = work.standing = self.standing
+        member = standing.member(peer, now)
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
             request = _facts(question, claims, member, work.terms, now, told=_told(question, standing))
@@ -337,6 +359,8 @@ class ExchangePath:
         order = work.order
         answered = order is not None and await self._first_receipt(work, order, rejected)
         kind = _rejection_kind(rejected) if answered else None
+        await self._settled.wait()
+        work.standing = self.standing
         entry = records.rejected(
             work.standing.agency,
             work.peer,
@@ -345,6 +369,7 @@ class ExchangePath:
             kind=kind,
             query_digest=work.query_digest if answered else None,
             order=work.ask.order if answered else None,
+            grounds=work.grounds,
             at=self._clock(),
         )
         promises = await self._append(work, "log rejection", entry)

@@ -18,9 +18,10 @@ from comity.adapters.questions import Question
 from comity.adapters.receipts import Grounds
 from comity.adapters.ruling import Ruling
 from comity.audit.canonical import MAX_INTEGER, JsonValue
-from comity.audit.entry import Entry, to_milliseconds
+from comity.audit.entry import POLICY_ACTIVATED, Entry, to_milliseconds
 from comity.certs.claims import Claims
-from comity.certs.envelope import digest
+from comity.certs.envelope import digest, from_json
+from comity.policy.bundle import PolicyBundle
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Acknowledgement
@@ -35,6 +36,26 @@ def kind_name(kind: OutcomeKind) -> str:
 def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
     """Return an entry of the end itself: started, policy and agreements activated, links and sessions."""
     return Entry(kind=kind, at=at, public={"agency": agency, **public})
+
+
+def policy_activated(bundle: PolicyBundle, at: datetime) -> Entry:
+    """Return the entry of a bundle that is in force from here on, with what the agency signed it by.
+
+    A bundle that nobody signed names no adoption.
+    """
+    adopted: dict[str, JsonValue] = {}
+    if bundle.adoption:
+        adopted["adoption"] = digest(from_json(bundle.adoption).payload).hex()
+    return Entry(
+        kind=POLICY_ACTIVATED,
+        at=at,
+        public={
+            "agency": bundle.agency,
+            "policy": bundle.digest.hex(),
+            "version": bundle.version,
+            **adopted,
+        },
+    )
 
 
 def received(
@@ -145,16 +166,19 @@ def rejected(
     kind: OutcomeKind | None,
     query_digest: bytes | None,
     order: Envelope | None,
+    grounds: Grounds,
     at: datetime,
 ) -> Entry:
     """Return the entry of what was turned away before a decision.
 
     `kind`, `query_digest` and `order` are given where a receipt answers it: then the order's signature was
-    good, and the order, which holds no content, is kept as evidence of who asked.
+    good, and the order, which holds no content, is kept as evidence of who asked; and the receipt names the
+    policy in force.
     """
     public: dict[str, JsonValue] = {"agency": agency, "peer": peer, "reason": reason.value}
     if kind is not None:
         public["outcome"] = kind_name(kind)
+        public["policy"] = grounds.policy_digest.hex()
     if query_digest is not None:
         public["query"] = query_digest.hex()
     attachments = {}

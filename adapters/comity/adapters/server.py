@@ -29,6 +29,7 @@ from comity.adapters.loading import (
     load_standing,
     open_published,
     reload_standing,
+    require_succession,
     watched,
 )
 from comity.adapters.own_records import OwnRecords
@@ -100,6 +101,7 @@ async def _serve(
         log = await _log(config, keys, clock)
         try:
             try:
+                require_succession(standing.engine.bundle, log.law)
                 await follow_roster(log, config.home / "keys", standing.federation)
                 mark = SettledMark(engine)
                 adapter = _Adapter(config, published, files, standing, credentials, engine, log, mark, clock)
@@ -310,10 +312,9 @@ class _Adapter:
     async def _reload(self) -> None:
         """Take what is published now into force; raise `ConfigInvalid` for what isn't good, `AuditError`."""
         old = self._path.standing
-        new, fault = await asyncio.to_thread(reload_standing, self._config, self._published, old)
-        if entries := self._activated(old, new):
-            await self._log.append(*entries)
-        self._path.standing = new
+        law = self._log.law
+        new, fault = await asyncio.to_thread(reload_standing, self._config, self._published, old, law)
+        await self._path.take_into_force(new, self._activated(old, new))
         self._end.federation = new.federation
         self._sessions.refresh(new.federation, new.agreements)
         if new != old:
@@ -328,11 +329,7 @@ class _Adapter:
         entries = []
         bundle = new.engine.bundle
         if old is None or old.engine.bundle.digest != bundle.digest:
-            entries.append(
-                records.event(
-                    "policy_activated", agency, now, policy=bundle.digest.hex(), version=bundle.version
-                )
-            )
+            entries.append(records.policy_activated(bundle, now))
         entries += agreement_entries(
             agency,
             now,

@@ -31,7 +31,7 @@ from comity.audit.note import LogKey, VerifierKey
 from comity.certs.clock import Clock, utc_now
 from comity.certs.errors import CertsError
 
-ACT_KINDS = frozenset({"reviewed", "exported", "deleted", "held", "pardoned"})
+ACT_KINDS = frozenset({"reviewed", "exported", "deleted", "held", "pardoned", "policy_approved"})
 """What an administrator may enter; everything else is the process's own to say."""
 SOCKET = "acts.sock"
 ACCOUNT = "account"

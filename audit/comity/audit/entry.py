@@ -43,6 +43,8 @@ CONTRADICTION = "contradiction"
 KEY_ROTATED = "key_rotated"
 UNPROVEN = "unproven"
 PARDONED = "pardoned"
+POLICY_ACTIVATED = "policy_activated"
+POLICY_APPROVED = "policy_approved"
 _KIND_PREFIX = "ENTRY_KIND_"
 KINDS = frozenset(
     name.removeprefix(_KIND_PREFIX).lower()

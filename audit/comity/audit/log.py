@@ -45,7 +45,7 @@ from comity.audit.note import LogKey
 from comity.audit.openings import OpeningStore
 from comity.audit.records import decode_record, encode_record
 from comity.audit.rotation import rotation_entry
-from comity.audit.summary import Summary
+from comity.audit.summary import Law, Summary
 from comity.audit.tiles import TILE_WIDTH, Edge, TileFolder, TileName
 from comity.audit.wal import WriteAheadFile
 from comity.certs.clock import Clock
@@ -320,6 +320,12 @@ class SignedLog:
     def refused(self) -> Mapping[str, int]:
         """By origin: the `contradiction` for which a peer's log is refused, and that nobody pardoned."""
         return self._summary.refused
+
+    @property
+    def law(self) -> Law | None:
+        """The policy bundle that this log has in force, with what was approved since; None: none yet."""
+        law = self._summary.law
+        return law if law.policy else None
 
     @property
     def folder(self) -> Path:

@@ -7,11 +7,12 @@
     windows.toml           calendar, statutes of limitations, retention of stores; may be absent
     tests/*.toml           cases, run by `comity policy test`
     README.md              from the documents' paragraphs to the policies
+    adoption.json          the agency's signature (`comity.policy.adopting`)
 
 The **digest** names the law alone: SHA-256 over a listing with one line per file of the first five
 kinds, sorted by name, each the file's SHA-256 in hex, two spaces, its name with `/`, and a newline;
-the line `comity policy bundle v1` comes first. `README.md` and `tests/` stay out, because no decision
-depends on them: a better explanation is not another law. `sha256sum` gives the same lines.
+the line `comity policy bundle v1` comes first. `README.md`, `tests/` and the signature stay out, because
+no decision depends on them: a better explanation is not another law. `sha256sum` gives the same lines.
 
 Checked at load: every policy validates strictly against the schema, has an id of its own, names the
 rule, document and text it stands for; every permit of `Search` sets retention and window; every
@@ -42,6 +43,7 @@ MANIFEST: Final = "bundle.toml"
 SCHEMA: Final = "schema.cedarschema"
 ENTITIES: Final = "entities.json"
 POLICIES: Final = "policies"
+ADOPTION: Final = "adoption.json"
 DIGEST_HEADER: Final = b"comity policy bundle v1\n"
 
 _ENTITY_TYPES: Final = frozenset({"Agency", "AgencyGroup"})
@@ -78,6 +80,8 @@ class PolicyBundle:
     windows: Windows = field(default_factory=Windows)
     files: Mapping[str, bytes] = field(repr=False)
     """What the digest covers, by name."""
+    adoption: bytes = field(default=b"", repr=False)
+    """The signature that lies beside it, not verified; empty: none does."""
 
     @property
     def agency(self) -> str:
@@ -96,7 +100,7 @@ class PolicyBundle:
         Raises:
             BundleInvalid: it must not be activated; names file and line.
         """
-        return _parse(folder, read_files(folder))
+        return _parse(folder, read_files(folder), _read_adoption(folder))
 
     @classmethod
     def parse(cls, files: Mapping[str, bytes], origin: Path) -> PolicyBundle:
@@ -145,7 +149,16 @@ def read_files(folder: Path) -> dict[str, bytes]:
         raise BundleInvalid(missing, 0, f"cannot be read: {error.strerror}") from error
 
 
-def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
+def _read_adoption(folder: Path) -> bytes:
+    try:
+        return (folder / ADOPTION).read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise BundleInvalid(folder / ADOPTION, 0, f"cannot be read: {error.strerror}") from error
+
+
+def _parse(origin: Path, files: Mapping[str, bytes], adoption: bytes = b"") -> PolicyBundle:
     manifest = read_manifest(origin / MANIFEST, _text(origin, files, MANIFEST))
     schema_text = _text(origin, files, SCHEMA)
     try:
@@ -181,6 +194,7 @@ def _parse(origin: Path, files: Mapping[str, bytes]) -> PolicyBundle:
         entities_text=entities_text,
         windows=windows,
         files=dict(files),
+        adoption=adoption,
     )
 
 

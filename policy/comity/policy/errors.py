@@ -4,7 +4,9 @@
     ├── BundleInvalid         a bundle on disk that must not be activated; names file and line
     ├── MarkingInvalid        a marking that no scheme allows
     ├── ObligationUnknown     an obligation that this version does not implement
-    └── CaseInvalid           a case of a bundle's own tests that cannot be read
+    ├── CaseInvalid           a case of a bundle's own tests that cannot be read
+    ├── AdoptionInvalid       a bundle that its agency did not sign as it stands
+    └── SuccessionRefused     a bundle that may not follow the one in force
 
 A refusal is no error: it is a `Decision`. These texts are for the log of the agency's own house and
 never travel to a peer.
@@ -46,3 +48,11 @@ class ObligationUnknown(PolicyError):
 
 class CaseInvalid(PolicyError):
     """A case file of a bundle cannot be read; the message names file and case."""
+
+
+class AdoptionInvalid(PolicyError):
+    """A bundle isn't signed by its agency, or was changed since: it is not activated."""
+
+
+class SuccessionRefused(PolicyError):
+    """A bundle is older than the one in force, or another text under its version; nobody approved it."""

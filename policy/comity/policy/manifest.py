@@ -14,6 +14,7 @@ from comity.policy import reasons
 from comity.policy.errors import BundleInvalid
 from comity.policy.reasons import ReasonsInvalid, ReasonWords
 
+_VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
 _KEYS: Final = ("agency", "version", "reasons")
 
 
@@ -23,6 +24,7 @@ class Manifest:
 
     agency: str
     version: str
+    """Numbers joined by dots: 3 is newer than 2.1."""
     reasons: ReasonWords = field(default_factory=reasons.own_words)
     """Words of a free text that tell nothing: `[reasons]`, over Comity's own (Q4)."""
 
@@ -41,6 +43,9 @@ def read_manifest(path: Path, text: str) -> Manifest:
     agency, version = table.get("agency"), table.get("version")
     if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
         raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
+    if version_order(version) is None:
+        wrong = f"`version`: `{version}` is not numbers joined by dots, such as `2.1`"
+        raise BundleInvalid(path, line_of(text, "version"), wrong)
     try:
         words = reasons.own_words().altered(_table(table, "reasons", path, text))
     except ReasonsInvalid as error:
@@ -48,6 +53,16 @@ def read_manifest(path: Path, text: str) -> Manifest:
             path, line_of(text, error.key, table="reasons"), f"`[reasons]`: {error}"
         ) from error
     return Manifest(agency=agency, version=version, reasons=words)
+
+
+def version_order(version: str) -> tuple[int, ...] | None:
+    """Return what versions are compared by, so that 1.10 is newer than 1.9 and 2.0 is 2; None: it is none."""
+    if not _VERSION.fullmatch(version):
+        return None
+    parts = [int(part) for part in version.split(".")]
+    while parts[-1:] == [0]:
+        parts.pop()
+    return tuple(parts)
 
 
 def line_of(text: str, key: str, *, table: str = "") -> int:

@@ -42,7 +42,7 @@ def prepare(
         gateways={agency: f"127.0.0.1:{port}" for agency, port in zip(asking, ports[1:], strict=True)},
         progress=progress,
     )
-    install_policies(made)
+    install_policies(made, now)
     stores = make_stores(
         root / "agencies",
         seed=seed,
