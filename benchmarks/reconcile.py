@@ -27,7 +27,7 @@ import click
 from comity.audit.checkpoint import Checkpoint
 from comity.audit.entry import Entry, seal_entry
 from comity.audit.merkle import leaf_hash, roots_at
-from tests.support.ledgers import BEGIN, ENDS, Ledger, write_log, write_trust
+from tests.support.ledgers import BEGIN, ENDS, Ledger, activation, write_log, write_trust
 
 SPREAD = 1_000
 """Exchanges that are made in one go, each go by one process."""
@@ -89,7 +89,9 @@ class _Part:
 
     def write(self) -> None:
         """Seal the entries."""
-        ledger = Ledger(before=ENTRIES["provider"] * self.first)
+        ledger = Ledger(before=ENTRIES["provider"] * self.first + (self.first > 0))
+        if not self.first:
+            ledger.logs["provider"].append(activation())
         for number in range(self.first, self.first + self.count):
             ledger.add(secrets.token_bytes(16), BEGIN + timedelta(seconds=number / SECOND))
         for end, entries in ledger.logs.items():
@@ -113,7 +115,7 @@ def _make(root: Path, exchanges: int) -> None:
     ]
     with ProcessPoolExecutor() as pool:
         list(pool.map(_Part.write, parts))
-    sizes = [ENTRIES["provider"] * min(n + SECOND, exchanges) for n in range(0, exchanges, SECOND)]
+    sizes = [1 + ENTRIES["provider"] * min(n + SECOND, exchanges) for n in range(0, exchanges, SECOND)]
     roots = roots_at((leaf_hash(leaf) for part in parts for leaf in part.leaves("provider")), sizes)
     for end, key in ENDS.items():
         leaves = (leaf for part in parts for leaf in part.leaves(end))

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import threading
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from comity.adapters.errors import Late, SourceFailed
 from comity.adapters.pages import content_root
+from comity.adapters.records import policy_activated
 from comity.adapters.sources.source import SourceResult
-from comity.audit.log import SignedLog
+from comity.audit.entry import Entry
+from comity.audit.log import Promise, SignedLog
 from comity.certs.agreements import AgreementView
 from comity.certs.envelope import digest
 from comity.certs.instants import to_instant
 from comity.policy import markings
+from comity.policy.bundle import PolicyBundle, shipped
+from comity.policy.decision import PolicyEngine
 from comity.v1 import common_pb2, result_pb2
 from tests.adapters.bench import NOON, Bench, detail_of, period, reads_of, stored_read
 
@@ -211,3 +220,80 @@ async def test_no_hits_look_like_hits_in_the_receipt(bench: Bench) -> None:
     assert none.kind == hit.kind == common_pb2.OUTCOME_KIND_RESPONDED
     assert len(none.receipt.payload) == len(hit.receipt.payload)
     assert none.pages == ()
+
+
+class _SlowToTell:
+    """A log whose writer hears of an activation that is on the disk when the test says so."""
+
+    def __init__(self, log: SignedLog) -> None:
+        self.log = log
+        self.written: list[Entry] = []
+        self.tells = asyncio.Event()
+
+    async def append(self, *entries: Entry) -> list[Promise]:
+        promises = await self.log.append(*entries)
+        self.written += entries
+        if any(entry.kind == "policy_activated" for entry in entries):
+            await self.tells.wait()
+        return promises
+
+    def checkpoint(self) -> bytes:
+        return self.log.checkpoint()
+
+
+class _Counted(asyncio.Event):
+    """An event that knows how often it was waited for."""
+
+    waits = 0
+
+    async def wait(self) -> Literal[True]:
+        self.waits += 1
+        return await super().wait()
+
+
+async def test_no_exchange_is_dropped_while_another_policy_is_activated(
+    bench: Bench, real_log: SignedLog, tmp_path: Path
+) -> None:
+    """Hot activation: every question is answered, and every receipt's digest is that of the log at its place.
+
+    One is in the search when the next bundle is activated, three come before its activation is acknowledged,
+    one of them malformed.
+    """
+    folder = tmp_path / "second"
+    shutil.copytree(shipped("lapd"), folder)
+    (folder / "bundle.toml").write_text('agency = "lapd"\nversion = "2"\n')
+    second = PolicyBundle.load(folder)
+    log = _SlowToTell(real_log)
+    log.tells.set()
+    path = bench.build(log)
+    gate = path._settled = _Counted()
+    gate.set()
+    await path.take_into_force(path.standing, [policy_activated(bench.bundle, NOON)])
+    searching, go_on = threading.Event(), threading.Event()
+    bench.source.hook = lambda: (searching.set(), go_on.wait(5))  # type: ignore[func-returns-value]
+    first = asyncio.create_task(bench.reply())
+    await asyncio.to_thread(searching.wait, 5)
+    log.tells.clear()
+    new = replace(path.standing, engine=PolicyEngine(second))
+    activating = asyncio.create_task(path.take_into_force(new, [policy_activated(second, NOON)]))
+    while log.written[-1].kind != "policy_activated":
+        await asyncio.sleep(0)
+    go_on.set()
+    asks = (bench.ask(), bench.ask(), bench.ask(bench.query(reason=None)))
+    later = [asyncio.create_task(bench.reply(ask)) for ask in asks]
+    while gate.waits < 4 and not any(task.done() for task in later):
+        await asyncio.sleep(0.005)
+    log.tells.set()
+    replies = await asyncio.gather(first, *later)
+    await activating
+    await real_log.close()
+    policies = {reply.exchange_id: bench.receipt(reply.receipt).policy_digest for reply in replies}
+    assert [*policies.values()] == [bench.bundle.digest, *[second.digest] * 3]
+    law = ""
+    for entry in log.written:
+        if entry.kind == "policy_activated":
+            law = str(entry.public["policy"])
+        elif entry.kind in ("decided", "rejected"):
+            assert entry.exchange is not None
+            assert entry.public["policy"] == law == policies[entry.exchange].hex()
+    assert law == second.digest.hex()

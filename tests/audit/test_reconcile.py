@@ -18,7 +18,17 @@ from comity.audit.reconciling.running import Reconciler, Step
 from comity.audit.tiles import TileFolder, TileName, decode_bundle, encode_bundle
 from comity.audit.trust import Trust
 from comity.cli.main import cli
-from tests.support.ledgers import BEGIN, BROKER, LAPD, Change, Ledger, checkpoint_seen, write_log, write_trust
+from tests.support.ledgers import (
+    BEGIN,
+    BROKER,
+    LAPD,
+    Change,
+    Ledger,
+    activation,
+    checkpoint_seen,
+    write_log,
+    write_trust,
+)
 
 
 def reconcile(
@@ -77,6 +87,13 @@ def _unacknowledged(ledger: Ledger) -> None:
     ledger.drop("provider", "acknowledged", number=1)
 
 
+def _superseded(ledger: Ledger) -> None:
+    """Another bundle is in force for one exchange alone, and it is decided by the one before."""
+    entries = ledger.logs["provider"]
+    entries.insert(ledger.find("provider", "decided", 1) + 1, activation())
+    entries.insert(ledger.find("provider", "decided", 1), activation("ee" * 32))
+
+
 WAYS: dict[str, tuple[Change, str]] = {
     "requester keeps nothing": (lambda it: it.drop("requester", number=1), "missing at the requester"),
     "broker keeps nothing": (lambda it: it.drop("broker", number=1), "missing at the broker"),
@@ -117,6 +134,21 @@ WAYS: dict[str, tuple[Change, str]] = {
         lambda it: it.drop("provider", "decided", number=1),
         "release without decision",
     ),
+    "decided by a policy that was never in force": (
+        lambda it: [
+            it.change(end, kind, 1, policy="ee" * 32)
+            for end, kind in (("provider", "decided"), ("provider", "released"), ("requester", "delivered"))
+        ],
+        "not by the law in force",
+    ),
+    "decided by one policy, and released under another": (
+        lambda it: [
+            it.change(end, kind, 1, policy="ee" * 32)
+            for end, kind in (("provider", "released"), ("requester", "delivered"))
+        ],
+        "not by the law in force",
+    ),
+    "decided by the policy before": (_superseded, "not by the law in force"),
     "promised another entry": (
         lambda it: it.change("requester", "delivered", 1, leaf="ee" * 32),
         "promise broken",

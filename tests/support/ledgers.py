@@ -21,6 +21,9 @@ LAPD = LogKey.generate("lapd.example/adapter")
 ENDS = {"requester": SHERIFF, "broker": BROKER, "provider": LAPD}
 BEGIN = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 
+POLICY = "d1" * 32
+"""Digest of the bundle by which the provider decides."""
+
 Logs = dict[str, list[Entry]]
 
 
@@ -44,6 +47,7 @@ class Ledger:
         """Return the entries of so many exchanges, all of them whole."""
         ledger = cls()
         ledger.logs["provider"].append(Entry(kind="link_opened", at=BEGIN, public={"peer": "operator"}))
+        ledger.logs["provider"].append(activation())
         for number in range(count):
             ledger.add(secrets.token_bytes(16), BEGIN + every * (number + 10))
         end = BEGIN + every * (count + 10) + timedelta(minutes=10)
@@ -54,7 +58,7 @@ class Ledger:
     def add(self, exchange: bytes, at: datetime) -> None:
         """Add one whole exchange."""
         self.exchanges.append(exchange)
-        order, query, receipt, policy = (exchange.hex() + name * 32 for name in ("a", "b", "c", "d"))
+        order, query, receipt = (exchange.hex() + name * 32 for name in ("a", "b", "c"))
         deadline = int(at.timestamp() * 1000) + 5_000
 
         def put(end: str, kind: str, seconds: float, **public: object) -> Entry:
@@ -80,8 +84,8 @@ class Ledger:
         )
         ours = {"agency": "lapd", "peer": "sheriff", "query": query}
         put("provider", "received", 0.2, **ours, order=order)
-        put("provider", "decided", 0.2, **ours, outcome="responded", policy=policy)
-        released = put("provider", "released", 0.3, **ours, outcome="responded", hit=True, policy=policy)
+        put("provider", "decided", 0.2, **ours, outcome="responded", policy=POLICY)
+        released = put("provider", "released", 0.3, **ours, outcome="responded", hit=True, policy=POLICY)
         place = self.before + len(self.logs["provider"]) - 1
         leaf = merkle.leaf_hash(seal_entry(released).leaf).hex()
         put("provider", "answered", 0.3, **ours, outcome="responded", receipt=receipt)
@@ -103,7 +107,7 @@ class Ledger:
             outcome="responded",
             hit=True,
             receipt=receipt,
-            policy=policy,
+            policy=POLICY,
             index=place,
             leaf=leaf,
         )
@@ -143,6 +147,13 @@ class Ledger:
                 entries.append(checkpoint_seen("provider", self.logs["provider"], BEGIN))
             folders[end] = write_log(root / end / "log", key, (seal_entry(entry).leaf for entry in entries))
         return folders
+
+
+def activation(policy: str = POLICY) -> Entry:
+    """Return what a provider writes when a policy bundle is in force from there on."""
+    return Entry(
+        kind="policy_activated", at=BEGIN, public={"agency": "lapd", "policy": policy, "version": "1"}
+    )
 
 
 def checkpoint_seen(end: str, entries: Sequence[Entry], at: datetime) -> Entry:
@@ -194,4 +205,4 @@ def _put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-Change = Callable[[Ledger], None]
+Change = Callable[[Ledger], object]

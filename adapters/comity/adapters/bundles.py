@@ -9,6 +9,7 @@ the same decision (`comity policy replay`). They hold no question, and stay.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,22 @@ def keep_bundle(home: Path, bundle: PolicyBundle) -> Path:
     if bundle.adoption and not _is_signed(folder, bundle.adoption):
         Disk().write_files(folder, {ADOPTION: bundle.adoption}, 0o600)
     return folder
+
+
+def install_bundle(source: Path, target: Path) -> None:
+    """Put a bundle's folder, with its cases and README, in the place of another; nothing if it is that one.
+
+    By two renames, so that nobody reads half of one and half of the other. Raises `OSError`.
+    """
+    if source.resolve() == target.resolve():
+        return
+    coming, going = (target.with_name(f".{target.name}.{word}") for word in ("coming", "going"))
+    for left in (coming, going):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(source, coming)
+    target.rename(going)
+    coming.rename(target)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def _is_kept(folder: Path, digest: bytes) -> bool:

@@ -31,7 +31,7 @@ from comity.certs.watching import FileWatch
 from comity.policy.adopting import check_succession, verify_adoption
 from comity.policy.bundle import PolicyBundle
 from comity.policy.decision import PolicyEngine
-from comity.policy.errors import PolicyError
+from comity.policy.errors import AdoptionInvalid, PolicyError
 from comity.policy.facts import StoreFacts
 
 LOGGER = logging.getLogger("comity.adapters")
@@ -151,22 +151,24 @@ def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
     return book
 
 
-def load_bundle(config: AdapterConfig, member: MemberView) -> PolicyBundle:
-    """Return the policy bundle, checked and kept: this agency's own, and signed by it if that is required.
+def check_adopted(bundle: PolicyBundle, config: AdapterConfig, member: MemberView) -> None:
+    """Check that a bundle is this agency's own, and signed by it if that is required.
 
-    A signature that lies beside it must be good in any case. Raises `ConfigInvalid`.
+    A signature that lies beside it must be good in any case. Raises `AdoptionInvalid`.
     """
+    if bundle.agency != config.agency:
+        raise AdoptionInvalid(f"the bundle is of `{bundle.agency}`, not of `{config.agency}`")
+    if config.require_signed_policy or bundle.adoption:
+        verify_adoption(bundle, member.identity_key)
+
+
+def load_bundle(config: AdapterConfig, member: MemberView) -> PolicyBundle:
+    """Return the policy bundle, checked, adopted and kept; raise `ConfigInvalid`."""
     try:
         bundle = PolicyBundle.load(config.policy)
+        check_adopted(bundle, config, member)
     except PolicyError as error:
         raise ConfigInvalid(f"key `policy`: {error}") from error
-    if bundle.agency != config.agency:
-        raise ConfigInvalid(f"key `policy`: the bundle is of `{bundle.agency}`, not of `{config.agency}`")
-    if config.require_signed_policy or bundle.adoption:
-        try:
-            verify_adoption(bundle, member.identity_key)
-        except PolicyError as error:
-            raise ConfigInvalid(f"key `policy`: `{config.policy}`: {error} (`comity policy sign`)") from error
     try:
         keep_bundle(config.home, bundle)
     except OSError as error:

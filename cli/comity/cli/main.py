@@ -24,7 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "broker": ("comity.cli.serve", "broker", "The broker's process."),
     "adapter": ("comity.cli.adapter", "group", "The provider's process and its stores."),
     "gateway": ("comity.cli.serve", "gateway", "The requester's process."),
-    "policy": ("comity.cli.policy", "group", "Policy bundles: check and test."),
+    "policy": ("comity.cli.policy", "group", "Policy bundles: check, test, explain, sign, activate."),
     "audit": ("comity.cli.audit", "group", "Signed logs: verify and show."),
 }
 

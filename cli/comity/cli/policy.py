@@ -1,4 +1,4 @@
-"""`comity policy`: check a policy bundle, run its own cases, explain decisions and make them again."""
+"""`comity policy`: check a bundle, run its cases, explain decisions and make them again, sign, activate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from comity.cli import policy_explain, policy_replay, policy_start
+from comity.cli import policy_activate, policy_explain, policy_replay, policy_sign, policy_start
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
@@ -26,11 +26,11 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 
 @click.group(
     name="policy",
-    short_help="Policy bundles: start, check, test, explain, replay.",
+    short_help="Policy bundles: start, check, test, explain, sign, activate, replay.",
     epilog="Example: comity policy test agencies/lapd/adapter/policy",
 )
 def group() -> None:
-    """Check, test and explain policy bundles.
+    """Check, test, explain, sign and activate policy bundles.
 
     A bundle is a folder with `bundle.toml`, a schema, entities and policies.
     """
@@ -115,6 +115,8 @@ def test(folder: Path, covered: bool, as_json: bool) -> None:
 group.add_command(policy_explain.command)
 group.add_command(policy_replay.command)
 group.add_command(policy_start.command)
+group.add_command(policy_sign.command)
+group.add_command(policy_activate.command)
 
 
 def _load(folder: Path, as_json: bool) -> PolicyBundle:

@@ -66,7 +66,7 @@ def write_adoption(folder: Path, bundle: PolicyBundle, identity: SigningKey, now
 def verify_adoption(bundle: PolicyBundle, identity: VerifyKey) -> Adoption:
     """Return the adoption that lies beside a bundle, by this module's rules; raise `AdoptionInvalid`."""
     if not bundle.adoption:
-        raise AdoptionInvalid(f"`{ADOPTION}` is missing: nobody signed this bundle")
+        raise AdoptionInvalid(f"`{ADOPTION}` is missing: nobody signed this bundle (`comity policy sign`)")
     try:
         opened = open_envelope(from_json(bundle.adoption), PolicyAdoption, [identity])
     except EnvelopeInvalid as error:

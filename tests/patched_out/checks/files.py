@@ -7,6 +7,10 @@ from tests.patched_out.check import File
 MUST_NOT = File(
     "tests/adapters/test_must_not.py", honest="test_announcement_that_comes_a_moment_later_counts"
 )
+EXCHANGE_PATH = File(
+    "tests/adapters/test_path.py", honest="test_permitted_query_is_answered_with_marked_reads"
+)
+ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
 REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
 ACKNOWLEDGED = File(
     "tests/adapters/test_acknowledgements.py",
@@ -134,6 +138,8 @@ FILES = (
     OWN_RECORDS,
     REDACTION,
     CRASH,
+    ADOPTING,
+    EXCHANGE_PATH,
     RECONCILE,
     WAL,
     MUST_NOT,

@@ -25,6 +25,7 @@ create table if not exists seen (
     place integer not null, at integer not null, origin text not null, size integer not null,
     root blob not null, signers text not null
 );
+create table if not exists laws (place integer primary key, policy text not null);
 create table if not exists rotations (place integer primary key, public text not null);
 create table if not exists faults (
     place integer not null, exchange blob, what text not null, text text not null
@@ -131,7 +132,7 @@ class Scratch:
     def forget(self) -> None:
         """Begin anew."""
         self._sorted.unlink(missing_ok=True)
-        for table in ("facts", "links", "seen", "rotations", "faults", "progress"):
+        for table in ("facts", "links", "seen", "laws", "rotations", "faults", "progress"):
             self._connection.execute(f"delete from {table}")  # noqa: S608  names of this module alone
 
     def add(
@@ -143,6 +144,7 @@ class Scratch:
         faults: Iterable[Fault],
         progress: Progress,
         rotations: Iterable[tuple[int, str]] = (),
+        laws: Iterable[tuple[int, str]] = (),
     ) -> None:
         """Keep what one stretch of a log gave, and how far it reached, in one transaction."""
         connection = self._connection
@@ -153,6 +155,7 @@ class Scratch:
             "insert into seen values (?, ?, ?, ?, ?, ?)",
             ((one.place, one.at, one.origin, one.size, one.root, " ".join(one.signers)) for one in seen),
         )
+        connection.executemany("insert or replace into laws values (?, ?)", laws)
         connection.executemany("insert or replace into rotations values (?, ?)", rotations)
         connection.executemany(
             "insert into faults values (?, ?, ?, ?)",
@@ -186,6 +189,10 @@ class Scratch:
         """Return when the end's own link came up and went down, in order."""
         rows = self._connection.execute("select at, is_up from links order by place")
         return [(at, bool(is_up)) for at, is_up in rows]
+
+    def laws(self) -> list[tuple[int, str]]:
+        """Return where a policy bundle was activated, and its digest, in order."""
+        return list(self._connection.execute("select place, policy from laws order by place"))
 
     def seen(self, of: str) -> Iterator[Seen]:
         """Yield the checkpoints of a peer that the log holds, in order."""

@@ -17,7 +17,7 @@ from comity.audit import merkle
 from comity.audit.beside import whole_entry
 from comity.audit.canonical import JsonValue, canonical
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
-from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, object_without_doubles
+from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, POLICY_ACTIVATED, object_without_doubles
 from comity.audit.errors import EntryInvalid, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
@@ -47,6 +47,7 @@ class _Stretch:
     seen: list[Seen] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     rotations: list[tuple[int, str]] = field(default_factory=list)
+    laws: list[tuple[int, str]] = field(default_factory=list)
     last_at: int = 0
 
 
@@ -147,6 +148,7 @@ class _Gathering:
             faults=stretch.faults[:room],
             progress=progress,
             rotations=stretch.rotations,
+            laws=stretch.laws,
         )
 
     def _stretch(self, tree: "_Tree", start: int, stop: int, stretch: _Stretch) -> None:
@@ -236,6 +238,8 @@ class _Gathering:
             self._saw(place, at, record, stretch)
         elif kind == KEY_ROTATED:
             self._rotated(place, record, stretch)
+        elif kind == POLICY_ACTIVATED:
+            stretch.laws.append((place, str(record.get("policy"))))
 
     def _completed(
         self, place: int, record: dict[str, JsonValue], leaf: bytes, exchange: bytes, stretch: _Stretch

@@ -10,6 +10,7 @@ missing at the provider     so with the provider's
 truncated tail              it is missing at an end whose log is shorter than a peer saw it, or promised
 disagrees                   two ends' entries name other receipts, orders, queries, policies or outcomes
 release without decision    the provider released, and decided nothing before
+not by the law in force     the provider decided by another policy bundle than the last that its log activated
 promise broken              the entry that a receipt promises isn't at its place in the provider's log
 promise late                no checkpoint that covers it was seen in time, though the peer's log goes on
 log unwritable              an end said that its log couldn't be written; this is how it shows at the others
@@ -38,6 +39,7 @@ CLASSES = (
     "missing at the provider",
     "disagrees",
     "release without decision",
+    "not by the law in force",
     "promise broken",
     "promise late",
     "log unwritable",
@@ -69,10 +71,18 @@ class LogView:
     """Whether a peer saw it longer than it is."""
     links: Sequence[tuple[int, bool]] = ()
     """When its own link to the broker came up and went down, ms since 1970."""
+    laws: Sequence[tuple[int, str]] | None = None
+    """Where it activated a policy bundle, and the bundle's digest; None: that part of it isn't at hand."""
     leaf_at: Callable[[int], bytes | None] = field(default=lambda place: None)
     """Return the leaf hash at a place; None beyond the log."""
     covered_at: Callable[[int], int | None] = field(default=lambda place: None)
     """Return when a peer first saw a checkpoint that covers a place, ms since 1970; None: never."""
+
+    def law_at(self, place: int) -> tuple[int, str]:
+        """Return the last activation before a place, as `laws` has it; -1 and nothing if there was none."""
+        laws = self.laws or ()
+        index = bisect_right(laws, (place, "")) - 1
+        return laws[index] if index >= 0 else (-1, "")
 
     def was_up(self, at: int, margin: int) -> bool:
         """Return whether its link was up at a time, and for a margin before and after."""
@@ -163,6 +173,7 @@ class _Judging:
         self._missing()
         self._agreement()
         self._release()
+        self._law()
         self._promise()
         self._outcome()
         self._times()
@@ -282,6 +293,27 @@ class _Judging:
         if self.decided.text("outcome") not in ("", released.text("outcome"), "responded", "referred"):
             raise _Wrong(
                 "disagrees", self._tells("provider", self.decided), self._tells("provider", released)
+            )
+
+    def _law(self) -> None:
+        """Hold the decision, or the rejection, to the policy that the provider's own log had in force."""
+        log, deciding = self.case.logs.get("provider"), self.decided or self.answering
+        if log is None or log.laws is None or deciding is None:
+            return
+        policy, (place, law) = deciding.text("policy"), log.law_at(deciding.place)
+        if policy and policy != law:
+            since = f"entry {place} activated {law[:16]}" if law else "no entry before activated any"
+            raise _Wrong(
+                "not by the law in force",
+                f"{self._tells('provider', deciding)}: policy {policy[:16]}",
+                f"{log.origin}: {since}",
+            )
+        released = self.released.text("policy") if self.released else ""
+        if released and policy and released != policy:
+            raise _Wrong(
+                "not by the law in force",
+                f"{self._tells('provider', deciding)}: policy {policy[:16]}",
+                f"{self._tells('provider', self.released)}: policy {released[:16]}",
             )
 
     def _promise(self) -> None:

@@ -177,6 +177,7 @@ class _End:
     last_at: int
     is_short: bool
     links: Sequence[tuple[int, bool]]
+    laws: Sequence[tuple[int, str]] | None
     covered: Sequence[tuple[int, int]]
     """Sizes that peers saw, and when."""
     by_exchange: Mapping[bytes, list[tuple[str, str]]]
@@ -194,6 +195,7 @@ class _End:
             last_at=self.last_at,
             is_short=self.is_short,
             links=self.links,
+            laws=self.laws,
             leaf_at=_leaves(TileFolder(self.path), self.size),
             covered_at=_coverage(self.covered),
         )
@@ -279,6 +281,7 @@ def _compare(
                     is_short=most > size and part is None,
                     part=part,
                     links=scratch.links(),
+                    laws=scratch.laws() if part is None else None,
                     covered=covered,
                     by_exchange=by_exchange,
                 )
