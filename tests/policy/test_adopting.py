@@ -15,8 +15,9 @@ from comity.certs.envelope import from_json, open_envelope, seal, to_json
 from comity.certs.keys import SigningKey
 from comity.cli.policy import group
 from comity.policy.adopting import adopt, check_succession, verify_adoption, write_adoption
-from comity.policy.bundle import PolicyBundle, version_order
+from comity.policy.bundle import PolicyBundle
 from comity.policy.errors import AdoptionInvalid, BundleInvalid, SuccessionRefused
+from comity.policy.manifest import version_order
 from comity.v1.federation_pb2 import PolicyAdoption
 from tests.policy.conftest import NOW, SEARCH_PERMIT, WriteBundle
 
