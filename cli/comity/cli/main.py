@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "query": ("comity.cli.query", "command", "Ask about one plate through your agency's gateway."),
     "federation": ("comity.cli.federation", "group", "The governing authority: init, admit, refresh."),
     "agency": ("comity.cli.agency", "group", "An agency: keys, users, client systems, assertions."),
+    "certs": ("comity.cli.certs", "group", "Certificates and keys: what there is, and what is due."),
     "agreement": ("comity.cli.agreement", "group", "Agreements: draft, sign, accept, lodge, show."),
     "broker": ("comity.cli.serve", "broker", "The broker's process."),
     "adapter": ("comity.cli.adapter", "group", "The provider's process and its stores."),

@@ -1,0 +1,164 @@
+"""What one folder holds of private keys, and whether the roster names it: the own part of an inventory.
+
+A key that others can read, a leaf of a CA that nobody published and a statement key that was never admitted
+fail at the peers, for reasons that only they see. Here they are told where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from comity.certs.envelope import from_json, open_envelope
+from comity.certs.errors import CertificateRejected, CertsError, RosterInvalid
+from comity.certs.files import read_private, read_public
+from comity.certs.instants import to_instant
+from comity.certs.inventory import Condition, Credential, Kind, certificate_name, lasting, unusable
+from comity.certs.keys import SigningKey
+from comity.certs.members import MemberView
+from comity.certs.profile import check_leaf, load_certificate
+from comity.certs.roster import ROSTER_FILE, TIMESTAMP_FILE, AuthorityPin, Federation
+from comity.certs.x509 import load_private_key, split_pem, verify_leaf
+from comity.v1.federation_pb2 import RosterTimestamp
+
+__all__ = ["Held", "held_by_agency", "held_by_authority", "held_by_end", "leaf_in", "marked", "published"]
+
+RENEW: Final = "renew it: comity certs renew"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A private key that lies in a folder, under the name that the roster should know it by."""
+
+    owner: str
+    kind: Kind
+    name: str
+    path: Path
+
+
+def published(public: Path, pin: AuthorityPin) -> tuple[Federation, datetime]:
+    """Return the roster in `public` and when its timestamp was signed, though both may be past their time.
+
+    For showing alone: whom to trust is `Federation.load`'s. Raises `RosterInvalid`, `FileUnusable`.
+    """
+    federation = Federation.for_evidence(roster=read_public(public / ROSTER_FILE), pin=pin)
+    try:
+        envelope = from_json(read_public(public / TIMESTAMP_FILE))
+        stamp = open_envelope(envelope, RosterTimestamp, pin.keys, threshold=pin.threshold).message
+        signed_at, until = to_instant(stamp, "signed_at"), to_instant(stamp, "expires_at")
+    except (CertsError, ValueError) as error:
+        raise RosterInvalid(f"roster timestamp isn't signed by the pinned authority: {error}") from error
+    if (stamp.roster_version, stamp.roster_digest) != (federation.version, federation.digest):
+        raise RosterInvalid(f"roster version {federation.version} isn't the one that the timestamp names")
+    return replace(federation, timestamp_expires_at=until), signed_at
+
+
+def held_by_authority(keys: Path) -> Iterator[Held | Credential]:
+    """Yield the authority's keys that lie in `keys`."""
+    for path in sorted(keys.glob("*.pem")):
+        yield _held("authority", Kind.AUTHORITY, path, partial(_key_id, path))
+
+
+def held_by_agency(home: Path, *, owner: str) -> Iterator[Held | Credential]:
+    """Yield what an agency (or the operator) keeps beside its ends: identity key, CA, identity provider."""
+    if (home / "identity.pem").exists():
+        path = home / "identity.pem"
+        yield _held(owner, Kind.IDENTITY, path, partial(_key_id, path))
+    if (home / "ca.key").exists():
+        yield _held(owner, Kind.CA, home / "ca.key", partial(_ca_name, home))
+
+
+def held_by_end(
+    home: Path, *, owner: str, role: str, domain: str, member: MemberView | None, now: datetime
+) -> Iterator[Held | Credential]:
+    """Yield the leaf, the statement key and the log key of the end in `home`."""
+    keys = home / "keys"
+    yield leaf_in(keys, owner=owner, name=f"spiffe://{domain}/{role}", member=member, now=now)
+    statement = keys / "statement.key"
+    yield _held(owner, Kind.STATEMENT, statement, partial(_key_id, statement))
+    yield _held(owner, Kind.LOG, keys / "log.key", partial(_readable, keys / "log.key", f"{domain}/{role}"))
+
+
+def leaf_in(keys: Path, *, owner: str, name: str, member: MemberView | None, now: datetime) -> Credential:
+    """Return the leaf `leaf.pem` in `keys`, judged as the roster's ends judge it; `name` if it has none.
+
+    Without `member`, only whether its key is its own, and its times.
+    """
+    path = keys / "leaf.key"
+    try:
+        chain = split_pem(read_public(keys / "leaf.pem"))
+        leaf = load_certificate(chain[0])
+        name = str(check_leaf(leaf).spiffe_id)
+        if load_private_key(read_private(path)).public_key() != leaf.public_key():
+            raise CertificateRejected("`leaf.key` is not the key of the leaf in `leaf.pem`")
+        if member is not None and now < leaf.not_valid_after_utc:
+            verify_leaf(chain, ca_certificates=member.key_set.ca_certificates, spiffe_id=name, now=now)
+    except CertsError as error:
+        return unusable(Kind.LEAF, owner=owner, name=name, reason=str(error), where=path)
+    return lasting(
+        Kind.LEAF,
+        owner=owner,
+        name=name,
+        since=leaf.not_valid_before_utc,
+        until=leaf.not_valid_after_utc,
+        now=now,
+        act=RENEW,
+        own=True,
+        where=path,
+    )
+
+
+def marked(credentials: Iterable[Credential], held: Iterable[Held], *, known: bool) -> Iterator[Credential]:
+    """Yield `credentials`, those whose private part is held marked so; and what is held and isn't among them.
+
+    `known`: whether `credentials` hold a roster, so that what it doesn't name is a finding.
+    """
+    left = {(one.owner, one.kind, one.name): one for one in held}
+    for credential in credentials:
+        found = left.pop((credential.owner, credential.kind, credential.name), None)
+        yield credential if found is None else replace(credential, own=True, where=found.path)
+    for one in left.values():
+        if known:
+            reason = "the roster doesn't name it: apply with it, and have it admitted"
+            yield unusable(one.kind, owner=one.owner, name=one.name, reason=reason, where=one.path)
+        else:
+            yield Credential(
+                owner=one.owner,
+                kind=one.kind,
+                name=one.name,
+                own=True,
+                where=one.path,
+                condition=Condition.GOOD,
+                act="",
+            )
+
+
+def _held(owner: str, kind: Kind, path: Path, name: Callable[[], str]) -> Held | Credential:
+    """Return a key that is held, or its line of an inventory if it can't be used."""
+    try:
+        return Held(owner=owner, kind=kind, name=name(), path=path)
+    except CertsError as error:
+        return unusable(kind, owner=owner, name=path.name, reason=str(error), where=path)
+
+
+def _key_id(path: Path) -> str:
+    """Return the id of the key in a PEM file."""
+    return SigningKey.load(path).key_id
+
+
+def _ca_name(home: Path) -> str:
+    """Return the name of the CA in `ca.pem`, whose key is `ca.key`."""
+    certificate = load_certificate(split_pem(read_public(home / "ca.pem"))[0])
+    if load_private_key(read_private(home / "ca.key")).public_key() != certificate.public_key():
+        raise CertificateRejected(f"`{home / 'ca.key'}` is not the key of the CA in `ca.pem`")
+    return certificate_name(certificate)
+
+
+def _readable(path: Path, name: str) -> str:
+    """Return `name` once `path` is readable for its owner alone; what it holds is the log's to read."""
+    read_private(path)
+    return name

@@ -1,0 +1,19 @@
+"""`comity certs`: certificates and keys of the federation, for the security admin."""
+
+from __future__ import annotations
+
+import click
+
+from comity.cli.certs_status import command as status
+
+
+@click.group(
+    name="certs",
+    short_help="Certificates and keys: what there is, and what is due.",
+    epilog="Example: comity certs status fed/agencies/lapd",
+)
+def group() -> None:
+    """Certificates and keys of the federation: what there is, how old it is, and what is due."""
+
+
+group.add_command(status)
