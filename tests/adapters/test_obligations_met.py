@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from comity.adapters.ruling import Store
-from comity.adapters.sources.source import SourceResult
+from comity.adapters.sources.source import SourceResult, StoredImage
 from comity.certs.instants import to_instant
 from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.facts import StoreFacts
+from comity.v1 import common_pb2
 from tests.adapters.bench import NOON, Bench, MemorySource, detail_of, period, reads_of, stored_read
 
 SEARCH = """
@@ -113,3 +114,119 @@ async def test_store_that_gives_more_than_it_keeps_is_cut(under: Under) -> None:
     source(bench, "mobile").gives = SourceResult(reads=(old,), truncated=False)
     reply = await bench.reply(bench.ask(bench.query(period=period(NOON - timedelta(30), NOON))))
     assert [read.read_id for read in reads_of(reply)] == ["fixed:r1"]
+
+
+# -- places ------------------------------------------------------------------------------------------------
+
+COARSE = SEARCH.replace("@retain_days", '@obligation("coarsen_location")\n@grid("wgs84-0.1")\n@retain_days')
+PLACELESS = SEARCH.replace("@retain_days", '@obligation("withhold_place")\n@retain_days')
+
+
+async def test_coarser_location_says_its_grid_and_takes_along_what_would_tell_more(under: Under) -> None:
+    """The cell, its grid and size; no address, no intersection, no camera, no source (A6)."""
+    bench = under(COARSE, VIEW)
+    reply = await bench.reply()
+    (read,) = reads_of(reply)
+    assert (read.location.latitude, read.location.longitude) == (34.05, -118.25)
+    assert (read.location.grid, read.location.grid_metres) == ("wgs84-0.1", 11170)
+    assert list(read.withheld) == [common_pb2.ELEMENT_VEHICLE, common_pb2.ELEMENT_CAMERA]
+    for word in (b"Main St", b"cam-7", b"patrol"):
+        assert word not in b"".join([reply.detail, *reply.pages])
+    (told,) = (item for item in detail_of(reply).obligations if item.name == "coarsen_location")
+    assert told.policy_id == "t.search"
+    assert "wgs84-0.1, in cells of up to 11170 m" in told.text
+
+
+async def test_who_wants_the_camera_alone_does_not_get_around_the_grid(under: Under) -> None:
+    """The camera's name would tell the place, whether or not the location is asked for too (A6)."""
+    bench = under(COARSE, VIEW)
+    reply = await bench.reply(bench.ask(bench.query(elements=[common_pb2.ELEMENT_CAMERA])))
+    (read,) = reads_of(reply)
+    assert not read.HasField("camera")
+    assert not read.HasField("location")
+    assert read.source == ""
+
+
+async def test_area_cannot_locate_more_finely_than_the_grid(under: Under) -> None:
+    """Hits inside a circle would narrow the cell: refused, and nothing is searched (A6)."""
+    bench = under(COARSE, VIEW)
+    area = common_pb2.Area(latitude=34.05, longitude=-118.24, radius_metres=100)
+    reply = await bench.reply(bench.ask(bench.query(area=area)))
+    assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert source(bench, "fixed").queries == []
+
+
+async def test_covert_source_is_shown_without_place(under: Under) -> None:
+    """Neither location nor camera, of the images that of the plate; a fixed store beside it is whole (A6)."""
+    covert = PLACELESS.replace("resource);", 'resource)\nwhen { resource.class == StoreClass::"covert" };')
+    fixed = SEARCH.replace("t.search", "t.fixed").replace(
+        "resource);", 'resource)\nwhen { resource.class == StoreClass::"fixed" };'
+    )
+    bench = under(covert, fixed, VIEW, classes=("fixed", "covert"))
+    images = (StoredImage(image_id="f", view="front"), StoredImage(image_id="p", view="plate"))
+    source(bench, "covert").reads = [stored_read(1, store="covert", images=images)]
+    by_store = {read.read_id.partition(":")[0]: read for read in reads_of(await bench.reply())}
+    hidden, whole = by_store["covert"], by_store["fixed"]
+    assert not hidden.HasField("location")
+    assert not hidden.HasField("camera")
+    assert hidden.source == ""
+    assert [image.image_id for image in hidden.images] == ["p"]
+    assert {common_pb2.ELEMENT_LOCATION, common_pb2.ELEMENT_IMAGES, common_pb2.ELEMENT_CAMERA} <= set(
+        hidden.withheld
+    )
+    assert whole.HasField("location")
+    assert [image.image_id for image in whole.images] == ["i1"]
+
+
+async def test_covert_source_that_is_withheld_is_not_searched(under: Under) -> None:
+    """A store that no policy lets be searched isn't touched, and isn't named (A6)."""
+    fixed = SEARCH.replace("resource);", 'resource)\nwhen { resource.class == StoreClass::"fixed" };')
+    bench = under(fixed, VIEW, classes=("fixed", "covert"))
+    reply = await bench.reply()
+    assert source(bench, "covert").queries == []
+    assert b"covert" not in b"".join([reply.detail, *reply.pages])
+
+
+# -- what is said ------------------------------------------------------------------------------------------
+
+
+async def test_what_is_withheld_is_not_said_where_the_policy_does_not_permit_it(under: Under) -> None:
+    """The read looks as if the store had none; the provider's own log tells it all the same (A1)."""
+    unsaid = """
+@id("t.quiet")
+@rule("A6")
+@document("ours")
+@text("cameras are told to nobody")
+@say("no")
+forbid (principal, action == Action::"ViewCamera", resource);
+"""
+    bench = under(SEARCH, VIEW, unsaid)
+    reply = await bench.reply()
+    (read,) = reads_of(reply)
+    assert not read.HasField("camera")
+    assert common_pb2.ELEMENT_CAMERA not in read.withheld
+    assert b"t.quiet" not in reply.detail
+    assert b"withhold_camera" not in reply.detail
+    assert "withhold_camera t.quiet (not said)" in bench.log.entries[1].private["obligations"]
+
+
+async def test_place_that_is_withheld_unsaid_leaves_no_trace(under: Under) -> None:
+    """Location, camera and the images that would show it: none is called withheld (A6)."""
+    bench = under(PLACELESS.replace("@retain_days", '@say("no")\n@retain_days'), VIEW)
+    reply = await bench.reply()
+    (read,) = reads_of(reply)
+    assert not read.HasField("location")
+    assert not read.images
+    assert list(read.withheld) == [common_pb2.ELEMENT_VEHICLE]
+    assert b"withhold_place" not in reply.detail
+
+
+async def test_limit_of_reads_is_said_when_it_cut_the_answer(under: Under) -> None:
+    """The newest are given, and the detail names the limit and its policy; else it says nothing (A1)."""
+    bench = under(SEARCH.replace("@retain_days", '@max_reads("2")\n@retain_days'), VIEW)
+    source(bench, "fixed").reads = [stored_read(n, at=NOON - timedelta(n)) for n in (1, 2, 3)]
+    detail = detail_of(await bench.reply())
+    told = {(item.name, item.text, item.policy_id) for item in detail.obligations}
+    assert ("limit_reads", "at most 2 reads are given, the newest", "t.search") in told
+    source(bench, "fixed").reads = [stored_read(1)]
+    assert "limit_reads" not in {item.name for item in detail_of(await bench.reply()).obligations}

@@ -72,7 +72,13 @@ def test_permit_that_includes_search_needs_limits_too(write_bundle: WriteBundle,
     ("annotation", "says"),
     [
         ('@retain_day("30")', "did you mean `@retain_days`"),
-        ('@obligation("coarsen_location")', "`coarsen_location` is not implemented"),
+        ('@obligation("blur_faces")', "`blur_faces` is not implemented"),
+        ('@obligation("coarsen_location")', "needs `@grid` with one of wgs84-0.001"),
+        ('@obligation("coarsen_location")\n@grid("wgs84-0.02")', "needs `@grid` with one of wgs84-0.001"),
+        ('@grid("wgs84-1")', "no effect without the obligation `coarsen_location`"),
+        ('@say("yes")', "`yes` is not `no`"),
+        ('@say("no")', "no effect on a permit that withholds nothing"),
+        ('@obligation("coarsen_location")\n@grid("wgs84-1")\n@say("no")', "always says its grid"),
         ('@max_reads("0")', "is not a number from 1"),
         ('@max_window_years("five")', "is not a number from 1"),
         ('@max_window_days("99999999999999999999")', "is not a number from 1"),
@@ -84,6 +90,16 @@ def test_annotation_that_nobody_would_meet_is_refused(
 ) -> None:
     """Unknown and unimplemented annotations fail the check, so that none is silently ignored."""
     assert says in refused(write_bundle(f"{annotation}\n{SEARCH_PERMIT.lstrip()}")).detail
+
+
+@pytest.mark.parametrize(
+    "line", ['@obligation("withhold_place")', '@obligation("coarsen_location")\n@grid("wgs84-1")']
+)
+def test_place_that_is_protected_on_a_view_alone_is_refused(write_bundle: WriteBundle, line: str) -> None:
+    """On a permit of one element it would fall away with whoever asks for another (A6)."""
+    error = refused(write_bundle(SEARCH_PERMIT, f"{line}\n{VIEW_PERMIT.lstrip()}"))
+    assert error.path.name == "01.cedar"
+    assert "has to stand on a permit of `Search`" in error.detail
 
 
 def test_limit_on_a_forbid_is_refused(write_bundle: WriteBundle) -> None:

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from comity.policy.errors import ObligationUnknown
 from comity.policy.facts import ELEMENTS
+from comity.policy.grids import GRIDS, coarsest
 from comity.policy.obligations import (
+    IMPLEMENTED,
     Applied,
     Obligations,
     clip,
-    element_of,
+    elements_of,
     retention,
     strictest,
+    touched_by,
     withhold,
 )
 from comity.v1 import common_pb2, result_pb2
@@ -34,6 +37,11 @@ parts = st.builds(
     max_reads=st.integers(1, 1000),
     retain_days=st.integers(0, 4000),
     withhold=elements,
+    unsaid=elements,
+    grid=st.sampled_from(["", *GRIDS]),
+    plate_images_only=st.booleans(),
+    kept_since=st.none() | instants,
+    reads_policy=st.sampled_from(["", "p", "q"]),
     caveats=st.lists(st.sampled_from("abc"), unique=True, max_size=3).map(lambda found: tuple(sorted(found))),
     applied=st.lists(
         st.builds(Applied, name=st.sampled_from("xy"), text=st.just("t"), policy_id=st.sampled_from("pq")),
@@ -81,6 +89,13 @@ def test_strictest_wins_in_every_order_and_grouping(found: list[Obligations]) ->
         assert whole.max_reads <= part.max_reads
         assert whole.withhold >= part.withhold
         assert part.earliest is None or (whole.earliest is not None and whole.earliest >= part.earliest)
+        assert whole.unsaid >= part.unsaid
+        assert whole.plate_images_only >= part.plate_images_only
+        assert whole.grid == coarsest([whole.grid, part.grid])
+        assert part.kept_since is None or (whole.kept_since is not None)
+        assert part.kept_since is None or whole.kept_since >= part.kept_since  # type: ignore[operator]
+        assert set(part.caveats) <= set(whole.caveats)
+        assert set(part.applied) <= set(whole.applied)
         assert not part.retain_days or 0 < whole.retain_days <= part.retain_days
 
 
@@ -122,9 +137,102 @@ def test_withheld_bytes_are_not_in_the_message() -> None:
         assert word not in encoded
 
 
+@given(
+    hidden=elements,
+    wanted=st.none() | elements,
+    unsaid=elements,
+    grid=st.sampled_from(["", *GRIDS]),
+    plate_images_only=st.booleans(),
+)
+@settings(max_examples=60)
+def test_obligations_never_add_data(
+    hidden: frozenset[str],
+    wanted: frozenset[str] | None,
+    unsaid: frozenset[str],
+    grid: str,
+    plate_images_only: bool,
+) -> None:
+    """Every field that is left is the read's own, but for a place on a grid, which is the cell of its own."""
+    read = full_read()
+    left = withhold(
+        read, hidden, wanted=wanted, unsaid=unsaid, grid=grid, plate_images_only=plate_images_only
+    )
+    for field, value in left.ListFields():
+        if field.name == "withheld":
+            continue
+        if field.name == "images":
+            assert all(image in read.images for image in value)
+        elif field.name == "location" and grid:
+            assert (value.grid, value.grid_metres) == (grid, GRIDS[grid].metres)
+            assert (value.address, value.intersection) == ("", "")
+        else:
+            assert value == getattr(read, field.name)
+    said = {common_pb2.Element.Name(number).removeprefix("ELEMENT_") for number in left.withheld}
+    assert said.isdisjoint(unsaid)
+    assert wanted is None or said <= wanted
+
+
+@given(
+    first=st.tuples(elements, st.sampled_from(["", *GRIDS]), st.booleans()),
+    second=st.tuples(elements, st.sampled_from(["", *GRIDS]), st.booleans()),
+)
+@settings(max_examples=60)
+def test_read_under_both_obligations_holds_no_more_than_under_either(
+    first: tuple[frozenset[str], str, bool], second: tuple[frozenset[str], str, bool]
+) -> None:
+    """Combining obligations only ever takes more away from a read."""
+
+    def cut(withheld: frozenset[str], grid: str, plate_images_only: bool) -> result_pb2.Read:
+        return withhold(full_read(), withheld, grid=grid, plate_images_only=plate_images_only)
+
+    parts = [
+        Obligations(withhold=withheld, grid=grid, plate_images_only=plate_images_only)
+        for withheld, grid, plate_images_only in (first, second)
+    ]
+    whole = strictest(parts)
+    both = cut(whole.withhold, whole.grid, whole.plate_images_only)
+    for part in (cut(*first), cut(*second)):
+        for field in ("location", "vehicle", "camera"):
+            assert part.HasField(field) or not both.HasField(field)
+        assert both.location.grid_metres >= part.location.grid_metres or not both.HasField("location")
+        assert {image.image_id for image in both.images} <= {image.image_id for image in part.images}
+        assert set(part.withheld) <= set(both.withheld)
+
+
+def test_place_without_coordinates_cannot_be_made_coarser() -> None:
+    """An address alone is no cell: it is withheld, and called so (A6)."""
+    read = full_read()
+    read.location.ClearField("latitude")
+    left = withhold(read, (), grid="wgs84-0.01")
+    assert not left.HasField("location")
+    assert list(left.withheld) == [common_pb2.ELEMENT_LOCATION]
+
+
+def test_images_of_the_plate_alone_tell_no_place() -> None:
+    """What shows more than the plate is withheld; the answer says that images are, in part (A6)."""
+    read = full_read()
+    read.images.add(image_id="p", view="plate")
+    left = withhold(read, (), plate_images_only=True)
+    assert [image.image_id for image in left.images] == ["p"]
+    assert list(left.withheld) == [common_pb2.ELEMENT_IMAGES]
+
+
+def test_grid_that_is_not_known_raises() -> None:
+    """A grid of a later version is refused by name, never taken for exact."""
+    with pytest.raises(ObligationUnknown, match=r"wgs84-0\.02"):
+        withhold(full_read(), (), grid="wgs84-0.02")
+
+
+def test_every_obligation_withholds_something() -> None:
+    """One that touches nothing would be a promise that nobody keeps."""
+    for name in IMPLEMENTED:
+        assert touched_by(name) >= elements_of(name)
+        assert touched_by(name)
+
+
 def test_unknown_obligation_raises() -> None:
     """What this version cannot do is refused by name."""
     with pytest.raises(ObligationUnknown, match="blur_faces"):
-        element_of("blur_faces")
+        elements_of("blur_faces")
     with pytest.raises(ObligationUnknown):
         withhold(full_read(), {"FACES"})

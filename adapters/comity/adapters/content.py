@@ -86,8 +86,11 @@ class Composer:
         detail.public_reason = ruling.public_reason
         detail.obligations.extend(
             AppliedObligation(name=item.name, text=item.text, policy_id=item.policy_id)
-            for item in ruling.applied
+            for item in ruling.told
         )
+        if found.truncated:
+            text = f"at most {ruling.max_reads} reads are given, the newest"
+            detail.obligations.add(name="limit_reads", text=text, policy_id=ruling.reads_policy)
         if ruling.start is not None and ruling.end is not None:
             detail.searched.start.CopyFrom(from_instant(ruling.start))
             detail.searched.end.CopyFrom(from_instant(ruling.end))
@@ -137,7 +140,15 @@ class Composer:
 
 def _read(item: FoundRead, question: Question, base: Marking) -> Read:
     """Return a read as it leaves: withheld elements gone and named, unwanted ones left out, marked (A4)."""
-    read = obligations.withhold(item.read.to_proto(), item.store.withhold, wanted=question.wanted)
+    store = item.store
+    read = obligations.withhold(
+        item.read.to_proto(),
+        store.withhold,
+        wanted=question.wanted,
+        unsaid=store.unsaid,
+        grid=store.grid,
+        plate_images_only=store.plate_images_only,
+    )
     read.read_id = f"{item.store.store_id}:{item.read.read_id}"
     read.marking.CopyFrom(base)
     return read

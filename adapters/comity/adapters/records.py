@@ -22,6 +22,7 @@ from comity.audit.entry import POLICY_ACTIVATED, Entry, to_milliseconds
 from comity.certs.claims import Claims
 from comity.certs.envelope import digest, from_json
 from comity.policy.bundle import PolicyBundle
+from comity.policy.obligations import Applied
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Acknowledgement
@@ -120,9 +121,13 @@ def told_of(ruling: Ruling) -> dict[str, str]:
     return {
         "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
         "stores": _array(store.store_id for store in ruling.stores),
-        "obligations": _array(f"{item.name} {item.policy_id}" for item in ruling.applied),
+        "obligations": _array(map(_obligation, ruling.applied)),
         "errors": _array(ruling.errors),
     }
+
+
+def _obligation(item: Applied) -> str:
+    return f"{item.name} {item.policy_id}{'' if item.said else ' (not said)'}"
 
 
 def released(

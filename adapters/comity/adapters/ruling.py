@@ -28,6 +28,7 @@ from comity.policy.facts import (
     StoreFacts,
     SubjectFacts,
 )
+from comity.policy.grids import GRIDS
 from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip, later
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -74,6 +75,12 @@ class StoreRuling:
     """Elements of `ELEMENTS`."""
     start: datetime | None = field(default=None, repr=False)
     """First instant of which this store's reads are still given (A8); None: no limit of its own."""
+    unsaid: frozenset[str] = frozenset()
+    """Those of `withhold` that aren't called withheld."""
+    grid: str = ""
+    """The grid that its locations are put on; empty: they are exact (A6)."""
+    plate_images_only: bool = False
+    """Whether its images that show more than the plate must not leave (A6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +98,20 @@ class Ruling:
     max_reads: int = 0
     retain_days: int = 0
     caveats: tuple[str, ...] = ()
+    reads_policy: str = ""
+    """The policy that set `max_reads`; empty: none did."""
     applied: tuple[Applied, ...] = ()
+    """All that was applied: what the requester is told of it, says `told`."""
     errors: tuple[str, ...] = ()
     """Policies that failed while they were evaluated: for the provider's own log."""
+
+    @property
+    def told(self) -> tuple[Applied, ...]:
+        """What was applied, without what withholds an element of which nothing may be said."""
+        unsaid = frozenset[str]().union(*(store.unsaid for store in self.stores))
+        return tuple(
+            item for item in self.applied if item.said and unsaid.isdisjoint(IMPLEMENTED.get(item.name, ()))
+        )
 
 
 def refusal(public_reason: str, *rules: Rule, errors: tuple[str, ...] = ()) -> Ruling:
@@ -158,6 +176,9 @@ def _permitted(
             store_id=item.store_id,
             withhold=ungranted | item.obligations.withhold,
             start=item.obligations.kept_since,
+            unsaid=item.obligations.unsaid,
+            grid=item.obligations.grid,
+            plate_images_only=item.obligations.plate_images_only,
         )
         for item in decision.stores
         if item.permitted and item.obligations is not None and item.store_id in known
@@ -170,7 +191,9 @@ def _permitted(
 def _can_be_met(obligations: Obligations) -> bool:
     """Return whether this adapter implements every obligation of a permit."""
     unknown = {item.name for item in obligations.applied} - KNOWN_OBLIGATIONS
-    return not unknown and obligations.withhold <= ELEMENTS and obligations.max_reads >= 1
+    grids = {"", *GRIDS}
+    known = obligations.withhold <= ELEMENTS and obligations.grid in grids
+    return not unknown and known and obligations.max_reads >= 1
 
 
 def _clipped(
@@ -202,6 +225,7 @@ def _clipped(
         end=None if start is None else request.period_end,
         clipped=start != request.period_start,
         max_reads=obligations.max_reads,
+        reads_policy=obligations.reads_policy,
         retain_days=obligations.retain_days,
         caveats=obligations.caveats,
         applied=applied,

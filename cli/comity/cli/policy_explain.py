@@ -121,7 +121,8 @@ def _obliged(bundle: PolicyBundle, store: StoreDecision) -> Iterable[str]:
             yield f"  {view.element.lower()}: permitted by {names}"
     for applied in obligations.applied:
         by = f" ({_place(bundle, applied.policy_id)}{applied.policy_id})" if applied.policy_id else ""
-        yield f"  {applied.name}: {applied.text}{by}"
+        unsaid = "" if applied.said else "; the requester isn't told"
+        yield f"  {applied.name}: {applied.text}{by}{unsaid}"
     for caveat in obligations.caveats:
         yield f"  shown with it: {caveat}"
 
@@ -196,7 +197,7 @@ def _store(bundle: PolicyBundle, store: StoreDecision) -> dict[str, object]:
                 for view in store.views
             },
             "applied": [
-                {"name": item.name, "text": item.text, "policy": item.policy_id}
+                {"name": item.name, "text": item.text, "policy": item.policy_id, "said": item.said}
                 for item in obligations.applied
             ],
         }

@@ -211,6 +211,9 @@ def _where(read: result_pb2.Read) -> str:
     if place.address or place.intersection:
         return clean(place.address or place.intersection)
     if place.HasField("latitude") and place.HasField("longitude"):
+        if place.grid:
+            cell = f"grid {clean(place.grid)}, up to {place.grid_metres} m"
+            return f"about {place.latitude:.4f}, {place.longitude:.4f} ({cell})"
         return f"{place.latitude:.4f}, {place.longitude:.4f}"
     return ""
 
@@ -281,6 +284,9 @@ def _read_json(agency: str, read: result_pb2.Read) -> JsonObject:
         "latitude": place.latitude if place.HasField("latitude") else None,
         "longitude": place.longitude if place.HasField("longitude") else None,
         "address": clean(place.address),
+        "intersection": clean(place.intersection),
+        "grid": clean(place.grid),
+        "grid_metres": place.grid_metres,
         "make": clean(read.vehicle.make),
         "model": clean(read.vehicle.model),
         "camera": clean(read.camera.name),

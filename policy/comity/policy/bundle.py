@@ -36,6 +36,7 @@ from comity.policy.errors import BundleInvalid
 from comity.policy.facts import DIGEST
 from comity.policy.limits import AnnotationInvalid, Terms, read_terms
 from comity.policy.manifest import Manifest, read_manifest
+from comity.policy.obligations import OF_PLACE
 from comity.policy.windows import FILE as WINDOWS
 from comity.policy.windows import Windows, parse_windows
 
@@ -260,6 +261,10 @@ def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> P
         )
         if searches:
             terms.check_complete()
+        elif found := OF_PLACE.intersection(terms.obligations):
+            raise AnnotationInvalid(
+                f"`{min(found)}` has to stand on a permit of `Search`, whatever is viewed"
+            )
     except AnnotationInvalid as error:
         raise BundleInvalid(path, line, str(error)) from error
     return Policy(

@@ -16,14 +16,18 @@ from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.cedar import SEARCH, VIEWS, PreparedPolicies, Question, Verdict
 from comity.policy.errors import PolicyError
 from comity.policy.facts import ELEMENTS, AgreementFacts, DecisionRequest, StoreFacts, SubjectFacts
+from comity.policy.grids import GRIDS, coarsest
 from comity.policy.obligations import (
+    COARSEN,
     DEFAULT_MAX_READS,
     IMPLEMENTED,
+    PLACE,
     Applied,
     Obligations,
-    element_of,
+    elements_of,
     retention,
     strictest,
+    touched_by,
 )
 from comity.policy.windows import jurisdiction_of
 
@@ -220,22 +224,31 @@ class PolicyEngine:
         if kept is not None and kept.earliest >= request.period_end:
             reason = f"nothing of the period is given any more: {kept.words}"
             return _Outcome(_refused(store.store_id, kept.rule), reason)
-        hidden = {element_of(applied.name) for applied in withheld}
-        if request.has_area and "LOCATION" in hidden:
+        hidden = frozenset[str]().union(*(elements_of(item.name) for item in withheld))
+        unsaid = frozenset[str]().union(*(touched_by(item.name) for item in withheld if not item.said))
+        grid = coarsest(policy.terms.grid for policy in sources)
+        if request.has_area and ("LOCATION" in hidden or grid):
             return _Outcome(_refused(store.store_id, _AREA), _AREA.text)
-        applied = {item for item in withheld if element_of(item.name) in request.elements}
+        applied = {item for item in withheld if touched_by(item.name) & request.elements}
         if limit is not None and limit.earliest > request.period_start:
             applied.add(_clip(limit))
         if kept is not None and kept.earliest > request.period_start:
             applied.add(Applied(name="clip_retention", text=kept.words, policy_id=kept.rule.policy_id))
         retained = [policy.terms.retain_days for policy in sources if policy.terms.retain_days is not None]
-        reads = [policy.terms.max_reads for policy in sources if policy.terms.max_reads is not None]
+        fewest = min(
+            ((policy.terms.max_reads, policy.policy_id) for policy in sources if policy.terms.max_reads),
+            default=(DEFAULT_MAX_READS, ""),
+        )
         obligations = Obligations(
             earliest=limit.earliest if limit else None,
             kept_since=kept.earliest if kept else None,
-            max_reads=min([DEFAULT_MAX_READS, *reads]),
+            max_reads=min(DEFAULT_MAX_READS, fewest[0]),
+            reads_policy=fewest[1] if fewest[0] <= DEFAULT_MAX_READS else "",
             retain_days=retention(*retained),
-            withhold=frozenset(hidden) | (ELEMENTS - request.elements),
+            withhold=hidden | (ELEMENTS - request.elements),
+            unsaid=unsaid,
+            grid=grid,
+            plate_images_only=any(item.name == PLACE for item in withheld),
             caveats=tuple(sorted({policy.terms.caveat for policy in sources} - {""})),
             applied=tuple(sorted(applied)),
         )
@@ -327,7 +340,8 @@ class PolicyEngine:
     def _not_permitted(self, element: str, forbids: tuple[Policy, ...]) -> Applied:
         name = f"withhold_{element.lower()}"
         if forbids:
-            return Applied(name=name, text=forbids[0].terms.text, policy_id=forbids[0].policy_id)
+            said = all(policy.terms.says for policy in forbids)
+            return Applied(name=name, text=forbids[0].terms.text, policy_id=forbids[0].policy_id, said=said)
         text = f"{element.lower()} not permitted by any policy of {self.bundle.agency}"
         return Applied(name=name, text=text, policy_id="")
 
@@ -343,7 +357,7 @@ _AREA: Final = Rule(
     policy_id="area",
     rules=("A6",),
     document="ours",
-    text="a search narrowed by area would tell the place that is withheld; ask without an area",
+    text="a search narrowed by area would tell a place that is withheld or coarser; ask without an area",
 )
 
 
@@ -416,9 +430,20 @@ def _not_granted(request: DecisionRequest, needed: frozenset[str]) -> list[Appli
 
 def _obliged(policy: Policy) -> list[Applied]:
     return [
-        Applied(name=name, text=policy.terms.text, policy_id=policy.policy_id)
+        Applied(
+            name=name, text=_obliged_text(policy, name), policy_id=policy.policy_id, said=policy.terms.says
+        )
         for name in policy.terms.obligations
     ]
+
+
+def _obliged_text(policy: Policy, name: str) -> str:
+    if name != COARSEN:
+        return policy.terms.text
+    grid = GRIDS[policy.terms.grid]
+    return (
+        f"locations are given on the grid {grid.name}, in cells of up to {grid.metres} m; {policy.terms.text}"
+    )
 
 
 def _clip(limit: _Limit) -> Applied:

@@ -6,7 +6,10 @@
 @max_window_days("730")          permit of Search, and of several the strictest wins
 @max_window("none" | "statute")  "statute": the offence's, from the bundle's table (Q5)
 @max_reads("200")                most reads of one answer
-@obligation("withhold_images …") obligations, separated by spaces
+@obligation("withhold_images …") obligations, separated by spaces; those of a place on a permit of Search
+@grid("wgs84-0.01")              with `coarsen_location`: the grid, of `comity.policy.grids`
+@say("no")                       what this policy withholds isn't called withheld; with `withhold_…`, or on a
+                                 forbid of views
 @caveat("…")                     a line that a person must be shown (A5)
 @refer                           on a forbid: refer to the provider's contact instead of refusing
 """
@@ -22,13 +25,14 @@ from enum import Enum
 from typing import Final
 
 from comity.policy.errors import ObligationUnknown, PolicyError
-from comity.policy.obligations import element_of
+from comity.policy.grids import GRIDS
+from comity.policy.obligations import COARSEN, elements_of
 from comity.policy.windows import Limitation, Windows, amount, days_before
 
 _CITATION: Final = ("id", "rule", "document", "text")
 _LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
-_PERMIT_ONLY: Final = (*_LIMITS, "obligation", "caveat")
-_KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "refer")
+_PERMIT_ONLY: Final = (*_LIMITS, "obligation", "grid", "caveat")
+_KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", "refer")
 _MOST: Final = 1_000_000
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
@@ -97,6 +101,10 @@ class Terms:
     windows: tuple[Window, ...] = ()
     max_reads: int | None = None
     obligations: tuple[str, ...] = ()
+    grid: str = ""
+    """With `coarsen_location`."""
+    says: bool = True
+    """Whether what it withholds is called withheld."""
     caveat: str = ""
     refers: bool = False
 
@@ -143,9 +151,12 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
     obligations = tuple(annotations.get("obligation", "").split())
     try:
         for obligation in obligations:
-            element_of(obligation)
+            elements_of(obligation)
     except ObligationUnknown as error:
         raise AnnotationInvalid(str(error)) from error
+    _check_grid(obligations, annotations)
+    if "say" in annotations:
+        _check_say(obligations, annotations, permits=permits)
     return Terms(
         policy_id=annotations["id"],
         rules=tuple(annotations["rule"].split()),
@@ -155,9 +166,30 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         windows=_windows(annotations),
         max_reads=_number(annotations, "max_reads", least=1),
         obligations=obligations,
+        grid=annotations.get("grid", ""),
+        says="say" not in annotations,
         caveat=annotations.get("caveat", ""),
         refers="refer" in annotations,
     )
+
+
+def _check_grid(obligations: tuple[str, ...], annotations: Mapping[str, str]) -> None:
+    known = ", ".join(GRIDS)
+    if COARSEN in obligations and annotations.get("grid") not in GRIDS:
+        raise AnnotationInvalid(f"`{COARSEN}` needs `@grid` with one of {known}")
+    if COARSEN not in obligations and "grid" in annotations:
+        raise AnnotationInvalid(f"annotation `@grid` has no effect without the obligation `{COARSEN}`")
+
+
+def _check_say(obligations: tuple[str, ...], annotations: Mapping[str, str], *, permits: bool) -> None:
+    if annotations["say"] != "no":
+        raise AnnotationInvalid(
+            f"annotation `@say`: `{annotations['say']}` is not `no`; left out, it is said"
+        )
+    if COARSEN in obligations:
+        raise AnnotationInvalid("annotation `@say`: a location that was made coarser always says its grid")
+    if permits and not obligations:
+        raise AnnotationInvalid("annotation `@say` has no effect on a permit that withholds nothing")
 
 
 def _number(annotations: Mapping[str, str], name: str, *, least: int) -> int | None:

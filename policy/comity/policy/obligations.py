@@ -12,18 +12,36 @@ from datetime import datetime
 from typing import Final
 
 from comity.policy.errors import ObligationUnknown
+from comity.policy.facts import ELEMENTS
+from comity.policy.grids import GRIDS, coarse, coarsest
 from comity.v1 import common_pb2, result_pb2
 
 DEFAULT_MAX_READS: Final = 1000
 """Reads of one answer where no policy says fewer *(ours)*."""
 
-IMPLEMENTED: Final[dict[str, str]] = {
-    "withhold_location": "LOCATION",
-    "withhold_images": "IMAGES",
-    "withhold_vehicle": "VEHICLE",
-    "withhold_camera": "CAMERA",
+COARSEN: Final = "coarsen_location"
+PLACE: Final = "withhold_place"
+
+IMPLEMENTED: Final[dict[str, frozenset[str]]] = {
+    "withhold_location": frozenset({"LOCATION"}),
+    "withhold_images": frozenset({"IMAGES"}),
+    "withhold_vehicle": frozenset({"VEHICLE"}),
+    "withhold_camera": frozenset({"CAMERA"}),
+    COARSEN: frozenset({"CAMERA"}),
+    PLACE: frozenset({"LOCATION", "CAMERA"}),
 }
-"""Obligations that a policy can name in `@obligation`, with the element each withholds."""
+"""Obligations that a policy can name in `@obligation`, with the elements that each withholds whole.
+
+`coarsen_location` puts the location on the grid that `@grid` names, and takes the camera along, whose name
+would betray the place. `withhold_place` shows a read without its place (A6): neither location nor camera,
+and of the images those of the plate alone.
+"""
+
+OF_PLACE: Final = frozenset({COARSEN, PLACE})
+"""Obligations that protect a place. They stand on permits of `Search`: then they hold whatever is wanted."""
+
+PLATE_VIEW: Final = "plate"
+"""The view of an image that shows the plate and nothing around it."""
 
 _NUMBERS: Final = {
     "LOCATION": common_pb2.ELEMENT_LOCATION,
@@ -44,6 +62,8 @@ class Applied:
     policy_id: str
     """The policy that asked for it; empty: no policy permits more; `agreement:<id>`: the agreement;
     `retention.<class>`: the bundle's `windows.toml`."""
+    said: bool = True
+    """Whether the requester is told of it; the provider's own log always is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +80,14 @@ class Obligations:
     """Days that the receiver may keep the data; 0: no number, only as long as its case needs (A7)."""
     withhold: frozenset[str] = frozenset()
     """Elements that must not leave, of `ELEMENTS`."""
+    unsaid: frozenset[str] = frozenset()
+    """Those of `withhold` of which the requester isn't told that they are withheld."""
+    grid: str = ""
+    """The grid that locations are put on, of `GRIDS`; empty: they are exact."""
+    plate_images_only: bool = False
+    """Whether images that show more than the plate must not leave."""
+    reads_policy: str = ""
+    """The policy that set `max_reads`; empty: none did."""
     caveats: tuple[str, ...] = ()
     """Lines that a person must be shown with the data (A5); sorted."""
     applied: tuple[Applied, ...] = ()
@@ -110,19 +138,24 @@ def strictest(parts: Iterable[Obligations]) -> Obligations:
         raise ValueError("no obligations to combine")
     starts = [part.earliest for part in found if part.earliest is not None]
     kept = [part.kept_since for part in found if part.kept_since is not None]
+    fewest = min(found, key=lambda part: (part.max_reads, part.reads_policy))
     return Obligations(
         earliest=max(starts, default=None),
         kept_since=max(kept, default=None),
-        max_reads=min(part.max_reads for part in found),
+        max_reads=fewest.max_reads,
+        reads_policy=fewest.reads_policy,
         retain_days=retention(*(part.retain_days for part in found)),
         withhold=frozenset().union(*(part.withhold for part in found)),
+        unsaid=frozenset().union(*(part.unsaid for part in found)),
+        grid=coarsest(part.grid for part in found),
+        plate_images_only=any(part.plate_images_only for part in found),
         caveats=tuple(sorted({caveat for part in found for caveat in part.caveats})),
         applied=tuple(sorted({applied for part in found for applied in part.applied})),
     )
 
 
-def element_of(name: str) -> str:
-    """Return the element that an obligation withholds.
+def elements_of(name: str) -> frozenset[str]:
+    """Return the elements that an obligation withholds whole.
 
     Raises:
         ObligationUnknown: this version does not implement it.
@@ -135,8 +168,24 @@ def element_of(name: str) -> str:
         ) from None
 
 
+def touched_by(name: str) -> frozenset[str]:
+    """Return the elements that an obligation withholds, whole or in part, or makes coarser.
+
+    Raises:
+        ObligationUnknown: as `elements_of`.
+    """
+    in_part = {PLACE: frozenset({"IMAGES"}), COARSEN: frozenset({"LOCATION"})}
+    return elements_of(name) | in_part.get(name, frozenset())
+
+
 def withhold(
-    read: result_pb2.Read, elements: Iterable[str], *, wanted: Iterable[str] | None = None
+    read: result_pb2.Read,
+    elements: Iterable[str],
+    *,
+    wanted: Iterable[str] | None = None,
+    unsaid: Iterable[str] = (),
+    grid: str = "",
+    plate_images_only: bool = False,
 ) -> result_pb2.Read:
     """Return a copy of the read without these elements, named in its `withheld`.
 
@@ -145,22 +194,45 @@ def withhold(
         elements: Elements to withhold, of `ELEMENTS`.
         wanted: Elements that the requester asked for; others are left out without being called
             withheld. `None`: all.
+        unsaid: Of `elements`, those that aren't called withheld either.
+        grid: The grid that the location is put on; empty: it stays exact. A location without coordinates
+            is withheld.
+        plate_images_only: Whether images that show more than the plate are withheld.
 
     `CAMERA` takes the `source` along, since both name the reader's owner or place (A6).
 
     Raises:
-        ObligationUnknown: an element that this version cannot withhold.
+        ObligationUnknown: an element or a grid that this version doesn't know.
     """
     kept = result_pb2.Read()
     kept.CopyFrom(read)
-    hidden = frozenset(elements)
-    unwanted = frozenset() if wanted is None else frozenset(IMPLEMENTED.values()) - frozenset(wanted)
+    hidden = set(elements)
+    unwanted = frozenset() if wanted is None else ELEMENTS - frozenset(wanted)
     for element in hidden | unwanted:
         _remove(kept, element)
-    said = {_NUMBERS[element] for element in hidden - unwanted}
+    if grid and not _coarsen(kept, grid) and read.HasField("location"):
+        hidden.add("LOCATION")
+    if plate_images_only:
+        plates = [image for image in kept.images if image.view == PLATE_VIEW]
+        del kept.images[:]
+        kept.images.extend(plates)
+        hidden.add("IMAGES")
+    said = {_NUMBERS[element] for element in hidden - unwanted - frozenset(unsaid)}
     kept.ClearField("withheld")
     kept.withheld.extend(sorted(said | set(read.withheld)))
     return kept
+
+
+def _coarsen(read: result_pb2.Read, grid: str) -> bool:
+    """Put a read's location on a grid; if that isn't possible, remove it and return False."""
+    if grid not in GRIDS:
+        raise ObligationUnknown(f"grid `{grid}` is not known; known are {', '.join(GRIDS)}")
+    place = coarse(read.location, grid)
+    if place is None:
+        read.ClearField("location")
+        return False
+    read.location.CopyFrom(place)
+    return True
 
 
 def _remove(read: result_pb2.Read, element: str) -> None:

@@ -62,7 +62,9 @@ class Location:
     address: str
     intersection: str
     grid_metres: int
-    """The grid to which the coordinates were made coarser; 0: exact."""
+    """The longest side of the cells to which the coordinates were made coarser; 0: exact."""
+    grid: str
+    """The name of that grid, such as `wgs84-0.01`; empty: exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,7 @@ def _location(place: result_pb2.Location) -> Location:
         address=place.address,
         intersection=place.intersection,
         grid_metres=place.grid_metres,
+        grid=place.grid,
     )
 
 
