@@ -48,7 +48,7 @@ def under(bench: Bench, tmp_path: Path) -> Under:
         (folder / "policies").mkdir(parents=True)
         for file in ("schema.cedarschema", "entities.json"):
             shutil.copyfile(shipped("lapd") / file, folder / file)
-        (folder / "bundle.toml").write_text('agency = "lapd"\nversion = "t"\n')
+        (folder / "bundle.toml").write_text('agency = "lapd"\nversion = "1"\n')
         for index, text in enumerate(policies):
             (folder / "policies" / f"{index:02}.cedar").write_text(text)
         if windows:
