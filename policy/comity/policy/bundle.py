@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -187,6 +187,7 @@ def _parse(origin: Path, files: Mapping[str, bytes], adoption: bytes = b"") -> P
                     detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
                     raise BundleInvalid(origin / name, policy.line, detail)
                 policies[policy.policy_id] = policy
+    _check_counted(origin / MANIFEST, manifest, policies.values())
     return PolicyBundle(
         manifest=manifest,
         digest=digest_of(files),
@@ -206,6 +207,12 @@ def _text(origin: Path, files: Mapping[str, bytes], name: str) -> str:
         raise BundleInvalid(origin / name, 0, "is missing") from None
     except UnicodeDecodeError as error:
         raise BundleInvalid(origin / name, 0, "is not UTF-8") from error
+
+
+def _check_counted(path: Path, manifest: Manifest, policies: Iterable[Policy]) -> None:
+    """Check that a bundle that suspends counts something: a rule that never fires is no safeguard (Q8)."""
+    if manifest.suspension is not None and not any(policy.terms.authorization for policy in policies):
+        raise BundleInvalid(path, 0, "`[suspension]` counts nothing: no forbid has `@authorization`")
 
 
 def _check_entities(path: Path, text: str, schema: cedarpy.Schema) -> None:

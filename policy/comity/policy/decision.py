@@ -6,7 +6,7 @@ error anywhere refuses. What no policy permits is refused, element by element (d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -147,6 +147,10 @@ class PolicyEngine:
         """
         if not stores:
             return _refusal((), (), "the provider has no store to search", ())
+        if (barred := request.subject.barred) is not None:
+            rule = Rule(policy_id=barred.by, rules=("Q8",), document=_BARRING[barred.by], text=barred.text)
+            refused = tuple(_refused(store.store_id, rule) for store in stores)
+            return _refusal(refused, (rule,), barred.text, ())
         try:
             question = self._prepared.question(self.bundle.agency, request, stores)
         except ValueError:
@@ -161,6 +165,11 @@ class PolicyEngine:
             decided.append(outcome.decision)
             reasons.append(outcome.reason)
         return self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
+
+    def counts(self, rules: Iterable[Rule]) -> bool:
+        """Tell whether a refusal by these is one for want of authorization, as the bundle marks it (Q8)."""
+        known = (self._by_id.get(rule.policy_id) for rule in rules)
+        return any(policy is not None and policy.terms.authorization for policy in known)
 
     def _store(
         self,
@@ -353,6 +362,8 @@ class _Outcome:
 
 
 _FAILED: Final = "the provider's policy could not be evaluated, so nothing is released"
+_BARRING: Final = {"suspension": "CBP 8", "termination": "PIA 'Access'"}
+"""The paragraph for which somebody may not ask at all (Q8)."""
 _AREA: Final = Rule(
     policy_id="area",
     rules=("A6",),

@@ -44,6 +44,23 @@ def _aware(value: datetime, name: str) -> None:
         raise ValueError(f"{name} has no time zone; instants are aware, in UTC")
 
 
+BARRED_BY: Final = ("suspension", "termination")
+"""Why somebody may not ask here at all (Q8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barred:
+    """Somebody may not ask here now, whatever a policy says (Q8)."""
+
+    by: str
+    """Of `BARRED_BY`."""
+    text: str
+    """One line for the requester: since when, and how access returns."""
+
+    def __post_init__(self) -> None:
+        _known(self.by, frozenset(BARRED_BY), "barred by")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectFacts:
     """The person for whom the requesting agency vouches, from the verified assertion (Q4, Q9)."""
@@ -64,6 +81,8 @@ class SubjectFacts:
     """SHA-256 of the text that was accepted, in lower-case hex; may be empty."""
     account_reviewed_at: datetime | None = None
     """When the agency last reviewed the account (L9); `None`: never, or it doesn't say."""
+    barred: Barred | None = None
+    """Suspended here, or dismissed by their agency (Q8)."""
     good_standing: bool = False
     """Employed and in good standing."""
     protections_attested: bool = False

@@ -12,6 +12,8 @@
                                  forbid of views
 @caveat("…")                     a line that a person must be shown (A5)
 @refer                           on a forbid: refer to the provider's contact instead of refusing
+@authorization                   on a forbid: the person had no right to ask; refusals by it count for
+                                 `[suspension]` of bundle.toml (Q8)
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ from comity.policy.windows import Limitation, Windows, amount, days_before
 _CITATION: Final = ("id", "rule", "document", "text")
 _LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
 _PERMIT_ONLY: Final = (*_LIMITS, "obligation", "grid", "caveat")
-_KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", "refer")
+_FORBID_ONLY: Final = ("refer", "authorization")
+_KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", *_FORBID_ONLY)
 _MOST: Final = 1_000_000
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 
@@ -107,6 +110,8 @@ class Terms:
     """Whether what it withholds is called withheld."""
     caveat: str = ""
     refers: bool = False
+    authorization: bool = False
+    """Whether a refusal by it is one for want of authorization (Q8)."""
 
     def check_complete(self) -> None:
         """Check that a permit of `Search` sets retention and a window.
@@ -139,8 +144,8 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
             raise AnnotationInvalid(f"annotation `@{name}` is not known{hint}")
         if not permits and name in _PERMIT_ONLY:
             raise AnnotationInvalid(f"annotation `@{name}` has no effect on a forbid")
-        if permits and name == "refer":
-            raise AnnotationInvalid("annotation `@refer` has no effect on a permit")
+        if permits and name in _FORBID_ONLY:
+            raise AnnotationInvalid(f"annotation `@{name}` has no effect on a permit")
     for name in _CITATION:
         if not annotations.get(name, "").strip():
             raise AnnotationInvalid(f"annotation `@{name}` is required on every policy")
@@ -170,6 +175,7 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         says="say" not in annotations,
         caveat=annotations.get("caveat", ""),
         refers="refer" in annotations,
+        authorization="authorization" in annotations,
     )
 
 

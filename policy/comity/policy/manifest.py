@@ -13,9 +13,10 @@ from typing import Final
 from comity.policy import reasons
 from comity.policy.errors import BundleInvalid
 from comity.policy.reasons import ReasonsInvalid, ReasonWords
+from comity.policy.suspension import SuspensionInvalid, SuspensionTerms, parse_suspension
 
 _VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
-_KEYS: Final = ("agency", "version", "reasons")
+_KEYS: Final = ("agency", "version", "reasons", "suspension")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Manifest:
     """Numbers joined by dots: 3 is newer than 2.1."""
     reasons: ReasonWords = field(default_factory=reasons.own_words)
     """Words of a free text that tell nothing: `[reasons]`, over Comity's own (Q4)."""
+    suspension: SuspensionTerms | None = None
+    """When it suspends a person: `[suspension]` (Q8); None: never."""
 
 
 def read_manifest(path: Path, text: str) -> Manifest:
@@ -52,7 +55,12 @@ def read_manifest(path: Path, text: str) -> Manifest:
         raise BundleInvalid(
             path, line_of(text, error.key, table="reasons"), f"`[reasons]`: {error}"
         ) from error
-    return Manifest(agency=agency, version=version, reasons=words)
+    try:
+        terms = parse_suspension(_table(table, "suspension", path, text)) if "suspension" in table else None
+    except SuspensionInvalid as error:
+        line = line_of(text, error.key, table="suspension")
+        raise BundleInvalid(path, line, f"`[suspension]`: {error}") from error
+    return Manifest(agency=agency, version=version, reasons=words, suspension=terms)
 
 
 def version_order(version: str) -> tuple[int, ...] | None:

@@ -14,6 +14,7 @@ from typing import Final
 from comity.policy.errors import PolicyError
 from comity.policy.facts import (
     AgreementFacts,
+    Barred,
     DecisionRequest,
     ReasonFacts,
     StoreFacts,
@@ -43,6 +44,7 @@ def write_facts(request: DecisionRequest, stores: Sequence[StoreFacts]) -> str:
             "duty_station": subject.duty_station,
             "rules_digest": subject.rules_digest,
             "account_reviewed_at": _written(subject.account_reviewed_at),
+            "barred": None if subject.barred is None else [subject.barred.by, subject.barred.text],
         },
         "reason": request.reason,
         "on_behalf_of": request.on_behalf_of,
@@ -106,6 +108,7 @@ def _request(told: Mapping[str, object]) -> DecisionRequest:
             duty_station=str(subject.get("duty_station", "")),
             rules_digest=str(subject.get("rules_digest", "")),
             account_reviewed_at=_read(subject.get("account_reviewed_at")),
+            barred=_barred(subject.get("barred")),
         ),
         reason=str(told["reason"]),
         on_behalf_of=told["on_behalf_of"] is True,
@@ -148,6 +151,13 @@ def _number(value: object) -> int:
     if not isinstance(value, int):
         raise TypeError("a number")
     return value
+
+
+def _barred(told: object) -> Barred | None:
+    if told is None:
+        return None
+    by, text = _texts(told)
+    return Barred(by=by, text=text)
 
 
 def _written(instant: datetime | None) -> str | None:
