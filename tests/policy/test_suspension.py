@@ -1,4 +1,4 @@
-"""When a policy suspends: what its table may say, what counts, and that who is barred is decided for never."""
+"""When a policy suspends: what its table may say, what counts, and that nobody barred is decided for (Q8)."""
 
 from __future__ import annotations
 
