@@ -19,9 +19,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from comity.certs import words
+from comity.certs.authority_keys import CHANGE_FILE, change_document, next_number
 from comity.certs.ends import LEAF_LIFETIME, LogKeyMaker, key_set, make_end, make_issuer, refuse_existing
 from comity.certs.envelope import (
     digest,
@@ -36,6 +37,7 @@ from comity.certs.files import read_public, write_private, write_public
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import member_view
+from comity.certs.pin import MAX_AUTHORITY_KEYS
 from comity.certs.roster import (
     AUTHORITY_FILE,
     ROSTER_FILE,
@@ -48,7 +50,6 @@ from comity.certs.roster import (
 )
 from comity.certs.tomltext import settings
 from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
-from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import Member, Roster, RosterTimestamp
 
 OPERATOR: Final = "operator"
@@ -66,9 +67,6 @@ demonstration that was kept must start again days later.
 
 RENEW_WITHIN: Final = timedelta(days=30)
 """A roster that ends within this time is signed anew when the timestamp is refreshed."""
-
-MAX_AUTHORITY_KEYS: Final = 16
-"""Keys of one authority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +95,7 @@ class FederationSpec:
             words.line(self.operator_contact, "operator contact", empty=True)
         except ValueError as error:
             raise SetupRefused(f"federation: {error}") from error
-        if not 1 <= self.authority_keys <= MAX_AUTHORITY_KEYS:
-            raise SetupRefused(
-                f"federation: authority keys `{self.authority_keys}`, expected 1 to {MAX_AUTHORITY_KEYS}"
-            )
-        if not 1 <= self.threshold <= self.authority_keys:
-            raise SetupRefused(f"federation: threshold `{self.threshold}` isn't 1 to {self.authority_keys}")
+        _check_keys(self.authority_keys, self.threshold)
         for what, lifetime in (
             ("leaf", self.leaf_lifetime),
             ("roster", self.roster_lifetime),
@@ -303,9 +296,66 @@ def refresh(folder: Path, now: datetime) -> Federation:
     """
     pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
     current = _current(folder, pin)
+    _check_settled(folder)
     if current.expires_at - now <= RENEW_WITHIN:
         return _change(folder, lambda roster: None, now)
-    return _stamp(folder, pin, read_public(folder / "public" / ROSTER_FILE), now)
+    signers = _keys(folder / "authority" / "keys", pin)
+    return _stamp(folder, pin, read_public(folder / "public" / ROSTER_FILE), now, signers)
+
+
+def rotate_authority(folder: Path, now: datetime, *, keys: int, threshold: int) -> Federation:
+    """Replace the authority's keys by `keys` new ones of which `threshold` must sign; return the federation.
+
+    The new roster and its timestamp are signed by the old keys and the new ones, and published before the
+    change is: an end that has read the change and one that hasn't both trust them. What was interrupted goes
+    on when this is called again. The old keys lie in `authority/retired-N/` then: destroy them. Raises
+    `SetupRefused`, also if fewer of the old keys are at hand than must sign; `RosterInvalid`.
+    """
+    authority, public = folder / "authority", folder / "public"
+    old, following = AuthorityPin.load(authority / AUTHORITY_FILE), authority / "next"
+    if not (following / AUTHORITY_FILE).exists():
+        _check_keys(keys, threshold)
+        made = [SigningKey.generate() for _ in range(keys)]
+        new = AuthorityPin(
+            federation=old.federation, keys=tuple(key.public for key in made), threshold=threshold
+        )
+        for index, key in enumerate(made, start=1):
+            key.save(following / "keys" / f"authority-{index}.pem")
+        write_public(following / AUTHORITY_FILE, new.to_json())
+    new = AuthorityPin.load(following / AUTHORITY_FILE)
+    if old != new:
+        signers = [*_keys(authority / "keys", old), *_keys(following / "keys", new)]
+        number = next_number(public)
+        change = change_document(number, old, new, signers, now)
+        envelope = from_json(read_public(public / ROSTER_FILE))
+        roster = open_envelope(envelope, Roster, old.keys, threshold=old.threshold).message
+        roster.version += 1
+        _publish(folder, old, roster, now, signers=signers)
+        write_public(public / CHANGE_FILE.format(number), change)
+        write_public(public / AUTHORITY_FILE, new.to_json())
+        write_public(authority / AUTHORITY_FILE, new.to_json())
+    (authority / "keys").rename(authority / f"retired-{next_number(public) - 1}")
+    (following / "keys").rename(authority / "keys")
+    (following / AUTHORITY_FILE).unlink()
+    following.rmdir()
+    return Federation.load(public, now=now)
+
+
+def _check_keys(keys: int, threshold: int) -> None:
+    """Raise `SetupRefused` for numbers of keys that can't be."""
+    if not 1 <= keys <= MAX_AUTHORITY_KEYS:
+        raise SetupRefused(f"federation: authority keys `{keys}`, expected 1 to {MAX_AUTHORITY_KEYS}")
+    if not 1 <= threshold <= keys:
+        raise SetupRefused(f"federation: threshold `{threshold}` isn't 1 to {keys}")
+
+
+def _check_settled(folder: Path) -> None:
+    """Raise `SetupRefused` if the authority's keys are just being replaced."""
+    if (folder / "authority" / "next").exists():
+        raise SetupRefused(
+            f"folder `{folder / 'authority' / 'next'}`: a replacement of the authority's keys was "
+            "interrupted; `comity federation rotate-authority` goes on with it"
+        )
 
 
 def _current(folder: Path, pin: AuthorityPin) -> Federation:
@@ -317,6 +367,7 @@ def _change(folder: Path, change: Callable[[Roster], None], now: datetime) -> Fe
     """Publish the next version of the roster, changed by `change`."""
     pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
     _current(folder, pin)
+    _check_settled(folder)
     envelope = from_json(read_public(folder / "public" / ROSTER_FILE))
     roster = open_envelope(envelope, Roster, pin.keys, threshold=pin.threshold).message
     change(roster)
@@ -324,14 +375,27 @@ def _change(folder: Path, change: Callable[[Roster], None], now: datetime) -> Fe
     return _publish(folder, pin, roster, now)
 
 
-def _publish(folder: Path, pin: AuthorityPin, roster: Roster, now: datetime) -> Federation:
-    """Sign `roster` and its timestamp, check them as an end would, and only then write both."""
+def _publish(
+    folder: Path,
+    pin: AuthorityPin,
+    roster: Roster,
+    now: datetime,
+    *,
+    signers: Sequence[SigningKey] | None = None,
+) -> Federation:
+    """Sign `roster` and its timestamp, check them as an end would, and only then write both.
+
+    With the authority's keys that are at hand, or with `signers`.
+    """
+    signers = signers or _keys(folder / "authority" / "keys", pin)
     roster.signed_at.CopyFrom(from_instant(now))
     roster.expires_at.CopyFrom(from_instant(now + _lifetime(folder, "roster_seconds")))
-    return _stamp(folder, pin, to_json(_sign(folder, pin, roster)), now)
+    return _stamp(folder, pin, to_json(seal(roster, *signers)), now, signers)
 
 
-def _stamp(folder: Path, pin: AuthorityPin, roster: bytes, now: datetime) -> Federation:
+def _stamp(
+    folder: Path, pin: AuthorityPin, roster: bytes, now: datetime, signers: Sequence[SigningKey]
+) -> Federation:
     """Sign a timestamp for `roster`, check both as an end would, and only then write them."""
     envelope = from_json(roster)
     stamp = RosterTimestamp(
@@ -340,23 +404,23 @@ def _stamp(folder: Path, pin: AuthorityPin, roster: bytes, now: datetime) -> Fed
         signed_at=from_instant(now),
         expires_at=from_instant(now + _lifetime(folder, "timestamp_seconds")),
     )
-    timestamp = to_json(_sign(folder, pin, stamp))
+    timestamp = to_json(seal(stamp, *signers))
     federation = Federation.verify(roster=roster, timestamp=timestamp, pin=pin, now=now)
     write_public(folder / "public" / ROSTER_FILE, roster)
     write_public(folder / "public" / TIMESTAMP_FILE, timestamp)
     return federation
 
 
-def _sign(folder: Path, pin: AuthorityPin, message: Message) -> Envelope:
-    """Return `message` signed by the authority's keys at hand; raise `SetupRefused` if too few are."""
-    found = [SigningKey.load(path) for path in sorted((folder / "authority" / "keys").glob("*.pem"))]
+def _keys(folder: Path, pin: AuthorityPin) -> list[SigningKey]:
+    """Return the authority's keys that are at hand in `folder`; raise `SetupRefused` if they are too few."""
+    found = [SigningKey.load(path) for path in sorted(folder.glob("*.pem"))]
     keys = [key for key in found if key.public in pin.keys]
     if len(keys) < pin.threshold:
         raise SetupRefused(
-            f"folder `{folder / 'authority' / 'keys'}` holds {len(keys)} of the authority's keys, expected "
-            f"{pin.threshold} or more: bring the others"
+            f"folder `{folder}` holds {len(keys)} of the authority's keys, expected {pin.threshold} or more: "
+            "bring the others"
         )
-    return seal(message, *keys)
+    return keys
 
 
 def _lifetime(folder: Path, name: str) -> timedelta:

@@ -4,7 +4,9 @@ Whoever can replace the published folder could replace the authority's keys with
 roster from before a member was suspended. So an end keeps two things outside of that folder:
 
 - the **pin**, which its configuration names (`authority`): the `authority.json` that lies in the
-  published folder is for people who fetch it; an end never trusts it, and says so when it differs;
+  published folder is for people who fetch it; an end never trusts it, and says so when it differs. Where the
+  authority's keys gave way to others, the end follows the signed changes from its pin, and remembers how far
+  (`authority-seen.json`);
 - what it has **seen**, `roster-seen.json` in its home: version and digest of the newest roster that
   verified here. A lower version is refused, and so is another roster of the same version, also after a
   restart. Who has to go back all the same (the authority lost its newest roster) removes that file.
@@ -21,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from comity.certs.authority_keys import FollowedAuthority, follow
 from comity.certs.clock import Clock
 from comity.certs.errors import CertsError, FileUnusable, RosterInvalid
 from comity.certs.files import write_private
@@ -78,7 +81,8 @@ class PublishedRoster:
         """
         self.public = public
         self.pin = AuthorityPin.load(authority)
-        self._authority = authority
+        self._authority, self._home = authority, home
+        self._followed = FollowedAuthority.load(home, self.pin)
         self._seen_path = home / SEEN_FILE
         self._seen = SeenRoster.load(self._seen_path)
         self._clock = clock
@@ -90,21 +94,27 @@ class PublishedRoster:
         Raises `RosterExpired`; `RosterInvalid`, also for an older roster than one that was seen; and
         `FileUnusable`, also if it can't be remembered.
         """
-        self._look_at_published_pin()
+        pin = self._follow()
         try:
-            federation = self._verified()
+            federation = self._verified(pin)
         except CertsError:  # perhaps between the writing of roster and timestamp
             time.sleep(SETTLE_SECONDS)
-            federation = self._verified()
+            pin = self._follow()
+            federation = self._verified(pin)
+        if pin != self._followed.pin:
+            followed = FollowedAuthority(pinned=self.pin.digest, pin=pin)
+            followed.save(self._home)
+            self._followed = followed
+            _log.warning("the authority's keys gave way to others, by its signed change; they are in force")
         found = SeenRoster(version=federation.version, digest=federation.digest)
         if found != self._seen:
             found.save(self._seen_path)
             self._seen = found
         return federation
 
-    def _verified(self) -> Federation:
+    def _verified(self, pin: AuthorityPin) -> Federation:
         """Return the roster if it verifies and isn't older than, or another than, the one that was seen."""
-        federation = Federation.load(self.public, now=self._clock(), pin=self.pin)
+        federation = Federation.load(self.public, now=self._clock(), pin=pin)
         seen = self._seen
         if federation.version < seen.version:
             raise RosterInvalid(
@@ -118,15 +128,21 @@ class PublishedRoster:
             )
         return federation
 
-    def _look_at_published_pin(self) -> None:
-        """Say it if the published folder comes with other keys than the pinned ones. They are not used."""
+    def _follow(self) -> AuthorityPin:
+        """Return the authority's keys in force; say it if the published folder comes with other ones."""
+        pin = follow(self._followed.pin, self.public)
+        self._look_at_published_pin(pin)
+        return pin
+
+    def _look_at_published_pin(self, pin: AuthorityPin) -> None:
+        """Say it if the published folder comes with other keys than `pin`. They are not used."""
         path = self.public / AUTHORITY_FILE
         try:
             published = path.read_bytes()
             if published == self._published_pin:
                 return
             self._published_pin = published
-            differs = AuthorityPin.from_json(published) != self.pin
+            differs = AuthorityPin.from_json(published) not in (pin, self.pin)
         except FileNotFoundError:
             return
         except (OSError, RosterInvalid):

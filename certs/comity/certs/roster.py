@@ -26,9 +26,6 @@ in the place of snapshot and targets. The broker imports this module: nothing he
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,18 +33,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from comity.certs import words
+from comity.certs.authority_keys import follow
 from comity.certs.envelope import Opened, from_json, open_envelope
 from comity.certs.errors import (
     EnvelopeInvalid,
-    KeyUnusable,
     RosterExpired,
     RosterInvalid,
     UnknownMember,
 )
 from comity.certs.files import read_public
 from comity.certs.instants import CLOCK_SKEW, require_aware, to_instant
-from comity.certs.keys import VerifyKey
 from comity.certs.members import (
     EarlierLogKeyView,
     IdentityProviderView,
@@ -58,6 +53,7 @@ from comity.certs.members import (
     key_uses,
     member_view,
 )
+from comity.certs.pin import AuthorityPin
 from comity.v1.federation_pb2 import Roster, RosterTimestamp
 
 __all__ = [
@@ -88,54 +84,6 @@ _D = TypeVar("_D", Roster, RosterTimestamp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorityPin:
-    """The governing authority's keys, pinned out of band: the one thing that is trusted unsigned."""
-
-    federation: str
-    """The federation's name; a roster of another federation of the same authority isn't accepted."""
-    keys: tuple[VerifyKey, ...]
-    """The authority's keys, all different."""
-    threshold: int
-    """How many of them must have signed."""
-
-    def __post_init__(self) -> None:
-        words.line(self.federation, "federation name")
-        if len(set(self.keys)) != len(self.keys):
-            raise ValueError("authority pin names a key twice")
-        if not 1 <= self.threshold <= len(self.keys):
-            raise ValueError(f"authority pin: threshold `{self.threshold}`, expected 1 to {len(self.keys)}")
-
-    @classmethod
-    def load(cls, path: Path) -> AuthorityPin:
-        """Return the pin in the file at `path`; raise `RosterInvalid`, `FileUnusable`."""
-        try:
-            return cls.from_json(read_public(path))
-        except RosterInvalid as error:
-            raise RosterInvalid(f"file `{path}`: {error}") from error
-
-    @classmethod
-    def from_json(cls, data: bytes) -> AuthorityPin:
-        """Return the pin in `data`; raise `RosterInvalid` if it isn't one."""
-        try:
-            document: object = json.loads(data.decode())
-            if not isinstance(document, dict) or document.keys() != {"federation", "threshold", "keys"}:
-                raise ValueError("expected an object with exactly federation, threshold, keys")
-            name, threshold, keys = document["federation"], document["threshold"], document["keys"]
-            if not isinstance(name, str) or type(threshold) is not int or not isinstance(keys, list):
-                raise ValueError("expected a name, a whole number and a list")
-            found = tuple(VerifyKey.from_der(base64.b64decode(str(key), validate=True)) for key in keys)
-            return cls(federation=name, keys=found, threshold=threshold)
-        except (ValueError, RecursionError, binascii.Error, KeyUnusable) as error:
-            raise RosterInvalid(f"authority pin: {error}") from error
-
-    def to_json(self) -> bytes:
-        """Return the pin as it lies in `authority.json`: keys as base64 of their DER."""
-        keys = [base64.b64encode(key.der).decode() for key in self.keys]
-        document = {"federation": self.federation, "threshold": self.threshold, "keys": keys}
-        return json.dumps(document, indent=2).encode() + b"\n"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Federation:
     """A roster that passed every rule of this module."""
 
@@ -158,13 +106,14 @@ class Federation:
     ) -> Federation:
         """Return the federation in the folder `public`, every rule of this module applied.
 
+        The authority's keys are those that follow from `pin` by the folder's changes (`authority_keys`).
         Without `pin`, the folder's own `authority.json` is taken: right only for a folder that reached this
         machine as trustworthily as a pin would. Raises `RosterExpired`, `RosterInvalid`, `FileUnusable`.
         """
         return cls.verify(
             roster=read_public(public / ROSTER_FILE),
             timestamp=read_public(public / TIMESTAMP_FILE),
-            pin=AuthorityPin.load(public / AUTHORITY_FILE) if pin is None else pin,
+            pin=follow(AuthorityPin.load(public / AUTHORITY_FILE) if pin is None else pin, public),
             now=now,
             last_seen_version=last_seen_version,
         )

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from comity.certs.authority import FederationSpec, admit, init_federation, read_application, refresh, suspend
+from comity.certs.authority import (
+    FederationSpec,
+    admit,
+    init_federation,
+    read_application,
+    refresh,
+    rotate_authority,
+    suspend,
+)
 from comity.certs.clock import utc_now
 from comity.certs.errors import ApplicationInvalid, RosterInvalid
 from comity.certs.files import read_public
@@ -134,6 +142,34 @@ def refresh_command(folder: Path, as_json: bool) -> None:
         federation,
         as_json,
         f"roster version {federation.version}: trusted until {spelled(federation.trusted_until)}",
+    )
+
+
+@group.command(
+    "rotate-authority",
+    epilog="Example: comity federation rotate-authority --dir fed --authority-keys 3 --threshold 2",
+)
+@_DIR
+@click.option("--authority-keys", type=int, default=1, show_default=True, help="Keys to make.")
+@click.option("--threshold", type=int, default=1, show_default=True, help="How many of them must sign.")
+@json_option
+@refused_as_usage
+def rotate_authority_command(folder: Path, authority_keys: int, threshold: int, as_json: bool) -> None:
+    """Replace the authority's keys by new ones, in a change that the old and the new sign.
+
+    Ends that pinned the old keys follow it by themselves; nothing is pinned anew. As many of the old keys as
+    must sign have to be at hand: where they are lost, only pinning anew helps. What was interrupted goes on
+    when this is called again.
+    """
+    with working("making keys"):
+        federation = rotate_authority(folder, utc_now(), keys=authority_keys, threshold=threshold)
+    retired = max(folder.glob("authority/retired-*"), key=lambda path: int(path.name.partition("-")[2]))
+    _report(
+        federation,
+        as_json,
+        f"roster version {federation.version}, signed by the old keys and the new ones",
+        f"publish     {folder / 'public'}; ends follow authority-change-*.json by themselves",
+        f"destroy     {retired}: ends that were away until now still trust these keys",
     )
 
 
