@@ -8,6 +8,7 @@ from tests.patched_out.checks.files import (
     AGREEMENTS,
     ASSERTIONS,
     ATTACKS,
+    AUTHORITY_KEYS,
     CA,
     CREDENTIALS,
     ENVELOPE,
@@ -376,12 +377,12 @@ CHECKS = (
     ),
     check(
         "certs: an authority's pin has no key twice",
-        Without("comity.certs.roster:AuthorityPin.__post_init__", "if len(set(self.keys))"),
+        Without("comity.certs.pin:AuthorityPin.__post_init__", "if len(set(self.keys))"),
         ROSTER("test_pin_with_one_key_twice"),
     ),
     check(
         "certs: an authority's pin has a threshold from one",
-        Without("comity.certs.roster:AuthorityPin.__post_init__", "if not 1 <= self.threshold"),
+        Without("comity.certs.pin:AuthorityPin.__post_init__", "if not 1 <= self.threshold"),
         ROSTER('test_malformed_pin[{"federation": "Test", "threshold": 0, "keys": []}]'),
     ),
     check(
@@ -507,6 +508,46 @@ CHECKS = (
             "test_other_roster_of_the_same_version_is_refused[True]",
         ),
         RELOAD("test_process_does_not_start_under_another_roster_of_the_same_version"),
+    ),
+    check(
+        "certs: a change of the authority's keys is signed by the old ones",
+        Instead("comity.certs.authority_keys:changed", "pin.threshold", "1"),
+        AUTHORITY_KEYS("test_change_that_is_none_leads_nowhere[too few of the old]"),
+    ),
+    check(
+        "certs: a change of the authority's keys is signed by the new ones",
+        Without(
+            "comity.certs.authority_keys:changed",
+            "open_envelope(envelope, AuthorityChange, new.keys, threshold=new.threshold)",
+        ),
+        AUTHORITY_KEYS(
+            "test_change_that_is_none_leads_nowhere[too few of the new]",
+            "test_change_that_is_none_leads_nowhere[the old alone]",
+        ),
+    ),
+    check(
+        "certs: a change of the authority's keys names what it replaces, and the federation",
+        Without("comity.certs.authority_keys:changed", "if change.federation != pin.federation"),
+        AUTHORITY_KEYS(
+            "test_change_that_is_none_leads_nowhere[federation]",
+            "test_change_that_is_none_leads_nowhere[others]",
+            "test_change_that_is_none_leads_nowhere[nothing]",
+        ),
+    ),
+    check(
+        "certs: an authority has a bounded number of keys",
+        Without("comity.certs.authority_keys:changed", "if len(change.keys) > MAX_AUTHORITY_KEYS:"),
+        AUTHORITY_KEYS("test_change_that_is_none_leads_nowhere[too many keys]"),
+    ),
+    check(
+        "certs: an end remembers to which keys the authority's gave way",
+        Without("comity.certs.published:PublishedRoster.load", "if pin != self._followed.pin:"),
+        AUTHORITY_KEYS("test_keys_that_gave_way_are_trusted_no_more"),
+    ),
+    check(
+        "certs: what was followed from other pinned keys counts for nothing",
+        Instead("comity.certs.authority_keys:FollowedAuthority.load", "is_other", "False"),
+        AUTHORITY_KEYS("test_pinning_anew_counts_for_more_than_what_was_followed"),
     ),
     check(
         "certs: a roster is remembered",
@@ -721,7 +762,7 @@ CHECKS = (
         "certs: a published folder is verified under the pinned keys",
         Instead(
             "comity.certs.published:PublishedRoster._verified",
-            "Federation.load(self.public, now=self._clock(), pin=self.pin)",
+            "Federation.load(self.public, now=self._clock(), pin=pin)",
             "Federation.load(self.public, now=self._clock())",
         ),
         PUBLISHED("test_replaced_folder_is_not_trusted"),

@@ -69,6 +69,7 @@ KEYS = File("tests/certs/test_keys.py", honest="test_saved_key_is_private_and_lo
 LEAF = File(
     "tests/certs/test_leaf_verification.py", honest="test_leaf_of_its_own_ca_is_accepted_and_described"
 )
+AUTHORITY_KEYS = File("tests/certs/test_authority_keys.py", honest="test_change_that_both_signed_is_followed")
 PUBLISHED = File("tests/certs/test_published.py", honest="test_moment_between_two_writes_is_waited_for")
 ROSTER = File("tests/certs/test_roster.py", honest="test_honest_roster_is_accepted")
 SPIFFE = File("tests/certs/test_spiffe.py", honest="test_id_is_read_into_domain_and_path")
@@ -171,6 +172,7 @@ FILES = (
     ENVELOPE_VECTORS,
     KEYS,
     LEAF,
+    AUTHORITY_KEYS,
     PUBLISHED,
     ROSTER,
     SPIFFE,
