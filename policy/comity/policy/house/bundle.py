@@ -1,0 +1,227 @@
+"""House bundles on disk: the same folder as a provider's, with `kind = "house"` in its `bundle.toml`.
+
+    bundle.toml            agency, version, kind
+    schema.cedarschema     what a question looks like to the rules
+    entities.json          groups of providers that rules name; may be an empty list
+    policies/*.cedar       the rules, read in the order of file names
+    tests/*.toml           cases, run by `comity policy test`
+    README.md              from the documents' paragraphs to the rules
+
+Digest and files are those of `comity.policy.bundle`. Checked at load: every rule validates strictly against
+the schema, has an id of its own, names the rule, document and text it stands for, says by `@enforce` whether
+it stops or warns, and is a `forbid`; there is at least one; and the schema describes exactly the questions
+that a gateway asks of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+import cedarpy
+
+from comity.policy.bundle import ENTITIES, MANIFEST, POLICIES, SCHEMA, digest_of, read_files, statements
+from comity.policy.decision import Rule
+from comity.policy.errors import BundleInvalid
+from comity.policy.house.cedar import PROVIDER, PROVIDER_GROUP, probe_fault
+
+KIND: Final = "house"
+_KEYS: Final = ("agency", "version", "kind")
+_ANNOTATIONS: Final = ("id", "rule", "document", "text", "enforce")
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_POSITION: Final = re.compile(r"^for policy `policy0`[,:] ")
+
+
+class Enforcement(Enum):
+    """What a house rule does with a question that it meets."""
+
+    STOP = "stop"
+    """Nothing is asked of the provider."""
+    WARN = "warn"
+    """It is asked, and the person is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HousePolicy:
+    """One rule of a house bundle."""
+
+    rule: Rule
+    enforcement: Enforcement
+    """As the bundle has it; the gateway's configuration may say otherwise."""
+    path: str
+    """File within the bundle."""
+    line: int
+    json_text: str
+    """The policy in Cedar's own JSON."""
+
+    @property
+    def policy_id(self) -> str:
+        """Its id."""
+        return self.rule.policy_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseBundle:
+    """A checked house bundle; a value, independent of the folder it came from."""
+
+    agency: str
+    version: str
+    digest: bytes
+    """SHA-256, 32 bytes, as of any bundle."""
+    policies: tuple[HousePolicy, ...]
+    """In the order of file names, then as they stand in the file."""
+    schema_text: str
+    entities_text: str
+    files: Mapping[str, bytes] = field(repr=False)
+    """What the digest covers, by name."""
+
+    @classmethod
+    def load(cls, folder: Path) -> HouseBundle:
+        """Read and check a bundle.
+
+        Raises:
+            BundleInvalid: it must not be taken into force; names file and line.
+        """
+        files = read_files(folder)
+        agency, version = _manifest(folder / MANIFEST, _text(folder, files, MANIFEST))
+        schema_text = _text(folder, files, SCHEMA)
+        try:
+            schema = cedarpy.Schema.from_str(schema_text)
+        except ValueError as error:
+            raise BundleInvalid(folder / SCHEMA, 0, f"is not a Cedar schema: {error}") from error
+        entities_text = _text(folder, files, ENTITIES)
+        _check_entities(folder / ENTITIES, entities_text)
+        fault = probe_fault(schema, entities_text)
+        if fault:
+            raise BundleInvalid(
+                folder / SCHEMA, 0, f"does not describe the questions that a gateway asks: {fault}"
+            )
+        policies: dict[str, HousePolicy] = {}
+        for name in sorted(files):
+            if name.startswith(f"{POLICIES}/"):
+                for policy in _policies(folder / name, name, _text(folder, files, name), schema):
+                    if other := policies.get(policy.policy_id):
+                        detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
+                        raise BundleInvalid(folder / name, policy.line, detail)
+                    policies[policy.policy_id] = policy
+        if not policies:
+            raise BundleInvalid(folder / POLICIES, 0, "holds no rule: without house rules, name no bundle")
+        return cls(
+            agency=agency,
+            version=version,
+            digest=digest_of(files),
+            policies=tuple(policies.values()),
+            schema_text=schema_text,
+            entities_text=entities_text,
+            files=files,
+        )
+
+
+def shipped(agency: str) -> Path:
+    """Return the folder of the house rules that Comity ships: `ice` or `cbp`."""
+    return Path(__file__).parent / "bundles" / agency
+
+
+def is_house(folder: Path) -> bool:
+    """Tell whether a folder says that it is a house bundle; one that can't be read says nothing."""
+    try:
+        table = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return table.get("kind") == KIND
+
+
+def _text(folder: Path, files: Mapping[str, bytes], name: str) -> str:
+    try:
+        return files[name].decode()
+    except UnicodeDecodeError as error:
+        raise BundleInvalid(folder / name, 0, "is not UTF-8") from error
+
+
+def _manifest(path: Path, text: str) -> tuple[str, str]:
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+    for key in table:
+        if key not in _KEYS:
+            near = get_close_matches(key, _KEYS, n=1)
+            hint = f"; did you mean `{near[0]}`" if near else ""
+            raise BundleInvalid(path, 0, f"key `{key}` is not known{hint}")
+    agency, version = table.get("agency"), table.get("version")
+    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
+        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
+    if table.get("kind") != KIND:
+        raise BundleInvalid(path, 0, f'is no house bundle: a gateway\'s has `kind = "{KIND}"`')
+    return agency, version
+
+
+def _check_entities(path: Path, text: str) -> None:
+    try:
+        found: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
+    for entity in found if isinstance(found, list) else [None]:
+        uid = entity.get("uid") if isinstance(entity, dict) else None
+        if not isinstance(uid, dict) or uid.get("type") not in (PROVIDER, PROVIDER_GROUP):
+            raise BundleInvalid(
+                path, 0, f"must list entities of the types `{PROVIDER}` and `{PROVIDER_GROUP}` only"
+            )
+        if entity.get("attrs"):
+            raise BundleInvalid(path, 0, "has an entity with attributes: the roster alone tells a provider's")
+
+
+def _policies(path: Path, name: str, text: str, schema: cedarpy.Schema) -> Iterator[HousePolicy]:
+    for line, statement in statements(text):
+        for error in cedarpy.validate_policies(statement, schema).errors:
+            raise BundleInvalid(path, line, _POSITION.sub("", error.error))
+        parsed = json.loads(cedarpy.policies_to_json_str(statement))
+        if parsed["templates"]:
+            raise BundleInvalid(path, line, "is a template; write a rule for each")
+        for policy in parsed["staticPolicies"].values():
+            yield _policy(path, name, line, policy)
+
+
+def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> HousePolicy:
+    found = policy.get("annotations")
+    annotations = {str(key): str(value or "") for key, value in (found if isinstance(found, dict) else {}).items()}
+    for key in annotations:
+        if key not in _ANNOTATIONS:
+            near = get_close_matches(key, _ANNOTATIONS, n=1)
+            hint = f"; did you mean `@{near[0]}`" if near else ""
+            raise BundleInvalid(path, line, f"annotation `@{key}` is not known on a house rule{hint}")
+    for key in _ANNOTATIONS:
+        if not annotations.get(key, "").strip():
+            raise BundleInvalid(path, line, f"annotation `@{key}` is required on every house rule")
+    if not _ID.fullmatch(annotations["id"]):
+        raise BundleInvalid(
+            path, line, f"annotation `@id`: `{annotations['id']}` is not lower case letters, digits, `.`, `-`"
+        )
+    if policy.get("effect") != "forbid":
+        raise BundleInvalid(path, line, "is a permit: a house rule only stops or warns, so write a `forbid`")
+    return HousePolicy(
+        rule=Rule(
+            policy_id=annotations["id"],
+            rules=tuple(annotations["rule"].split()),
+            document=annotations["document"],
+            text=annotations["text"],
+        ),
+        enforcement=_enforcement(path, line, annotations["enforce"]),
+        path=name,
+        line=line,
+        json_text=json.dumps(policy),
+    )
+
+
+def _enforcement(path: Path, line: int, word: str) -> Enforcement:
+    try:
+        return Enforcement(word)
+    except ValueError:
+        raise BundleInvalid(path, line, f"annotation `@enforce`: `{word}` is neither `stop` nor `warn`") from None

@@ -1,0 +1,182 @@
+"""How a question looks to house rules: the entities and requests of one judgement.
+
+The person is the principal, each provider that would be asked a resource; what is asked stands in one `Query`
+entity, to which the context refers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import cedarpy
+
+from comity.policy.cedar import SKEW
+from comity.policy.house.facts import AskedOf, HouseQuestion, years_back
+
+ASK: Final = "Ask"
+"""The one action of a house bundle."""
+
+PROVIDER: Final = "Provider"
+PROVIDER_GROUP: Final = "ProviderGroup"
+
+_OPEN: Final = "house.open"
+_PERMIT: Final = f'@id("{_OPEN}") permit (principal, action, resource);'
+_PERSON: Final = {"type": "Person", "id": "person"}
+_QUERY: Final = {"type": "Query", "id": "query"}
+_ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """What the rules say of one provider."""
+
+    rules: tuple[str, ...]
+    """Ids of the rules that the question meets."""
+    errors: tuple[str, ...]
+    """Ids of rules that failed, or `request`."""
+
+
+class PreparedRules:
+    """Rules, schema and groups, parsed once. Nothing is forbidden but what a rule forbids."""
+
+    def __init__(self, policies: Mapping[str, str], schema_text: str, entities_text: str) -> None:
+        """Prepare `policies`, Cedar's JSON of each by its id."""
+        static = {policy_id: json.loads(text) for policy_id, text in policies.items()}
+        opening = json.loads(cedarpy.policies_to_json_str(_PERMIT))["staticPolicies"]
+        static[_OPEN] = next(iter(opening.values()))
+        joined = {"staticPolicies": static, "templates": {}, "templateLinks": []}
+        self._policies = cedarpy.PolicySet.from_json_str(json.dumps(joined))
+        self._schema = cedarpy.Schema.from_str(schema_text)
+        self._groups = _groups(entities_text)
+
+    def met(self, question: HouseQuestion) -> tuple[Met, ...]:
+        """Return what the rules say of each provider, in the question's order.
+
+        Raises:
+            ValueError: the facts do not follow the bundle's schema.
+        """
+        entities = cedarpy.Entities.from_json_str(json.dumps(_entities(question, self._groups)), self._schema)
+        requests = [_request(provider.agency) for provider in question.providers]
+        return tuple(map(_met, cedarpy.is_authorized_batch(requests, self._policies, entities)))
+
+
+def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
+    """Return what of a gateway's questions a schema does not describe; empty if it describes them all."""
+    instant = datetime(2026, 1, 1, tzinfo=UTC)
+    question = HouseQuestion(
+        agency="probe",
+        providers=(AskedOf(agency="probe", kind="local"),),
+        roles=frozenset({"probe"}),
+        trained_at=instant,
+        reason="CRIMINAL_INVESTIGATION",
+        period_start=instant,
+        period_end=instant + timedelta(days=1),
+        plate_state="CA",
+        plate_country="US",
+        now=instant,
+    )
+    try:
+        entities = cedarpy.Entities.from_json_str(
+            json.dumps(_entities(question, _groups(entities_text))), schema
+        )
+    except ValueError as error:
+        return f"its `Person`, `Provider` or `Query` has other attributes ({_line(error)})"
+    result = cedarpy.is_authorized(_request("probe"), "", entities, schema)
+    return next((f"action `{ASK}`: {_line(error)}" for error in result.diagnostics.errors), "")
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())
+
+
+def _groups(entities_text: str) -> list[Mapping[str, object]]:
+    found: list[Mapping[str, object]] = json.loads(entities_text)
+    return found
+
+
+def _request(provider: str) -> dict[str, object]:
+    return {
+        "principal": _PERSON,
+        "action": {"type": "Action", "id": ASK},
+        "resource": {"type": PROVIDER, "id": provider},
+        "context": {"query": {"__entity": _QUERY}},
+    }
+
+
+def _met(result: cedarpy.AuthzResult) -> Met:
+    errors = [_ERROR.search(str(error)) for error in result.diagnostics.errors]
+    failed = {found.group(1) if found else "request" for found in errors}
+    reasons = {str(reason) for reason in result.diagnostics.reasons}
+    if result.allowed is not True and not reasons:
+        failed.add("request")  # neither a rule nor what is open without one: not a judgement
+    return Met(rules=tuple(sorted(reasons - {_OPEN})), errors=tuple(sorted(failed)))
+
+
+def _entities(
+    question: HouseQuestion, groups: Iterable[Mapping[str, object]]
+) -> list[Mapping[str, object]]:
+    parents: dict[str, object] = {}
+    entities: list[Mapping[str, object]] = []
+    for entity in groups:
+        uid = entity["uid"]
+        assert isinstance(uid, dict)
+        if uid["type"] == PROVIDER:
+            parents[str(uid["id"])] = entity.get("parents", [])
+        else:
+            entities.append(entity)
+    for provider in question.providers:
+        entities.append(
+            {
+                "uid": {"type": PROVIDER, "id": provider.agency},
+                "attrs": {"kind": _ref("AgencyKind", provider.kind)},
+                "parents": parents.get(provider.agency, []),
+            }
+        )
+    entities.append({"uid": _PERSON, "attrs": _person(question), "parents": []})
+    entities.append({"uid": _QUERY, "attrs": _query(question), "parents": []})
+    return entities
+
+
+def _person(question: HouseQuestion) -> dict[str, object]:
+    attributes: dict[str, object] = {
+        "office": question.office,
+        "roles": sorted(question.roles),
+        "rulesAccepted": question.rules_accepted,
+        "goodStanding": question.good_standing,
+        "protectionsAttested": question.protections_attested,
+    }
+    if question.trained_at is not None and question.trained_at <= question.now + SKEW:
+        attributes["trainedDaysAgo"] = max(0, (question.now - question.trained_at) // timedelta(days=1))
+    return attributes
+
+
+def _query(question: HouseQuestion) -> dict[str, object]:
+    return {
+        "reason": _ref("Reason", question.reason),
+        "onBehalfOf": question.on_behalf_of,
+        "onBehalfNamed": question.on_behalf_named,
+        "hasArea": question.has_area,
+        "periodDays": _days(question.period_end - question.period_start),
+        "oldestDaysAgo": max(0, _days(question.now - question.period_start)),
+        "yearsBack": years_back(question.period_start, question.now),
+        "limitationYears": question.limitation_years,
+        "plateState": question.plate_state,
+        "plateCountry": question.plate_country,
+        "readings": question.readings,
+        "borderNexus": question.border_nexus,
+    }
+
+
+def _days(span: timedelta) -> int:
+    """Return whole days, rounded up."""
+    return math.ceil(span / timedelta(days=1))
+
+
+def _ref(entity_type: str, entity_id: str) -> dict[str, object]:
+    return {"__entity": {"type": entity_type, "id": entity_id}}
