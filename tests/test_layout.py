@@ -40,7 +40,7 @@ print("imported")
 ENDS = {
     "gateway": (
         ("comity.gateway", "comity.cli.main", "comity.cli.serve", "comity.cli.query"),
-        ("comity.broker", "comity.adapters", "cedarpy"),
+        ("comity.broker", "comity.adapters"),
     ),
     "adapter": (
         ("comity.adapters", "comity.cli.main", "comity.cli.adapter"),

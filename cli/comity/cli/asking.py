@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 from google.rpc import error_details_pb2
@@ -14,10 +15,11 @@ from grpc_status import rpc_status
 
 from comity.certs.errors import CertsError
 from comity.certs.files import read_private, read_public
-from comity.v1 import query_service_pb2, query_service_pb2_grpc
+from comity.v1 import query_service_pb2, query_service_pb2_grpc, result_pb2
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 _KEYS = ("gateway", "gateway_name", "leaf", "key", "ca", "agency_home")
+_Detail: TypeAlias = error_details_pb2.BadRequest | error_details_pb2.ErrorInfo | result_pb2.RuleCitation
 Progress = Callable[[query_service_pb2.SearchResponse], None]
 
 
@@ -27,9 +29,11 @@ class AskingFailed(Exception):
     `exit_code` is 2 for wrong use or configuration, 1 where it ran and ended badly.
     """
 
-    def __init__(self, text: str, *, exit_code: int) -> None:
+    def __init__(self, text: str, *, exit_code: int, rules: tuple[result_pb2.RuleCitation, ...] = ()) -> None:
         super().__init__(text)
         self.exit_code = exit_code
+        self.rules = rules
+        """The agency's own house rules that stop the question, if that is why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +164,7 @@ def _ended_badly(client: Client, answer: Answer, error: grpc.RpcError) -> None:
 def explain(client: Client, error: grpc.RpcError, *, began: bool) -> AskingFailed:
     """Return why a call of one's own gateway failed, in words; `began`: something had come of it."""
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    details: list[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo] = (
-        list(_details(status.details)) if status is not None else []
-    )
+    details: list[_Detail] = list(_details(status.details)) if status is not None else []
     reason = next((item.reason for item in details if isinstance(item, error_details_pb2.ErrorInfo)), "")
     if status is None or not reason:
         if began:
@@ -178,15 +180,24 @@ def explain(client: Client, error: grpc.RpcError, *, began: bool) -> AskingFaile
             lines.extend(
                 f"  {violation.field}: {violation.description}" for violation in item.field_violations
             )
+    rules = tuple(item for item in details if isinstance(item, result_pb2.RuleCitation))
+    if rules:
+        lines = ["your agency's house rules stop this question, so nobody was asked:"]
+        lines += [f"  {_cited(rule)}" for rule in rules]
     wrong_use = {"REQUEST_INVALID", "ASSERTION_INVALID"}
-    return AskingFailed("\n".join(lines), exit_code=2 if reason in wrong_use else 1)
+    return AskingFailed("\n".join(lines), exit_code=2 if reason in wrong_use else 1, rules=rules)
 
 
-def _details(packed: object) -> Iterator[error_details_pb2.BadRequest | error_details_pb2.ErrorInfo]:
+def _cited(rule: result_pb2.RuleCitation) -> str:
+    rules = " ".join(rule.rules)
+    return f"{rule.policy_id}: {rule.text} ({f'{rules}; ' if rules else ''}{rule.document})"
+
+
+def _details(packed: object) -> Iterator[_Detail]:
     for item in packed:  # type: ignore[attr-defined]
-        for kind in (error_details_pb2.BadRequest, error_details_pb2.ErrorInfo):
+        for kind in (error_details_pb2.BadRequest, error_details_pb2.ErrorInfo, result_pb2.RuleCitation):
             if item.Is(kind.DESCRIPTOR):
-                message = kind()
+                message: _Detail = kind()
                 item.Unpack(message)
                 yield message
 

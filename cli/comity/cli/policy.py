@@ -10,11 +10,12 @@ from typing import NoReturn
 
 import click
 
-from comity.cli import policy_activate, policy_explain, policy_replay, policy_sign, policy_start
+from comity.cli import policy_activate, policy_explain, policy_house, policy_replay, policy_sign, policy_start
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import CaseResult, load_cases, run, uncovered
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import BundleInvalid, CaseInvalid
+from comity.policy.house.bundle import is_house
 from comity.policy.reach import unreached
 from comity.policy.windows import Windows, amount
 
@@ -32,7 +33,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 def group() -> None:
     """Check, test, explain, sign and activate policy bundles.
 
-    A bundle is a folder with `bundle.toml`, a schema, entities and policies.
+    A bundle is a folder with `bundle.toml`, a schema, entities and policies: a provider's, or the house rules
+    of a gateway.
     """
 
 
@@ -45,6 +47,8 @@ def check(folder: Path, as_json: bool) -> None:
     Prints its digest. Exit status 1 if it may not, or if a policy can never apply: it is activated all the
     same, and does not say what its author meant. File and line are named.
     """
+    if is_house(folder):
+        policy_house.check_house(folder, as_json=as_json)
     bundle = _load(folder, as_json)
     permits = sum(policy.permits for policy in bundle.policies)
     idle = list(unreached(bundle))
@@ -86,6 +90,8 @@ def test(folder: Path, covered: bool, as_json: bool) -> None:
 
     Says which policies determined none of them. Exit status 1 if a case does not hold.
     """
+    if is_house(folder):
+        policy_house.test_house(folder, covered=covered, as_json=as_json)
     bundle = _load(folder, as_json)
     engine = PolicyEngine(bundle)
     try:

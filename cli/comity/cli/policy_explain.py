@@ -10,11 +10,13 @@ from pathlib import Path
 
 import click
 
+from comity.cli import policy_house
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import Case, load_cases, read_sketch, sketched
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule, StoreDecision
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.explaining import Explanation, Otherwise, explain
+from comity.policy.house.bundle import is_house
 
 _WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "referred"}
 
@@ -46,6 +48,9 @@ def command(
     """
     if (name is None) == (path is None):
         raise click.UsageError("give --case NAME or --question FILE")
+    if is_house(folder):
+        policy_house.explain_at_house(folder, name=name, path=path, changes=changes, as_json=as_json)
+        return
     try:
         bundle = PolicyBundle.load(folder)
         words, origin = _words(folder, name, path)

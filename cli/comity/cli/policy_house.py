@@ -48,7 +48,9 @@ def check_house(folder: Path, *, as_json: bool) -> None:
         click.echo(f"rules     {total} ({stopping} stop, {total - stopping} warn)")
         click.echo(f"digest    {bundle.digest.hex()}")
         for policy, tried in idle:
-            click.echo(f"{folder / policy.path}:{policy.line}: `{policy.policy_id}` {_never(tried)}", err=True)
+            click.echo(
+                f"{folder / policy.path}:{policy.line}: `{policy.policy_id}` {_never(tried)}", err=True
+            )
     sys.exit(1 if idle else 0)
 
 

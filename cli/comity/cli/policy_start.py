@@ -10,6 +10,11 @@ import click
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import load_cases, run
 from comity.policy.decision import PolicyEngine
+from comity.policy.house.bundle import HouseBundle
+from comity.policy.house.cases import load_house_cases, run_house
+from comity.policy.house.rules import HouseRules
+from comity.policy.house.starting import TEMPLATE as HOUSE
+from comity.policy.house.starting import start_house
 from comity.policy.starting import TEMPLATES, StartInvalid, start
 
 
@@ -20,11 +25,14 @@ from comity.policy.starting import TEMPLATES, StartInvalid, start
 )
 @click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
-    "--from", "name", required=True, type=click.Choice(list(TEMPLATES)), help="The template; see below."
+    "--from", "name", required=True, type=click.Choice([*TEMPLATES, HOUSE]), help="The template; see below."
 )
 @click.option("--agency", required=True, help="Whose law it is, as the roster names it.")
 @click.option(
-    "--partner", "partners", required=True, multiple=True, help="An agency to share with; may be repeated."
+    "--partner",
+    "partners",
+    multiple=True,
+    help="An agency to share with; may be repeated. House rules have none, any other template at least one.",
 )
 @click.option("--state", default="CA", show_default=True, help="The agency's own state.")
 def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], state: str) -> None:
@@ -34,6 +42,7 @@ def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], sta
     strict-local  a local agency that shares little, in its own state
     federal       a federal agency with readers of its own
     commercial    a vendor that answers law enforcement under contract
+    house         house rules of a gateway: what one's own people may ask
 
     It is yours from then on: change it, and put your own documents in `@document`. FOLDER must be new, or
     empty.
@@ -41,7 +50,13 @@ def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], sta
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise click.UsageError(f"`{folder}` is not empty; a bundle that exists is never overwritten")
     try:
-        files = start(name, agency=agency, partners=partners, state=state)
+        if name == HOUSE and partners:
+            raise StartInvalid("house rules are for one's own people: they name no partner")
+        files = (
+            start_house(agency)
+            if name == HOUSE
+            else start(name, agency=agency, partners=partners, state=state)
+        )
     except StartInvalid as error:
         raise click.UsageError(str(error)) from error
     try:
@@ -52,9 +67,16 @@ def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], sta
     except OSError as error:
         click.echo(f"{folder}: can't be written: {error.strerror}", err=True)
         sys.exit(1)
-    bundle = PolicyBundle.load(folder)
-    engine = PolicyEngine(bundle)
-    cases = load_cases(folder)
-    held = sum(not run(engine, case).differences for case in cases)
-    click.echo(f"{folder}: {len(bundle.policies)} policies of {agency}, {held} of {len(cases)} cases hold")
+    if name == HOUSE:
+        house = HouseBundle.load(folder)
+        rules = HouseRules(house, {})
+        results = [run_house(rules, case).differences for case in load_house_cases(folder)]
+        what = f"{len(house.policies)} house rules"
+    else:
+        bundle = PolicyBundle.load(folder)
+        engine = PolicyEngine(bundle)
+        results = [run(engine, case).differences for case in load_cases(folder)]
+        what = f"{len(bundle.policies)} policies"
+    held = sum(not differences for differences in results)
+    click.echo(f"{folder}: {what} of {agency}, {held} of {len(results)} cases hold")
     click.echo(f"now make it your own, and run `comity policy test {folder}`")

@@ -17,7 +17,7 @@ from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.cli.asking import AskingFailed, Client, ask, load_client
 from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, client_option, user_option
-from comity.cli.rendering import MAX_ROWS, show, terminal, to_json
+from comity.cli.rendering import MAX_ROWS, rule_json, show, terminal, to_json
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
 ELEMENTS = ["LOCATION", "IMAGES", "VEHICLE", "CAMERA"]
@@ -81,6 +81,12 @@ class _AreaType(click.ParamType[common_pb2.Area]):
     metavar="CLASS",
     help="Class of the offence, as the provider's table of statutes names it, such as general (Q5).",
 )
+@click.option(
+    "--border-nexus",
+    default="",
+    metavar="TEXT",
+    help="What ties the query to the border, where your own house rules want it (Q7); no provider is told.",
+)
 @click.option("--all", "want_all", is_flag=True, help="Fail unless every asked provider answers itself.")
 @click.option("--quorum", type=click.IntRange(min=1), help="Fail unless so many providers respond.")
 @click.option(
@@ -111,6 +117,7 @@ def command(
     elements: tuple[str, ...],
     area: common_pb2.Area | None,
     limitation_years: int | None,
+    border_nexus: str,
     offence: str,
     want_all: bool,
     quorum: int | None,
@@ -145,6 +152,7 @@ def command(
         area=area,
         timeout=_duration(timeout),
         limitation_years=limitation_years or 0,
+        border_nexus=border_nexus,
         offence=offence,
     )
     try:
@@ -153,7 +161,10 @@ def command(
         answer = ask(client, assertion, request, patience_seconds=timeout + 10)
     except AskingFailed as error:
         if as_json:
-            click.echo(json.dumps({"plate": plate, "error": str(error)}, indent=2))
+            told: dict[str, object] = {"plate": plate, "error": str(error)}
+            if error.rules:
+                told["house_rules"] = [rule_json(rule) for rule in error.rules]
+            click.echo(json.dumps(told, indent=2, ensure_ascii=False))
         click.echo(f"comity query: {error}", err=True)
         sys.exit(error.exit_code)
     if as_json:

@@ -77,12 +77,14 @@ def banner_of(answer: Answer) -> str:
 
 def to_json(answer: Answer, plate: str) -> JsonObject:
     """Return an answer for scripts: `plate`, `banner`, `outcomes` by agency, `reads`, caveats, findings."""
-    outcomes: JsonObject = {}
+    outcomes: dict[str, JsonObject] = {}
     for item in answer.outcomes:
         outcomes[item.agency] = _outcome_json(item)
     for left_out in answer.plan.not_asked if answer.plan else ():
         reason = query_service_pb2.NotAskedReason.Name(left_out.reason).removeprefix("NOT_ASKED_REASON_")
         outcomes[left_out.agency] = {"kind": "NOT_ASKED", "reason": reason, "text": clean(left_out.text)}
+        if left_out.house_rules:
+            outcomes[left_out.agency]["rules"] = [rule_json(rule) for rule in left_out.house_rules]
     summary = answer.summary
     return {
         "plate": plate,
@@ -93,8 +95,19 @@ def to_json(answer: Answer, plate: str) -> JsonObject:
         "reads": [_read_json(page.agency, read) for page in answer.pages for read in page.page.reads],
         "caveats": [clean(line) for line in summary.caveats] if summary else [],
         "findings": [clean(line) for line in summary.findings] if summary else [],
+        "house_warnings": [rule_json(rule) for rule in answer.plan.house_warnings] if answer.plan else [],
         "found": [_finding_json(finding) for finding in summary.found] if summary else [],
         "problem": answer.problem,
+    }
+
+
+def rule_json(rule: result_pb2.RuleCitation) -> JsonObject:
+    """Return a rule for programs: a provider's, or one of the agency's own house rules."""
+    return {
+        "policy": clean(rule.policy_id),
+        "rules": list(rule.rules),
+        "document": clean(rule.document),
+        "text": clean(rule.text),
     }
 
 
@@ -117,6 +130,9 @@ def _show_plan(answer: Answer, console: Console) -> None:
     because: dict[str, list[str]] = {}
     for item in answer.plan.not_asked:
         because.setdefault(clean(item.text), []).append(item.agency)
+    for rule in answer.plan.house_warnings:
+        cited = f"{clean(rule.policy_id)}; {clean(rule.document)}"
+        console.print(Text(f"house rule: {clean(rule.text)} ({cited})", style="bold yellow"))
     for text, agencies in because.items():
         console.print(f"not asked: {', '.join(agencies)}: {text}", highlight=False, style="dim")
 
@@ -247,15 +263,7 @@ def _outcome_json(item: query_service_pb2.ProviderOutcome) -> JsonObject:
         value |= {
             "read_count": detail.read_count,
             "public_reason": clean(detail.public_reason),
-            "rules": [
-                {
-                    "policy": clean(rule.policy_id),
-                    "rules": list(rule.rules),
-                    "document": clean(rule.document),
-                    "text": clean(rule.text),
-                }
-                for rule in detail.rules
-            ],
+            "rules": [rule_json(rule) for rule in detail.rules],
             "period_clipped": detail.period_clipped,
             "searched": {
                 "start": moment(detail.searched.start).isoformat(),

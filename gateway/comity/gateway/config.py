@@ -12,6 +12,10 @@
     auditor_role = "auditor"                  # who may retrieve records of our users; optional
     max_in_flight = 256                       # exchanges at the same time; optional, as every limit is
 
+    [house_rules]                             # optional: our own law for our own people
+    bundle = "house"                          # its folder; `comity policy check` says whether it is right
+    enforce = {"ours.two-years" = "warn"}     # optional: by rule, `stop` or `warn` in place of its annotation
+
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
     [retention]                               # optional: see `comity.audit.retention`
 
@@ -29,6 +33,8 @@ from comity.audit.errors import RetentionRefused
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
 from comity.audit.retention import TABLE as RETENTION
 from comity.gateway.errors import ConfigInvalid
+from comity.gateway.house import TABLE as HOUSE
+from comity.gateway.house import HouseSettings, parse_house
 from comity.gateway.limits import RANGES, GatewayLimits
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
@@ -56,6 +62,7 @@ class GatewayConfig:
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     telemetry: TelemetrySettings = OFF
     retention: RetentionTerms = SEVEN_YEARS
+    house: HouseSettings | None = None
 
 
 def load_config(path: Path) -> GatewayConfig:
@@ -71,9 +78,9 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    optional = ("home", "limits", AUDITOR_ROLE, TABLE, RETENTION)
+    optional = ("home", "limits", "house", AUDITOR_ROLE, TABLE, RETENTION)
     required = [one.name for one in fields(GatewayConfig) if one.name not in optional]
-    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION]
+    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION, HOUSE]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -92,7 +99,8 @@ def load_config(path: Path) -> GatewayConfig:
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
         retention = parse_terms(table.get(RETENTION))
-    except (ConfigUnusable, RetentionRefused) as error:
+        house = parse_house(table.get(HOUSE), home=home)
+    except (ConfigUnusable, RetentionRefused, ConfigInvalid) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
     return GatewayConfig(
         home=home,
@@ -107,6 +115,7 @@ def load_config(path: Path) -> GatewayConfig:
         limits=_limits(path, limits),
         telemetry=telemetry,
         retention=retention,
+        house=house,
     )
 
 

@@ -32,6 +32,7 @@ from comity.gateway import records
 from comity.gateway.config import GatewayConfig
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, HomeInUse
 from comity.gateway.gateway import Gateway
+from comity.gateway.house import activated, load_house
 from comity.gateway.standing import load_standing, watched
 from comity.gateway.telemetry import METERING
 from comity.links.client import LinkClient, LinkConfig
@@ -61,6 +62,7 @@ class GatewayEnd:
         log: SignedLog,
         published: PublishedRoster,
         files: FileWatch,
+        laws: FileWatch | None,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -72,6 +74,7 @@ class GatewayEnd:
         self._log = log
         self._published = published
         self._files = files
+        self._laws = laws
         self._beside: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -83,12 +86,14 @@ class GatewayEnd:
         process, or another part of this one, has the log of this home open.
         """
         limits = config.limits
+        laws = config.house.watched if config.house else None
         files = watched(config)  # before it is read: what changes while we load is seen as a change
         try:
             published = PublishedRoster(
                 public=config.public, authority=config.authority, home=config.home, clock=clock
             )
             standing = await asyncio.to_thread(load_standing, config, published)
+            house = await asyncio.to_thread(load_house, config.house, agency=config.agency)
             federation, agreements = standing.federation, standing.agreements
             member = federation.member(config.agency)
             credentials = EndCredentials.load(config.home)
@@ -116,6 +121,7 @@ class GatewayEnd:
                 clock=clock,
                 limits=limits,
                 auditor_role=config.auditor_role,
+                house=house,
             )
             try:
                 link = LinkClient(
@@ -158,6 +164,7 @@ class GatewayEnd:
                 log=log,
                 published=published,
                 files=files,
+                laws=laws,
                 clock=clock,
             )
         finally:
@@ -176,6 +183,7 @@ class GatewayEnd:
             await self._log.append(
                 records.event("started", config.agency, clock(), role="gateway"),
                 *agreement_entries(config.agency, clock(), before=(), now=agreements),
+                *([activated(config.agency, gateway.house, clock())] if gateway.house else ()),
             )
         except AuditError as error:
             raise AuditUnavailable(
@@ -204,6 +212,14 @@ class GatewayEnd:
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
             ),
         ]
+        if self._laws is not None:
+            load = partial(load_house, config.house, agency=config.agency)
+            obeying = partial(gateway.reload_house, load)
+            self._beside.append(
+                asyncio.create_task(
+                    follow(self._laws, obeying, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+                )
+            )
         readings = EndReadings(
             exchanges=gateway.in_flight,
             link=self._link,

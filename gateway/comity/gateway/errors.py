@@ -6,6 +6,7 @@
     ├── RequestInvalid       fields of a request are missing or wrong (Q1-Q3)
     ├── Unauthenticated      no assertion, or one that does not verify
     ├── SubjectRefused       the user may not ask (Q4)
+    ├── HouseRulesStop       the agency's own house rules stop the question, so nobody was asked
     ├── AuditUnavailable     the log cannot be written, so nothing is asked
     ├── BrokerUnavailable    there is no link to the broker
     ├── RosterOutOfDate      the roster has expired, so nobody is trusted
@@ -39,6 +40,8 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from comity.v1 import result_pb2
 
 if TYPE_CHECKING:
     from comity.gateway.library.answers import Answer
@@ -97,6 +100,18 @@ class SubjectRefused(GatewayError):
 
     code = code_pb2.PERMISSION_DENIED
     reason = "SUBJECT_REFUSED"
+
+
+class HouseRulesStop(GatewayError):
+    """The agency's own house rules stop the question (design 6): nobody was asked."""
+
+    code = code_pb2.PERMISSION_DENIED
+    reason = "HOUSE_RULES"
+
+    def __init__(self, rules: tuple[result_pb2.RuleCitation, ...]) -> None:
+        told = "; ".join(f"{rule.text} ({rule.document})" for rule in rules)
+        super().__init__(f"your agency's house rules stop this question, so nobody was asked: {told}")
+        self.rules = rules
 
 
 class AuditUnavailable(GatewayError):
@@ -244,6 +259,8 @@ def to_status(error: GatewayError) -> status_pb2.Status:
             ]
         )
         packed.append(_pack(bad))
+    if isinstance(error, HouseRulesStop):
+        packed += [_pack(rule) for rule in error.rules]
     if isinstance(error, Busy):
         packed.append(
             _pack(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=error.retry_seconds)))

@@ -47,6 +47,7 @@ from comity.gateway.errors import (
     CallerTooSlow,
     FieldViolation,
     HoldsTooMuch,
+    HouseRulesStop,
     Incomplete,
     NobodyAnswered,
     NobodyToAsk,
@@ -56,6 +57,7 @@ from comity.gateway.errors import (
 )
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import SaidAbsent, said_absent
+from comity.gateway.house import HouseSaid, activated, citation, distinct, judge
 from comity.gateway.limits import GatewayLimits, Place, Places, Tally
 from comity.gateway.logons import Logons
 from comity.gateway.order import SignedOrder, sign_order
@@ -72,6 +74,7 @@ from comity.links.peer_logs import PeerLogs
 from comity.links.sessions.hub import GatewaySessions, Session
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
+from comity.policy.house.rules import HouseRules
 from comity.v1 import link_pb2, query_service_pb2, result_pb2, session_pb2
 
 ACCOUNT_GRACE = timedelta(milliseconds=500)
@@ -119,9 +122,12 @@ class Gateway:
         clock: Clock,
         limits: GatewayLimits,
         auditor_role: str = "auditor",
+        house: HouseRules | None = None,
     ) -> None:
         self.agency = agency
         self.standing = Standing(federation=federation, agreements=agreements)
+        self.house = house
+        """The agency's own rules for its own people; None: it has none."""
         self._credentials = credentials
         self._log = log
         self._clock = clock
@@ -196,6 +202,18 @@ class Gateway:
         if new != old:
             LOGGER.info("in force: roster %d", new.federation.version)
 
+    async def reload_house(self, load: Callable[[], HouseRules | None]) -> None:
+        """Take the house rules that `load` reads, on a thread, into force, logged first.
+
+        Raises what `load` raises, or `AuditUnavailable`; what was in force then stays.
+        """
+        rules = await asyncio.to_thread(load)
+        if rules is None or (self.house is not None and rules.bundle.digest == self.house.bundle.digest):
+            return
+        await self._append(activated(self.agency, rules, self._clock()))
+        self.house = rules
+        LOGGER.info("in force: house rules, version %s", rules.bundle.version)
+
     # -- asking ---------------------------------------------------------------------------------
 
     async def search(
@@ -205,8 +223,8 @@ class Gateway:
 
         `span` is the caller's, to which the exchange's trace is linked. A caller has
         `GatewayLimits.read_seconds` after the deadline to take the last message. Raises, after the summary
-        where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `Busy` and its
-        kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
+        where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `HouseRulesStop`, `Busy` and
+        its kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
         """
         now, standing = self._clock(), self.standing
         try:
@@ -230,6 +248,7 @@ class Gateway:
                 summary=summarize(b"", {}, not_asked, question.completeness, None)
             )
             raise NobodyToAsk("no provider could be asked; the plan says why of each")
+        askable, not_asked, house = await self._obey(standing, question, claims, askable, not_asked, now)
         require_reachable(question.completeness, {item.provider for item in askable})
         if self.logs.broker_refused():
             raise BrokerUnavailable(
@@ -242,7 +261,7 @@ class Gateway:
         trail = Trail(search=span, requester=self.agency)
         try:
             running = await self._ask(
-                standing, question, claims, assertion, askable, not_asked, now, place, trail
+                standing, question, claims, assertion, askable, not_asked, house, now, place, trail
             )
         except BaseException as error:
             place.leave()
@@ -251,7 +270,7 @@ class Gateway:
         finished = False
         try:
             providers = [item.provider for item in askable]
-            yield _plan_message(question, running.order, providers, not_asked, now)
+            yield _plan_message(question, running.order, providers, not_asked, now, house)
             settled: dict[str, Settled] = {}
             async for item in self._settle(running):
                 _require_kept(running)
@@ -326,6 +345,53 @@ class Gateway:
             askable.append(_Askable(provider=name, agreement=found[0], grant=found[1]))
         return askable, not_asked
 
+    async def _obey(
+        self,
+        standing: Standing,
+        question: Question,
+        claims: Claims,
+        askable: list[_Askable],
+        not_asked: list[query_service_pb2.NotAsked],
+        now: datetime,
+    ) -> tuple[list[_Askable], list[query_service_pb2.NotAsked], HouseSaid | None]:
+        """Leave out whom the house rules stop; raise `HouseRulesStop`, once that is logged, if they stop all.
+
+        Nothing of this goes further than the log and the caller: an order is made of what is left.
+        """
+        rules = self.house
+        if rules is None:
+            return askable, not_asked, None
+        names = [item.provider for item in askable]
+        judged = judge(rules, question, claims, federation=standing.federation, providers=names, now=now)
+        said = HouseSaid.of(rules, judged)
+        stopped = [
+            query_service_pb2.NotAsked(
+                agency=name,
+                reason=query_service_pb2.NOT_ASKED_REASON_HOUSE_RULES,
+                text=f"your agency's house rules: {found[0].text}",
+                house_rules=map(citation, found),
+            )
+            for name, found in said.stopped.items()
+        ]
+        left = [item for item in askable if item.provider not in said.stopped]
+        not_asked = [*not_asked, *stopped]
+        if not left:
+            count_not_asked(item.agency for item in not_asked)
+            await self._append(
+                records.turned_down(
+                    self.agency,
+                    "house_rules",
+                    now,
+                    claims=claims,
+                    question=question,
+                    not_asked=not_asked,
+                    house=said,
+                )
+            )
+            found = distinct(rule for rules in said.stopped.values() for rule in rules)
+            raise HouseRulesStop(tuple(map(citation, found)))
+        return left, not_asked, said
+
     async def _ask(
         self,
         standing: Standing,
@@ -334,6 +400,7 @@ class Gateway:
         assertion: str,
         askable: Sequence[_Askable],
         not_asked: Sequence[query_service_pb2.NotAsked],
+        house: HouseSaid | None,
         now: datetime,
         place: Place,
         trail: Trail,
@@ -351,7 +418,7 @@ class Gateway:
                 deadline=now + question.timeout,
             )
         with trail.step("log asked"):
-            entry = records.asked(self.agency, question, claims, order, not_asked, now)
+            entry = records.asked(self.agency, question, claims, order, not_asked, now, house)
             await self._append_for(claims, entry)
         count_not_asked(item.agency for item in not_asked)
         trail.ordered(order.exchange_id, order.asking)
@@ -790,6 +857,7 @@ def _plan_message(
     providers: Sequence[str],
     not_asked: Sequence[query_service_pb2.NotAsked],
     now: datetime,
+    house: HouseSaid | None = None,
 ) -> query_service_pb2.SearchResponse:
     plan = query_service_pb2.Plan(
         exchange_id=order.exchange_id if order else b"",
@@ -797,5 +865,6 @@ def _plan_message(
         not_asked=not_asked,
         deadline=from_instant(order.deadline if order else now),
         folded_plate=question.folded_plate,
+        house_warnings=map(citation, house.warnings) if house else (),
     )
     return query_service_pb2.SearchResponse(plan=plan)

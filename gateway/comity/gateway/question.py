@@ -54,6 +54,8 @@ class Question:
     retry_of: bytes
     limitation_years: int
     offence: str
+    border_nexus: str = ""
+    """For the agency's own house rules and log alone: it stands in no query (Q7)."""
 
     def within(self, call: timedelta | None) -> Question:
         """Return the question with a timeout that ends before the caller's own deadline, if it has one.
@@ -118,6 +120,8 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         violated("limitation_years", "years from 1 to 100, or 0 when not stated (Q5)")
     if request.offence and not OFFENCE.fullmatch(request.offence):
         violated("offence", "a class of offences such as `general`: up to 64 of `a`-`z`, `0`-`9`, `-` (Q5)")
+    if len(request.border_nexus) > 300 or not _is_plain(request.border_nexus):
+        violated("border_nexus", "at most 300 characters, all of them printable (Q7)")
     if found:
         raise RequestInvalid(tuple(found))
     wanted = tuple(element for element in WANTABLE if element in request.elements)
@@ -139,6 +143,7 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         retry_of=request.retry_of,
         limitation_years=request.limitation_years,
         offence=request.offence,
+        border_nexus=request.border_nexus.strip(),
     )
 
 

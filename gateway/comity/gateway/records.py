@@ -19,6 +19,7 @@ from comity.certs.envelope import digest
 from comity.certs.instants import from_instant, to_instant
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import Finding
+from comity.gateway.house import HouseSaid
 from comity.gateway.order import SignedOrder
 from comity.gateway.question import Question
 from comity.v1 import audit_pb2, common_pb2, link_pb2, query_service_pb2, result_pb2
@@ -42,6 +43,7 @@ def asked(
     order: SignedOrder,
     not_asked: Sequence[query_service_pb2.NotAsked],
     at: datetime,
+    house: HouseSaid | None = None,
 ) -> Entry:
     """Return the entry that must be durable before a frame of the exchange leaves."""
     attachments = {"order": order.envelope.SerializeToString()}
@@ -59,6 +61,7 @@ def asked(
             "purpose": _purpose(question),
             "area": question.area is not None,
             "retry": bool(question.retry_of),
+            **_house(house),
         },
         private=_entered(question, claims),
         attachments=attachments,
@@ -73,6 +76,7 @@ def turned_down(
     claims: Claims,
     question: Question | None = None,
     not_asked: Sequence[query_service_pb2.NotAsked] = (),
+    house: HouseSaid | None = None,
 ) -> Entry:
     """Return the entry of a request of which nothing left the house; `why` is a class, never content."""
     if question is None:
@@ -90,6 +94,7 @@ def turned_down(
             "why": why,
             "not_asked": _reasons(not_asked),
             "purpose": _purpose(question),
+            **_house(house),
         },
         private=_entered(question, claims),
     )
@@ -260,6 +265,11 @@ def cancelled(agency: str, exchange_id: bytes, at: datetime) -> Entry:
     )
 
 
+def _house(said: HouseSaid | None) -> dict[str, JsonValue]:
+    """Return what the house rules said, where there are any."""
+    return {} if said is None else {"house": said.to_log()}
+
+
 def _purpose(question: Question) -> str:
     """Return the code from the list of reasons, which stands in clear for statistics (L7)."""
     return common_pb2.ReasonCode.Name(question.reason).removeprefix("REASON_CODE_").lower()
@@ -295,6 +305,8 @@ def _entered(question: Question, claims: Claims) -> dict[str, str]:
         fields["area"] = f"{area.latitude},{area.longitude},{area.radius_metres}"
     if question.limitation_years:
         fields["limitation_years"] = str(question.limitation_years)
+    if question.border_nexus:
+        fields["border_nexus"] = question.border_nexus
     if question.offence:
         fields["offence"] = question.offence
     return fields

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from comity.audit.trust import make_trust
 from comity.certs.files import write_public
-from comity.cli.demonstration.policies import install_policies
+from comity.cli.demonstration.policies import install_house_rules, install_policies
 from comity.cli.demonstration.setup import FederationOnDisk, set_up
 from comity.cli.demonstration.spec import DemonstrationSpec
 from comity.cli.demonstration.stores import make_stores
@@ -43,6 +43,7 @@ def prepare(
         progress=progress,
     )
     install_policies(made, now)
+    install_house_rules(made)
     stores = make_stores(
         root / "agencies",
         seed=seed,

@@ -182,9 +182,11 @@ class Story:
     # -- 4 --------------------------------------------------------------------------------------
 
     def five_years_of_eight(self) -> None:
-        """ICE ERO asks the vendor over eight years: clipped to five (Q5); LAPD isn't asked at all."""
+        """ICE ERO asks the vendor over eight years: warned of, clipped to five (Q5); LAPD isn't asked at all."""
         self._step(
-            4, "ICE ERO asks over eight years: the vendor clips to five and says so (Q5); LAPD is not asked."
+            4,
+            "ICE ERO asks over eight years: ICE's own house rule warns, the vendor clips to five and says so "
+            "(Q5); LAPD is not asked.",
         )
         answer = self._ask(
             Question(
@@ -202,6 +204,8 @@ class Story:
         outcome = self._expect_kind(answer, "vendor", common_pb2.OUTCOME_KIND_RESPONDED, "step 4")
         self._expect(outcome.detail.period_clipped, "step 4: the vendor says that it clipped the period (Q5)")
         assert answer.plan is not None
+        warned = {rule.policy_id for rule in answer.plan.house_warnings}
+        self._expect("ice.civil-five-years" in warned, "step 4: ICE's own house rule warns (GUI J.2)")
         reasons = {item.agency: item.reason for item in answer.plan.not_asked}
         self._expect(
             reasons.get("lapd") == query_service_pb2.NOT_ASKED_REASON_NO_AGREEMENT,

@@ -27,7 +27,7 @@ from comity.v1 import common_pb2, envelope_pb2, query_service_pb2, result_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
-    """A policy of the provider that determined its decision."""
+    """A policy of the provider that determined its decision; of a plan, a house rule of the own agency."""
 
     policy_id: str
     rules: tuple[str, ...]
@@ -71,6 +71,8 @@ class Plan:
     not_asked: Mapping[str, NotAskedReason]
     deadline: datetime
     """When the exchange ends, UTC."""
+    house_warnings: tuple[Citation, ...] = ()
+    """The agency's own house rules that warn of this question: show them with the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -203,6 +205,7 @@ def _plan(plan: query_service_pb2.Plan) -> Plan:
             {item.agency: not_asked_reason_of(item.reason) for item in plan.not_asked}
         ),
         deadline=to_instant(plan, "deadline"),
+        house_warnings=tuple(map(_citation, plan.house_warnings)),
     )
 
 
@@ -230,12 +233,7 @@ def _outcome(item: query_service_pb2.ProviderOutcome, pages: list[result_pb2.Pag
         truncated=detail.truncated,
         searched=_period(detail.searched) if detail.HasField("searched") else None,
         period_clipped=detail.period_clipped,
-        rules=tuple(
-            Citation(
-                policy_id=rule.policy_id, rules=tuple(rule.rules), document=rule.document, text=rule.text
-            )
-            for rule in detail.rules
-        ),
+        rules=tuple(map(_citation, detail.rules)),
         obligations=tuple(
             Obligation(name=met.name, text=met.text, policy_id=met.policy_id) for met in detail.obligations
         ),
@@ -249,6 +247,10 @@ def _outcome(item: query_service_pb2.ProviderOutcome, pages: list[result_pb2.Pag
         elapsed=elapsed,
         proto=item,
     )
+
+
+def _citation(rule: result_pb2.RuleCitation) -> Citation:
+    return Citation(policy_id=rule.policy_id, rules=tuple(rule.rules), document=rule.document, text=rule.text)
 
 
 def _period(period: common_pb2.Period) -> tuple[datetime, datetime]:

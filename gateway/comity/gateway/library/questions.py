@@ -100,6 +100,9 @@ class Question:
     offence: str = ""
     """Class of the offence, as the providers' tables of statutes name it (Q5); empty: not stated."""
 
+    border_nexus: str = ""
+    """What ties the query to the border, for house rules and log of the own agency alone (Q7)."""
+
     def __post_init__(self) -> None:
         self.to_request()
 
@@ -141,6 +144,7 @@ class Question:
         put("retry_of", "16 bytes", lambda: of(retry_of=self.retry_of))
         put("limitation_years", "a whole number", lambda: of(limitation_years=self.limitation_years))
         put("offence", "a text", lambda: of(offence=self.offence))
+        put("border_nexus", "a text", lambda: of(border_nexus=self.border_nexus))
         if found:
             raise RequestInvalid(tuple(found))
         return request

@@ -33,6 +33,7 @@ from comity.policy.errors import BundleInvalid
 from comity.policy.house.cedar import PROVIDER, PROVIDER_GROUP, probe_fault
 
 KIND: Final = "house"
+_TYPES: Final = (PROVIDER, PROVIDER_GROUP)
 _KEYS: Final = ("agency", "version", "kind")
 _ANNOTATIONS: Final = ("id", "rule", "document", "text", "enforce")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
@@ -135,7 +136,7 @@ def is_house(folder: Path) -> bool:
         table = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return table.get("kind") == KIND
+    return bool(table.get("kind") == KIND)
 
 
 def _text(folder: Path, files: Mapping[str, bytes], name: str) -> str:
@@ -170,7 +171,7 @@ def _check_entities(path: Path, text: str) -> None:
         raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
     for entity in found if isinstance(found, list) else [None]:
         uid = entity.get("uid") if isinstance(entity, dict) else None
-        if not isinstance(uid, dict) or uid.get("type") not in (PROVIDER, PROVIDER_GROUP):
+        if not isinstance(entity, dict) or not isinstance(uid, dict) or uid.get("type") not in _TYPES:
             raise BundleInvalid(
                 path, 0, f"must list entities of the types `{PROVIDER}` and `{PROVIDER_GROUP}` only"
             )
@@ -191,7 +192,9 @@ def _policies(path: Path, name: str, text: str, schema: cedarpy.Schema) -> Itera
 
 def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> HousePolicy:
     found = policy.get("annotations")
-    annotations = {str(key): str(value or "") for key, value in (found if isinstance(found, dict) else {}).items()}
+    annotations = {
+        str(key): str(value or "") for key, value in (found if isinstance(found, dict) else {}).items()
+    }
     for key in annotations:
         if key not in _ANNOTATIONS:
             near = get_close_matches(key, _ANNOTATIONS, n=1)
@@ -224,4 +227,6 @@ def _enforcement(path: Path, line: int, word: str) -> Enforcement:
     try:
         return Enforcement(word)
     except ValueError:
-        raise BundleInvalid(path, line, f"annotation `@enforce`: `{word}` is neither `stop` nor `warn`") from None
+        raise BundleInvalid(
+            path, line, f"annotation `@enforce`: `{word}` is neither `stop` nor `warn`"
+        ) from None

@@ -1,8 +1,8 @@
-"""A house bundle's own tests: cases in `tests/*.toml`, each a question to one provider and what is said of it.
+"""A house bundle's own tests: cases in `tests/*.toml`, each a question to one provider and its answer.
 
-As those of a provider's bundle (`comity.policy.cases`): `[defaults]`, `[[case]]` tables with `name`, the words of
-the question, and `[case.expect]`. The words are those of `_QUESTION`, `_PERSON` and `_EXPECT` below. An unknown
-word is an error, and so is a bundle without cases.
+As those of a provider's bundle (`comity.policy.cases`): `[defaults]`, `[[case]]` tables with `name`, the
+words of the question, and `[case.expect]`. The words are those of `_QUESTION`, `_PERSON` and `_EXPECT` below.
+An unknown word is an error, and so is a bundle without cases.
 """
 
 from __future__ import annotations
@@ -24,11 +24,36 @@ _Value = TypeVar("_Value")
 _Table = Mapping[str, object]
 
 _QUESTION: Final = frozenset(
-    "now agency provider kind reason on_behalf_of area start end limitation_years plate_state plate_country "
-    "readings border_nexus person".split()
+    [
+        "now",
+        "agency",
+        "provider",
+        "kind",
+        "reason",
+        "on_behalf_of",
+        "area",
+        "start",
+        "end",
+        "limitation_years",
+        "plate_state",
+        "plate_country",
+        "readings",
+        "reason_vague",
+        "offence",
+        "border_nexus",
+        "person",
+    ]
 )
 _PERSON: Final = frozenset(
-    "office roles trained_at rules_accepted good_standing protections_attested".split()
+    [
+        "office",
+        "duty_station",
+        "roles",
+        "trained_at",
+        "rules_accepted",
+        "good_standing",
+        "protections_attested",
+    ]
 )
 _EXPECT: Final = frozenset({"effect", "stops", "warnings", "rules", "errors"})
 
@@ -95,9 +120,7 @@ def effect_of(judgement: Judgement) -> str:
     return "stop" if judgement.stops else "warn" if judgement.warnings else "ask"
 
 
-def uncovered_rules(
-    bundle: HouseBundle, results: Iterable[HouseCaseResult]
-) -> tuple[HousePolicy, ...]:
+def uncovered_rules(bundle: HouseBundle, results: Iterable[HouseCaseResult]) -> tuple[HousePolicy, ...]:
     """Return the rules that none of these cases meets, in the bundle's order."""
     determined = frozenset[str]().union(*(result.determined for result in results))
     return tuple(policy for policy in bundle.policies if policy.policy_id not in determined)
@@ -179,6 +202,7 @@ def _question(words: _Table, where: str) -> HouseQuestion:
                 AskedOf(agency=_need(words, "provider", str, where), kind=_need(words, "kind", str, where)),
             ),
             office=_get(person, "office", str, "", where),
+            duty_station=_get(person, "duty_station", str, "", where),
             roles=frozenset(str(role) for role in _get(person, "roles", list, [], where)),
             trained_at=_instant(person, "trained_at", where) if "trained_at" in person else None,
             rules_accepted=_get(person, "rules_accepted", bool, False, where),
@@ -194,6 +218,8 @@ def _question(words: _Table, where: str) -> HouseQuestion:
             plate_state=_get(words, "plate_state", str, "CA", where),
             plate_country=_get(words, "plate_country", str, "US", where),
             readings=_get(words, "readings", int, 1, where),
+            reason_vague=_get(words, "reason_vague", bool, False, where),
+            offence=_get(words, "offence", str, "", where),
             border_nexus=bool(_get(words, "border_nexus", str, "", where).strip()),
             now=_instant(words, "now", where),
         )

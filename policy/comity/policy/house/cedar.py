@@ -118,9 +118,7 @@ def _met(result: cedarpy.AuthzResult) -> Met:
     return Met(rules=tuple(sorted(reasons - {_OPEN})), errors=tuple(sorted(failed)))
 
 
-def _entities(
-    question: HouseQuestion, groups: Iterable[Mapping[str, object]]
-) -> list[Mapping[str, object]]:
+def _entities(question: HouseQuestion, groups: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
     parents: dict[str, object] = {}
     entities: list[Mapping[str, object]] = []
     for entity in groups:
@@ -146,6 +144,7 @@ def _entities(
 def _person(question: HouseQuestion) -> dict[str, object]:
     attributes: dict[str, object] = {
         "office": question.office,
+        "dutyStation": question.duty_station,
         "roles": sorted(question.roles),
         "rulesAccepted": question.rules_accepted,
         "goodStanding": question.good_standing,
@@ -166,9 +165,11 @@ def _query(question: HouseQuestion) -> dict[str, object]:
         "oldestDaysAgo": max(0, _days(question.now - question.period_start)),
         "yearsBack": years_back(question.period_start, question.now),
         "limitationYears": question.limitation_years,
+        "offence": question.offence,
         "plateState": question.plate_state,
         "plateCountry": question.plate_country,
         "readings": question.readings,
+        "reasonVague": question.reason_vague,
         "borderNexus": question.border_nexus,
     }
 

@@ -16,9 +16,37 @@ from comity.policy.limits import years_before
 
 _NAME: Final = re.compile(r"[^\W\d_]{2,}")
 _NOBODY: Final = frozenset(
-    "agent analyst another any boss chief colleague detective duty employee office officer on other "
-    "partner person requested requester self somebody someone special supervisor team the unit unknown "
-    "user various".split()
+    [
+        "agent",
+        "analyst",
+        "another",
+        "any",
+        "boss",
+        "chief",
+        "colleague",
+        "detective",
+        "duty",
+        "employee",
+        "office",
+        "officer",
+        "on",
+        "other",
+        "partner",
+        "person",
+        "requested",
+        "requester",
+        "self",
+        "somebody",
+        "someone",
+        "special",
+        "supervisor",
+        "team",
+        "the",
+        "unit",
+        "unknown",
+        "user",
+        "various",
+    ]
 )
 
 
@@ -49,6 +77,7 @@ class HouseQuestion:
     providers: tuple[AskedOf, ...]
     """Those that would be asked; at least one."""
     office: str = ""
+    duty_station: str = ""
     roles: frozenset[str] = frozenset()
     trained_at: datetime | None = None
     """Last training; `None`: never."""
@@ -72,6 +101,10 @@ class HouseQuestion:
     plate_country: str
     readings: int = 1
     """Readings of the plate that are asked for, the plate as entered among them (Q10)."""
+    reason_vague: bool = False
+    """The free text that gives the reason tells too little (`comity.policy.reasons`)."""
+    offence: str = ""
+    """Class of the offence as stated; empty: not stated."""
     border_nexus: bool = False
     """What ties the query to the border is stated (Q7)."""
     now: datetime

@@ -21,7 +21,7 @@ FAILED: Final = Rule(
     policy_id="house",
     rules=(),
     document="ours",
-    text="the house rules could not be evaluated, so nothing is asked; your agency's administrator can tell why",
+    text="the house rules could not be evaluated, so nothing is asked; tell your agency's administrator",
 )
 """What stops a question where the rules failed."""
 

@@ -83,16 +83,9 @@ def unmet(bundle: HouseBundle) -> Iterator[tuple[HousePolicy, int]]:
         space = _changes([policy])
         looked_at = {_FACTS.get(name, name) for name in named.attributes} | {_PROVIDER}
         facts = [space[fact] for fact in sorted(looked_at & space.keys())]
-        tried = 0
-        for changes in _combinations(facts):
-            question = _plain()
-            for change in changes:
-                question = change.make(question)
-            tried += 1
-            if alone.met(question)[0].rules:
-                break
-        else:
-            yield policy, tried
+        tried = list(_combinations(facts))
+        if not any(alone.met(_changed(changes))[0].rules for changes in tried):
+            yield policy, len(tried)
 
 
 def _fewer(found: Sequence[tuple[Change, ...]]) -> list[tuple[Change, ...]]:
@@ -124,6 +117,13 @@ def _combinations(facts: Sequence[Sequence[Change]]) -> Iterator[tuple[Change, .
     drawn = random.Random(count)  # noqa: S311 - which questions are tried is no secret
     for _ in range(MOST_QUESTIONS):
         yield tuple(drawn.choice(values) for values in facts)
+
+
+def _changed(changes: Sequence[Change]) -> HouseQuestion:
+    question = _plain()
+    for change in changes:
+        question = change.make(question)
+    return question
 
 
 def _plain() -> HouseQuestion:
@@ -162,6 +162,7 @@ _FLAGS: Final = (
     ("goodStanding", "good_standing", "the person were", "in good standing"),
     ("protectionsAttested", "protections_attested", "the special protections were", "attested to"),
     ("hasArea", "has_area", "it were", "narrowed by an area"),
+    ("reasonVague", "reason_vague", "the free text were", "vague"),
     ("borderNexus", "border_nexus", "what ties it to the border were", "stated"),
 )
 
@@ -187,13 +188,21 @@ def _changes(policies: Sequence[HousePolicy], years: int = 0) -> Mapping[str, Se
         ),
         _set("onBehalfOf", "it were asked for oneself", on_behalf_of=False, on_behalf_named=False),
         _set("onBehalfOf", "it were asked for a named person", on_behalf_of=True, on_behalf_named=True),
-        _set(
-            "onBehalfOf", "it were asked for somebody not named", on_behalf_of=True, on_behalf_named=False
+        _set("onBehalfOf", "it were asked for somebody not named", on_behalf_of=True, on_behalf_named=False),
+        *(
+            _set("dutyStation", f"the person served at {word or 'no station'}", duty_station=word)
+            for word in named.words_of("dutyStation")
+        ),
+        *(
+            _set("offence", f"the offence stated were {word or 'none'}", offence=word)
+            for word in named.words_of("offence")
         ),
         *_back(named, years),
         *(_length(days) for days in sorted({1, *named.numbers_of("periodDays")} - {0})),
         *(
-            _set("readings", f"it asked for {count} {'reading' if count == 1 else 'readings'}", readings=count)
+            _set(
+                "readings", f"it asked for {count} {'reading' if count == 1 else 'readings'}", readings=count
+            )
             for count in sorted({1, *named.numbers_of("readings")} - {0})
         ),
         *(
@@ -218,7 +227,9 @@ def _changes(policies: Sequence[HousePolicy], years: int = 0) -> Mapping[str, Se
 
 def _set(fact: str, words: str, **changes: object) -> Change:
     return Change(
-        fact=fact, words=words, make=lambda question: replace(question, **changes)  # type: ignore[arg-type]
+        fact=fact,
+        words=words,
+        make=lambda question: replace(question, **changes),  # type: ignore[arg-type]
     )
 
 
@@ -242,21 +253,20 @@ def _back(named: Named, extra: int) -> Iterator[Change]:
         *((_amount(each, "day"), _days(each)) for each in days),
     ]
     for words, start in reaches:
-        yield Change(
-            fact="yearsBack",
-            words=f"it reached back no further than {words}",
-            make=lambda question, start=start: _from(question, start(question.now)),
-        )
+        yield _reach(f"it reached back no further than {words}", start, None)
     for words, start in reaches:
         for limit in stated:
-            yield Change(
-                fact="yearsBack",
-                words=f"it reached back no further than {words}, and the limitation stated were "
-                f"{_amount(limit, 'year') if limit else 'none'}",
-                make=lambda question, start=start, limit=limit: replace(
-                    _from(question, start(question.now)), limitation_years=limit
-                ),
-            )
+            words_of_limit = _amount(limit, "year") if limit else "none"
+            both = f"it reached back no further than {words}, and the limitation stated were {words_of_limit}"
+            yield _reach(both, start, limit)
+
+
+def _reach(words: str, start: Callable[[datetime], datetime], limit: int | None) -> Change:
+    def make(question: HouseQuestion) -> HouseQuestion:
+        changed = _from(question, start(question.now))
+        return changed if limit is None else replace(changed, limitation_years=limit)
+
+    return Change(fact="yearsBack", words=words, make=make)
 
 
 def _years(years: int) -> Callable[[datetime], datetime]:
