@@ -182,7 +182,7 @@ class Story:
     # -- 4 --------------------------------------------------------------------------------------
 
     def five_years_of_eight(self) -> None:
-        """ICE ERO asks the vendor over eight years: warned of, clipped to five (Q5); LAPD isn't asked at all."""
+        """ICE ERO asks the vendor over eight years: warned of, clipped to five (Q5); LAPD isn't asked."""
         self._step(
             4,
             "ICE ERO asks over eight years: ICE's own house rule warns, the vendor clips to five and says so "
