@@ -21,7 +21,7 @@ from comity.policy.house.cases import load_house_cases, run_house, sketched_hous
 from comity.policy.house.facts import AskedOf, HouseQuestion, names_a_person, years_back
 from comity.policy.house.rules import FAILED, EnforcementUnknown, HouseRules
 from comity.policy.house.variations import explain_house, unmet
-from comity.policy.limits import years_before
+from comity.policy.windows import years_before
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TEMPLATE = Path(bundles.__file__).parent / "template"

@@ -377,7 +377,8 @@ class Gateway:
         not_asked = [*not_asked, *stopped]
         if not left:
             count_not_asked(item.agency for item in not_asked)
-            await self._append(
+            await self._append_for(
+                claims,
                 records.turned_down(
                     self.agency,
                     "house_rules",
@@ -386,7 +387,7 @@ class Gateway:
                     question=question,
                     not_asked=not_asked,
                     house=said,
-                )
+                ),
             )
             found = distinct(rule for rules in said.stopped.values() for rule in rules)
             raise HouseRulesStop(tuple(map(citation, found)))

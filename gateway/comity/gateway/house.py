@@ -27,6 +27,7 @@ from comity.policy.errors import PolicyError
 from comity.policy.house.bundle import Enforcement, HouseBundle
 from comity.policy.house.facts import AskedOf, HouseQuestion, names_a_person
 from comity.policy.house.rules import FAILED, HouseRules, Judgement
+from comity.policy.reasons import told_by
 from comity.v1 import common_pb2, result_pb2
 
 LOGGER = logging.getLogger("comity.gateway")
@@ -108,7 +109,7 @@ def judge(
     A question of which the facts can't be told is stopped.
     """
     try:
-        found = rules.judge(_facts(question, claims, federation, providers, now))
+        found = rules.judge(_facts(rules, question, claims, federation, providers, now))
     except ValueError as error:
         LOGGER.error("the house rules have no facts of a question, so it is stopped: %s", error)
         found = tuple(
@@ -178,8 +179,19 @@ def citation(rule: Rule) -> result_pb2.RuleCitation:
 
 
 def _facts(
-    question: Question, claims: Claims, federation: Federation, providers: Sequence[str], now: datetime
+    rules: HouseRules,
+    question: Question,
+    claims: Claims,
+    federation: Federation,
+    providers: Sequence[str],
+    now: datetime,
 ) -> HouseQuestion:
+    told = told_by(
+        question.reason_text,
+        plate=question.folded_plate,
+        case_number=question.case_number,
+        words=rules.bundle.reasons,
+    )
     return HouseQuestion(
         agency=claims.agency,
         providers=tuple(AskedOf(agency=name, kind=federation.member(name).kind) for name in providers),
@@ -199,6 +211,8 @@ def _facts(
         limitation_years=question.limitation_years,
         plate_state=question.plate.state,
         plate_country=question.plate.country,
+        reason_vague=told.vague,
+        offence=question.offence,
         border_nexus=bool(question.border_nexus.strip()),
         now=now,
     )

@@ -31,10 +31,12 @@ from comity.policy.bundle import ENTITIES, MANIFEST, POLICIES, SCHEMA, digest_of
 from comity.policy.decision import Rule
 from comity.policy.errors import BundleInvalid
 from comity.policy.house.cedar import PROVIDER, PROVIDER_GROUP, probe_fault
+from comity.policy.manifest import line_of, version_order
+from comity.policy.reasons import ReasonsInvalid, ReasonWords, own_words
 
 KIND: Final = "house"
 _TYPES: Final = (PROVIDER, PROVIDER_GROUP)
-_KEYS: Final = ("agency", "version", "kind")
+_KEYS: Final = ("agency", "version", "kind", "reasons")
 _ANNOTATIONS: Final = ("id", "rule", "document", "text", "enforce")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _POSITION: Final = re.compile(r"^for policy `policy0`[,:] ")
@@ -74,6 +76,8 @@ class HouseBundle:
 
     agency: str
     version: str
+    reasons: ReasonWords
+    """Words of a free text that tell nothing: `[reasons]` of the manifest, over Comity's own (Q4)."""
     digest: bytes
     """SHA-256, 32 bytes, as of any bundle."""
     policies: tuple[HousePolicy, ...]
@@ -91,7 +95,7 @@ class HouseBundle:
             BundleInvalid: it must not be taken into force; names file and line.
         """
         files = read_files(folder)
-        agency, version = _manifest(folder / MANIFEST, _text(folder, files, MANIFEST))
+        agency, version, words = _manifest(folder / MANIFEST, _text(folder, files, MANIFEST))
         schema_text = _text(folder, files, SCHEMA)
         try:
             schema = cedarpy.Schema.from_str(schema_text)
@@ -117,6 +121,7 @@ class HouseBundle:
         return cls(
             agency=agency,
             version=version,
+            reasons=words,
             digest=digest_of(files),
             policies=tuple(policies.values()),
             schema_text=schema_text,
@@ -146,7 +151,7 @@ def _text(folder: Path, files: Mapping[str, bytes], name: str) -> str:
         raise BundleInvalid(folder / name, 0, "is not UTF-8") from error
 
 
-def _manifest(path: Path, text: str) -> tuple[str, str]:
+def _manifest(path: Path, text: str) -> tuple[str, str, ReasonWords]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -155,13 +160,22 @@ def _manifest(path: Path, text: str) -> tuple[str, str]:
         if key not in _KEYS:
             near = get_close_matches(key, _KEYS, n=1)
             hint = f"; did you mean `{near[0]}`" if near else ""
-            raise BundleInvalid(path, 0, f"key `{key}` is not known{hint}")
+            raise BundleInvalid(path, line_of(text, key), f"key `{key}` is not known{hint}")
     agency, version = table.get("agency"), table.get("version")
     if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
         raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
     if table.get("kind") != KIND:
         raise BundleInvalid(path, 0, f'is no house bundle: a gateway\'s has `kind = "{KIND}"`')
-    return agency, version
+    if version_order(version) is None:
+        raise BundleInvalid(path, line_of(text, "version"), "`version` is not numbers joined by dots: `2.1`")
+    told = table.get("reasons", {})
+    if not isinstance(told, dict):
+        raise BundleInvalid(path, line_of(text, "reasons"), "`reasons` is not a table: begin it `[reasons]`")
+    try:
+        return agency, version, own_words().altered(told)
+    except ReasonsInvalid as error:
+        line = line_of(text, error.key, table="reasons")
+        raise BundleInvalid(path, line, f"`[reasons]`: {error}") from error
 
 
 def _check_entities(path: Path, text: str) -> None:

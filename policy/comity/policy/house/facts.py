@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from comity.policy.facts import KINDS, REASONS
-from comity.policy.limits import years_before
+from comity.policy.windows import years_before
 
 _NAME: Final = re.compile(r"[^\W\d_]{2,}")
 _NOBODY: Final = frozenset(

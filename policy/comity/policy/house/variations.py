@@ -19,8 +19,8 @@ from comity.policy.house.bundle import HouseBundle, HousePolicy
 from comity.policy.house.cedar import PROVIDER, PreparedRules
 from comity.policy.house.facts import AskedOf, HouseQuestion
 from comity.policy.house.rules import HouseRules, Judgement
-from comity.policy.limits import years_before
 from comity.policy.variations import OTHER, Named, named_in
+from comity.policy.windows import years_before
 
 MOST_QUESTIONS: Final = 2_000
 """Questions that a rule is tried with; of more than these, so many are drawn, always the same ones."""
