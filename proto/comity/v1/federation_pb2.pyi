@@ -186,7 +186,7 @@ class RevocationList(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., issuer: _Optional[str] = ..., version: _Optional[int] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., next_update: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revocations: _Optional[_Iterable[_Union[Revocation, _Mapping]]] = ...) -> None: ...
 
 class Agreement(_message.Message):
-    __slots__ = ("nonce", "agreement_id", "title", "parties", "grants", "effective_at", "expires_at", "extension_days", "notice_days", "dissemination_terms", "duties", "documents")
+    __slots__ = ("nonce", "agreement_id", "title", "parties", "grants", "effective_at", "expires_at", "extension_days", "notice_days", "dissemination_terms", "duties", "documents", "dated_duties")
     NONCE_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,7 @@ class Agreement(_message.Message):
     DISSEMINATION_TERMS_FIELD_NUMBER: _ClassVar[int]
     DUTIES_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    DATED_DUTIES_FIELD_NUMBER: _ClassVar[int]
     nonce: bytes
     agreement_id: str
     title: str
@@ -211,7 +212,20 @@ class Agreement(_message.Message):
     dissemination_terms: _containers.RepeatedScalarFieldContainer[str]
     duties: _containers.RepeatedScalarFieldContainer[str]
     documents: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nonce: _Optional[bytes] = ..., agreement_id: _Optional[str] = ..., title: _Optional[str] = ..., parties: _Optional[_Iterable[_Union[AgreementParty, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., extension_days: _Optional[int] = ..., notice_days: _Optional[int] = ..., dissemination_terms: _Optional[_Iterable[str]] = ..., duties: _Optional[_Iterable[str]] = ..., documents: _Optional[_Iterable[str]] = ...) -> None: ...
+    dated_duties: _containers.RepeatedCompositeFieldContainer[DatedDuty]
+    def __init__(self, nonce: _Optional[bytes] = ..., agreement_id: _Optional[str] = ..., title: _Optional[str] = ..., parties: _Optional[_Iterable[_Union[AgreementParty, _Mapping]]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., extension_days: _Optional[int] = ..., notice_days: _Optional[int] = ..., dissemination_terms: _Optional[_Iterable[str]] = ..., duties: _Optional[_Iterable[str]] = ..., documents: _Optional[_Iterable[str]] = ..., dated_duties: _Optional[_Iterable[_Union[DatedDuty, _Mapping]]] = ...) -> None: ...
+
+class DatedDuty(_message.Message):
+    __slots__ = ("agency", "text", "first_due_at", "every_months")
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DUE_AT_FIELD_NUMBER: _ClassVar[int]
+    EVERY_MONTHS_FIELD_NUMBER: _ClassVar[int]
+    agency: str
+    text: str
+    first_due_at: _timestamp_pb2.Timestamp
+    every_months: int
+    def __init__(self, agency: _Optional[str] = ..., text: _Optional[str] = ..., first_due_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., every_months: _Optional[int] = ...) -> None: ...
 
 class AgreementParty(_message.Message):
     __slots__ = ("agency", "identity_key")
