@@ -245,7 +245,8 @@ CHECKS = (
     check(
         "policy: an area narrows no search whose locations are withheld",
         Without(
-            "comity.policy.decision:PolicyEngine._permit", "if request.has_area and 'LOCATION' in hidden:"
+            "comity.policy.decision:PolicyEngine._permit",
+            "if request.has_area and ('LOCATION' in hidden or grid):",
         ),
         MUST_NOT(
             "test_area_cannot_probe_a_withheld_place",

@@ -356,7 +356,7 @@ CHECKS = (
     ),
     check(
         "gateway: asked is durable before a frame leaves",
-        Without("comity.gateway.gateway:Gateway._ask", "await self._append(records.asked("),
+        Without("comity.gateway.gateway:Gateway._ask", "await self._append_for(claims, entry)"),
         GATEWAY(
             "test_asked_is_durable_before_a_frame_leaves", "test_log_that_cannot_write_asked_sends_nothing"
         ),
