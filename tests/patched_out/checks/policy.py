@@ -269,7 +269,7 @@ CHECKS = (
     ),
     check(
         "policy: training that is to come is none",
-        Instead("comity.policy.cedar:_subject", "subject.trained_at <= request.now + SKEW", "True"),
+        Instead("comity.policy.cedar:_subject", "instant <= request.now + SKEW", "True"),
         DECISION("test_training_that_never_was_or_is_to_come_is_no_training[trained1]"),
     ),
 )
