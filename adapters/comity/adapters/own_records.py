@@ -108,7 +108,8 @@ class OwnRecords:
         self._agency = agency
         self._home = home
         self._log = log
-        self._key = key
+        self.key = key
+        """The statement key in force."""
         self._clock = clock
         self._max_per_hour = max_per_hour
         self._running: dict[str, _Export] = {}
@@ -203,7 +204,7 @@ class OwnRecords:
         statement = make_statement(
             wanted, found, note, promise, request_id=export.request_id, at=self._clock()
         )
-        answer = RecordsAnswer(request_id=export.request_id, statement=seal(statement, self._key))
+        answer = RecordsAnswer(request_id=export.request_id, statement=seal(statement, self.key))
         export.session.send(SessionMessage(records_answer=answer))
         pages = _pages(selection.records())
         while True:

@@ -60,7 +60,8 @@ class ReceiptSigner:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._agency = agency
-        self._key = key
+        self.key = key
+        """The statement key in force."""
         self._clock = clock
         self._random = random
 
@@ -70,7 +71,7 @@ class ReceiptSigner:
         receipt.promise.CopyFrom(
             LogPromise(origin=promise.origin, index=promise.index, leaf_hash=promise.leaf_hash)
         )
-        return seal(receipt, self._key)
+        return seal(receipt, self.key)
 
     def unpromised(self, outcome: Outcome, last_checkpoint: bytes) -> Envelope:
         """Return the receipt that says that the log can't be written; raise `ValueError` for another kind."""
@@ -78,7 +79,7 @@ class ReceiptSigner:
             raise ValueError("a receipt without a promise is only ever one of audit-unavailable")
         receipt = self._receipt(outcome)
         receipt.last_checkpoint = last_checkpoint
-        return seal(receipt, self._key)
+        return seal(receipt, self.key)
 
     def _receipt(self, outcome: Outcome) -> Receipt:
         """Return the receipt's common part."""

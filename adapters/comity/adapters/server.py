@@ -52,13 +52,14 @@ from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
-from comity.certs.errors import CertsError
+from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
+from comity.certs.roster import MemberView
 from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
-from comity.links.sessions.hub import AdapterSessions, SessionIdentity, SessionLimits
+from comity.links.sessions.hub import AdapterSessions, SessionLimits, own_identity
 from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
@@ -104,7 +105,8 @@ async def _serve(
                 require_succession(standing.engine.bundle, log.law)
                 await follow_roster(log, config.home / "keys", standing.federation)
                 mark = SettledMark(engine)
-                adapter = _Adapter(config, published, files, standing, credentials, engine, log, mark, clock)
+                own = OwnCredentials(credentials, home=config.home, role=ROLE, clock=clock)
+                adapter = _Adapter(config, published, files, standing, own, engine, log, mark, clock)
                 adapter.take_up(await asyncio.to_thread(_still_open, config.home, log, mark))
             except (ConfigUnusable, StateUnwritable, AuditError) as error:
                 raise ConfigInvalid(str(error)) from error
@@ -127,13 +129,15 @@ class _Adapter:
         published: PublishedRoster,
         files: FileWatch,
         standing: Standing,
-        credentials: EndCredentials,
+        own: OwnCredentials,
         engine: Engine,
         log: SignedLog,
         mark: SettledMark,
         clock: Clock,
     ) -> None:
         self._config = config
+        self._own = own
+        credentials = own.current
         self._log = log
         self._clock = clock
         self._beside = Beside(log)
@@ -143,12 +147,13 @@ class _Adapter:
         subjects = Subjects(max_in_flight=config.max_in_flight_per_subject)
         announcements = Announcements(clock)
         replay = ReplayGuard(engine, clock=clock)
+        self._signer = ReceiptSigner(config.agency, credentials.statement, clock=clock)
         self._path = ExchangePath(
             standing=standing,
             log=log,
             replay=replay,
             announcements=announcements,
-            signer=ReceiptSigner(config.agency, credentials.statement, clock=clock),
+            signer=self._signer,
             threads=self._threads,
             subjects=subjects,
             clock=clock,
@@ -204,11 +209,7 @@ class _Adapter:
             link=self._link,
             federation=standing.federation,
             agreements=standing.agreements,
-            identity=SessionIdentity(
-                agency=config.agency,
-                chain=config.home / "keys" / "leaf.pem",
-                key=config.home / "keys" / "leaf.key",
-            ),
+            identity=own_identity(config.agency, credentials),
             clock=clock,
             on_message=self._end.on_message,
             on_closed=self._end.on_closed,
@@ -236,6 +237,7 @@ class _Adapter:
             sessions=self._sessions,
             replay=replay,
             lag=LogLag(log, clock),
+            own=own,
         )
 
     def take_up(self, receipts: Sequence[OpenReceipt]) -> None:
@@ -254,6 +256,7 @@ class _Adapter:
             self._end.tick(),
             self._end.logs.run(),
             self._follow(),
+            self._own.follow(self._member, self._take_own, faults=(AuditError,)),
             self._retaining.run(),
             self._tell(ready),
         )
@@ -289,11 +292,25 @@ class _Adapter:
             LOGGER.error("the stop could not be logged: %s", error)
 
     def _renewed_link(self) -> LinkConfig:
-        """Return what the next link needs, with the leaf on disk now; raise `ConfigUnusable`."""
-        try:
-            return _link_config(self._config, self._path.standing, EndCredentials.load(self._config.home))
-        except CertsError as error:
-            raise ConfigUnusable(str(error)) from error
+        """Return what the next link needs, with the leaf in force now."""
+        return _link_config(self._config, self._path.standing, self._own.current)
+
+    def _member(self) -> MemberView:
+        return self._path.standing.federation.member(self._config.agency)
+
+    async def _take_own(self, old: EndCredentials, new: EndCredentials) -> None:
+        """Log and put newer credentials in force: for receipts, records, sessions and the link."""
+        entry = records.event(
+            "credentials_activated",
+            self._config.agency,
+            self._clock(),
+            certificate=new.pair.fingerprint.hex(),
+            statement_key=new.statement.key_id,
+        )
+        await self._log.append(entry)
+        self._signer.key = self._own_records.key = new.statement
+        self._sessions.take_identity(own_identity(self._config.agency, new))
+        self._own.current = new
 
     async def _tell(self, ready: Callable[[str], None]) -> None:
         """Say once that the adapter serves."""

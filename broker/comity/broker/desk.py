@@ -77,7 +77,8 @@ class ExchangeDesk:
         self._log = log
         self._scribe = scribe
         self._seen = seen
-        self._key = key
+        self.key = key
+        """The statement key in force: it signs accounts."""
         self._clock = clock
         self._max_per_agency = max_per_agency
         self._max_exchanges = max_exchanges
@@ -311,7 +312,7 @@ class ExchangeDesk:
             ),
         )
         delivery = link_pb2.AccountDelivery(
-            exchange_id=exchange.order.exchange_id, account=seal(account, self._key)
+            exchange_id=exchange.order.exchange_id, account=seal(account, self.key)
         )
         self._post.to_gateway(exchange.order.requester, LinkFrame(account=delivery, traceparent=parent))
 

@@ -3,7 +3,7 @@
 Fields by kind, beside `at` and `exchange`:
 
     started           roster                              stopped
-    roster_activated  roster
+    roster_activated  roster                              credentials_activated  certificate, statement_key
     link_opened       peer, role, link                    link_closed   peer, role, link, reason
     link_refused      reason
     routed            agency, order, deadline, providers, absent
@@ -44,6 +44,12 @@ def stopped(at: datetime) -> Entry:
 def roster_activated(at: datetime, *, roster: int) -> Entry:
     """A newer roster is in force."""
     return Entry(kind="roster_activated", at=at, public={"roster": roster})
+
+
+def credentials_activated(at: datetime, *, certificate: bytes, statement_key: str) -> Entry:
+    """The broker's own newer leaf (SHA-256) or statement key (its id) is in force."""
+    public: dict[str, JsonValue] = {"certificate": certificate.hex(), "statement_key": statement_key}
+    return Entry(kind="credentials_activated", at=at, public=public)
 
 
 def link_opened(at: datetime, *, end: EndId, link: int) -> Entry:

@@ -36,6 +36,7 @@ from comity.broker.witness import Witness
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
+from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
@@ -64,7 +65,7 @@ class Broker:
         self,
         *,
         config: BrokerConfig,
-        credentials: EndCredentials,
+        own: OwnCredentials,
         trust: Trust,
         published: PublishedRoster,
         files: FileWatch,
@@ -72,7 +73,7 @@ class Broker:
         clock: Clock,
     ) -> None:
         self._config = config
-        self._credentials = credentials
+        self._own = own
         self._trust = trust
         self._published = published
         self._files = files
@@ -90,7 +91,7 @@ class Broker:
             log=log,
             scribe=self._scribe,
             seen=seen,
-            key=credentials.statement,
+            key=own.current.statement,
             clock=clock,
             max_per_agency=config.max_exchanges_per_agency,
             max_exchanges=config.max_exchanges,
@@ -115,7 +116,12 @@ class Broker:
         )
         log.on_published(lambda note: self._witness.offer())
         self._readings = Readings(
-            table=self._table, exchanges=self._desk, sessions=relay, seen=seen, lag=LogLag(log, clock)
+            table=self._table,
+            exchanges=self._desk,
+            sessions=relay,
+            seen=seen,
+            lag=LogLag(log, clock),
+            own=own,
         )
         self._service = BrokerService(router=self._router, clock=clock, limits=limits)
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,7 +148,7 @@ class Broker:
             await log.publish()
             broker = cls(
                 config=config,
-                credentials=credentials,
+                own=OwnCredentials(credentials, home=config.home, role="broker", clock=clock),
                 trust=Trust(state),
                 published=published,
                 files=files,
@@ -217,7 +223,15 @@ class Broker:
             believable=lambda: Believable.by(self._trust.federation),
             clock=self._clock,
         )
-        for work in (self._scribe.run, self._witness.run, self._follow, self._tick, retaining.run):
+        works = (
+            self._scribe.run,
+            self._witness.run,
+            self._follow,
+            self._follow_own,
+            self._tick,
+            retaining.run,
+        )
+        for work in works:
             self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
         logger.info("listening on %s, roster version %d", self.address, state.federation.version)
 
@@ -233,6 +247,20 @@ class Broker:
         faults = (CertsError, AuditError)
         await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=logger)
 
+    async def _follow_own(self) -> None:
+        """Put a newer leaf or statement key of our own in force, until cancelled."""
+        await self._own.follow(lambda: self._trust.federation.operator, self._take_own, faults=(AuditError,))
+
+    async def _take_own(self, old: EndCredentials, new: EndCredentials) -> None:
+        """Log and put newer credentials in force: for accounts, and for whoever connects from now on."""
+        entry = journal.credentials_activated(
+            self._clock(), certificate=new.pair.fingerprint, statement_key=new.statement.key_id
+        )
+        await self._log.append(entry)
+        self._desk.key = new.statement
+        self._own.current = new
+        self._new_tls = self._tls(self._trust.federation)
+
     async def _reload(self) -> None:
         """Take what is published now into force; a roster that changed is logged first."""
         state = await asyncio.to_thread(
@@ -243,7 +271,7 @@ class Broker:
             await self._log.append(entry)
             logger.info("roster version %d is in force", state.federation.version)
         self._trust.replace(state)
-        await follow_roster(self._log, self._credentials.log_key.parent, state.federation)
+        await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
         self._new_tls = self._tls(state.federation)
         self._router.trust_replaced()
 
@@ -253,12 +281,13 @@ class Broker:
         return newer
 
     def _tls(self, federation: Federation) -> grpc.ServerCertificateConfiguration:
-        """Our leaf, and as roots every member's CA: which of them may say whom is judged in `admission`."""
+        """Return our leaf, and every member's CA: which of them may say whom is judged in `admission`."""
         roots = b"".join(
             member.key_set.ca_pem for member in (federation.operator, *federation.members.values())
         )
+        own = self._own.current
         return grpc.ssl_server_certificate_configuration(
-            [(self._credentials.key_pem, self._credentials.chain_pem)], root_certificates=roots
+            [(own.key_pem, own.chain_pem)], root_certificates=roots
         )
 
     async def _leave_checkpoint(self) -> None:

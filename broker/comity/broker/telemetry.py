@@ -8,7 +8,14 @@ from typing import Final
 from comity.broker.exchange import Exchange
 from comity.broker.table import Link, LinkTable
 from comity.links.telemetry.facts import Facts, facts, outcome_name
-from comity.links.telemetry.metrics import Gauge, LogLag, Metering, Reading
+from comity.links.telemetry.metrics import (
+    Gauge,
+    LogLag,
+    Metering,
+    Reading,
+    WatchedCredentials,
+    credential_readings,
+)
 from comity.links.telemetry.spans import Tracing
 from comity.v1 import common_pb2
 
@@ -20,13 +27,21 @@ class Readings:
     """What is read of a running broker each interval."""
 
     def __init__(
-        self, *, table: LinkTable, exchanges: Sized, sessions: Sized, seen: Sized, lag: LogLag
+        self,
+        *,
+        table: LinkTable,
+        exchanges: Sized,
+        sessions: Sized,
+        seen: Sized,
+        lag: LogLag,
+        own: WatchedCredentials,
     ) -> None:
         self._table = table
         self._exchanges = exchanges
         self._sessions = sessions
         self._seen = seen
         self._lag = lag
+        self._own = own
 
     def __call__(self) -> list[Reading]:
         """Return the gauges' values now. On the SDK's thread: it reads numbers, and a copy of the table."""
@@ -35,6 +50,7 @@ class Readings:
             (Gauge.SESSIONS, len(self._sessions), {}),
             (Gauge.REPLAY, len(self._seen), {}),
             *self._lag.readings(),
+            *credential_readings(self._own),
         ]
         for link in self._table:
             whose = _whose(link)

@@ -1,8 +1,9 @@
 """What an end holds of its own: its leaf and chain, its statement key, and where its log key lies.
 
-The folder is `<home>/keys/`: `leaf.pem` (leaf first, then its CA), and the private `leaf.key`,
-`statement.key` and `log.key`. An end that starts with parts that don't belong together would fail
-later, at its peers, for reasons that only they see; so everything is checked here, at the start.
+The folder is `<home>/keys/`: `leaf.pem` (leaf first, then its CA) and the private `leaf.key`, as
+`comity.certs.pairs` has them, and the private `statement.key` and `log.key`. An end that starts with parts
+that don't belong together would fail later, at its peers, for reasons that only they see; so everything is
+checked here, at the start.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from comity.certs.errors import CertificateRejected, CredentialsUnusable, KeyUnusable
-from comity.certs.files import read_private, read_public
+from comity.certs.files import read_private
 from comity.certs.keys import SigningKey
-from comity.certs.profile import check_leaf, load_certificate
-from comity.certs.x509 import load_private_key, split_pem, verify_leaf
+from comity.certs.pairs import LeafPair
+from comity.certs.x509 import verify_leaf
 
 _FOLDER: Final = "keys"
 
@@ -43,6 +44,8 @@ class EndCredentials:
     """Where the log's private key lies (Ed25519, read by the log); its mode has been checked."""
     not_after: datetime
     """When the leaf expires, or the first in its chain."""
+    pair: LeafPair = field(repr=False)
+    """Leaf, chain and key as they lay on disk together."""
 
     @property
     def leaf_der(self) -> bytes:
@@ -63,8 +66,7 @@ class EndCredentials:
         read_private(log_key)
         try:
             return cls._of(
-                chain_pem=read_public(folder / "leaf.pem"),
-                key_pem=read_private(folder / "leaf.key"),
+                pair=LeafPair.load(folder),
                 statement=SigningKey.load(folder / "statement.key"),
                 log_key=log_key,
             )
@@ -72,31 +74,27 @@ class EndCredentials:
             raise CredentialsUnusable(f"credentials in `{folder}`: {error}") from error
 
     @classmethod
-    def _of(cls, *, chain_pem: bytes, key_pem: bytes, statement: SigningKey, log_key: Path) -> EndCredentials:
-        """Return the parts as one; raise `CertificateRejected` or `KeyUnusable` if they don't fit."""
-        chain = split_pem(chain_pem)
-        leaf = load_certificate(chain[0])
-        names = check_leaf(leaf)
-        if load_private_key(key_pem).public_key() != leaf.public_key():
-            raise KeyUnusable("`leaf.key` is not the key of the leaf in `leaf.pem`")
-        if len(chain) == 1:
+    def _of(cls, *, pair: LeafPair, statement: SigningKey, log_key: Path) -> EndCredentials:
+        """Return the parts as one; raise `CertificateRejected` if the chain doesn't hold together."""
+        if len(pair.chain_der) == 1:
             raise CertificateRejected("`leaf.pem` lacks the CA's certificate after the leaf's")
         verified = verify_leaf(
-            chain[:-1],
-            ca_certificates=chain[-1:],
-            spiffe_id=str(names.spiffe_id),
-            now=leaf.not_valid_before_utc,
+            pair.chain_der[:-1],
+            ca_certificates=pair.chain_der[-1:],
+            spiffe_id=pair.spiffe_id,
+            now=pair.not_before,
         )
         return cls(
             spiffe_id=verified.spiffe_id,
             domain=verified.domain,
             path=verified.path,
-            chain_pem=chain_pem,
-            chain_der=chain,
-            key_pem=key_pem,
+            chain_pem=pair.chain_pem,
+            chain_der=pair.chain_der,
+            key_pem=pair.key_pem,
             statement=statement,
             log_key=log_key,
             not_after=verified.not_after,
+            pair=pair,
         )
 
 

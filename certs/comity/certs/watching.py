@@ -29,7 +29,12 @@ class FileWatch:
     def __init__(self, *places: tuple[Path, str]) -> None:
         """Look at each folder's files that match its glob pattern; make it before they are first read."""
         self._places = places
-        self._seen = self._told = self._look()
+        self._seen = self._look()
+        self._told: frozenset[_Mark] | None = self._seen
+
+    def doubt(self) -> None:
+        """Have it tell a change in any case: what was read may be from before it looked."""
+        self._told = None
 
     def changed(self) -> bool:
         """Return, once for each change, that files came, went or changed. Only looks, opens nothing."""
@@ -50,6 +55,7 @@ async def follow(
     seconds: float,
     faults: tuple[type[Exception], ...],
     log: logging.Logger,
+    what: str = "what was published",
 ) -> None:
     """Call `reload` after each change, looking every `seconds`, until cancelled.
 
@@ -57,7 +63,7 @@ async def follow(
 
     When it raises one of `faults`, what was in force stays: that is logged once, and `reload` is called
     again at the next change and, ever less often, without one (a disk that is full again has room, a
-    clock that was behind catches up). Another exception ends it.
+    clock that was behind catches up). Another exception ends it. `what` is the subject of that line.
     """
     wait, looks, said = 0, 0, ""
     while True:
@@ -70,7 +76,7 @@ async def follow(
             await reload()
         except faults as error:
             if changed or str(error) != said:
-                log.error("what was published is not taken, the old stays in force: %s", error)
+                log.error("%s is not taken, the old stays in force: %s", what, error)
             wait, looks, said = (1 if changed else min(2 * wait, MOST_LOOKS)), 0, str(error)
         else:
             wait = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Self
@@ -25,12 +25,13 @@ from comity.audit.retention import Believable
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
+from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
-from comity.certs.roster import Federation
+from comity.certs.roster import Federation, MemberView
 from comity.certs.watching import FileWatch, follow
 from comity.gateway import records
 from comity.gateway.config import GatewayConfig
-from comity.gateway.errors import AuditUnavailable, ConfigInvalid, HomeInUse
+from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError, HomeInUse
 from comity.gateway.gateway import Gateway
 from comity.gateway.house import activated, load_house
 from comity.gateway.standing import load_standing, watched
@@ -38,7 +39,7 @@ from comity.gateway.telemetry import METERING
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
-from comity.links.sessions.hub import GatewaySessions, SessionIdentity, SessionLimits
+from comity.links.sessions.hub import GatewaySessions, SessionLimits, own_identity
 from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
 from comity.v1 import common_pb2
@@ -55,7 +56,7 @@ class GatewayEnd:
         self,
         *,
         config: GatewayConfig,
-        credentials: EndCredentials,
+        own: OwnCredentials,
         gateway: Gateway,
         link: LinkClient,
         sessions: GatewaySessions,
@@ -66,7 +67,9 @@ class GatewayEnd:
         clock: Clock,
     ) -> None:
         self.config = config
-        self.credentials = credentials
+        self.own = own
+        self.fronts: list[Callable[[], None]] = []
+        """Called when the own leaf, or the CA of those who may call, is another one."""
         self.gateway = gateway
         self.clock = clock
         self._link = link
@@ -97,6 +100,7 @@ class GatewayEnd:
             federation, agreements = standing.federation, standing.agreements
             member = federation.member(config.agency)
             credentials = EndCredentials.load(config.home)
+            own = OwnCredentials(credentials, home=config.home, role="gateway", clock=clock)
             origin = f"{member.domain}/gateway"
             keys = LogKeys.load(credentials.log_key.parent, origin)
             if member.asks:
@@ -132,7 +136,7 @@ class GatewayEnd:
                         queue_bytes=limits.queue_bytes,
                         keepalive_timeout=timedelta(milliseconds=limits.keepalive_timeout_ms),
                     ),
-                    renewed=partial(_renewed_link, config, gateway),
+                    renewed=lambda: _link_config(config, gateway.federation, gateway.credentials),
                     barred=gateway.logs.broker_refused,
                 )
             except ConfigUnusable as error:
@@ -141,11 +145,7 @@ class GatewayEnd:
                 link=link,
                 federation=federation,
                 agreements=agreements,
-                identity=SessionIdentity(
-                    agency=config.agency,
-                    chain=config.home / "keys" / "leaf.pem",
-                    key=config.home / "keys" / "leaf.key",
-                ),
+                identity=own_identity(config.agency, credentials),
                 clock=clock,
                 on_message=gateway.on_message,
                 on_closed=gateway.on_session_closed,
@@ -157,7 +157,7 @@ class GatewayEnd:
             gateway.link, gateway.sessions = link, sessions
             yield cls(
                 config=config,
-                credentials=credentials,
+                own=own,
                 gateway=gateway,
                 link=link,
                 sessions=sessions,
@@ -201,6 +201,7 @@ class GatewayEnd:
         async def reload() -> None:
             await gateway.reload(partial(load_standing, config, self._published))
             await _follow_log_key(config, self._log, gateway.federation)
+            self._tell_fronts()
 
         faults = (CertsError, AuditUnavailable, ConfigInvalid)
         self._beside = [
@@ -210,6 +211,9 @@ class GatewayEnd:
             asyncio.create_task(gateway.logs.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+            ),
+            asyncio.create_task(
+                self.own.follow(self._member, self._take_own, faults=(AuditUnavailable, GatewayError))
             ),
         ]
         if self._laws is not None:
@@ -225,6 +229,7 @@ class GatewayEnd:
             link=self._link,
             sessions=self._sessions,
             lag=LogLag(self._log, clock),
+            own=self.own,
         )
         failed = None
         try:
@@ -236,6 +241,36 @@ class GatewayEnd:
             await self._stop()
         if failed is not None:
             failed.result()
+
+    @property
+    def credentials(self) -> EndCredentials:
+        """Those in force."""
+        return self.own.current
+
+    def _member(self) -> MemberView:
+        return self.gateway.standing.own(self.config.agency)
+
+    async def _take_own(self, old: EndCredentials, new: EndCredentials) -> None:
+        """Log and put newer credentials in force: for orders, sessions, the link, and callers."""
+        try:
+            await self._log.append(
+                records.event(
+                    "credentials_activated",
+                    self.config.agency,
+                    self.clock(),
+                    certificate=new.pair.fingerprint.hex(),
+                    statement_key=new.statement.key_id,
+                )
+            )
+        except AuditError as error:
+            raise AuditUnavailable("this gateway's log cannot be written, so its new keys wait") from error
+        self.gateway.take_credentials(new)
+        self.own.current = new
+        self._tell_fronts()
+
+    def _tell_fronts(self) -> None:
+        for changed in self.fronts:
+            changed()
 
     @property
     def has_failed(self) -> bool:
@@ -260,14 +295,6 @@ class GatewayEnd:
         await self.gateway.settle_tasks()
         with contextlib.suppress(AuditError):
             await self._log.append(records.event("stopped", self.config.agency, self.clock()))
-
-
-def _renewed_link(config: GatewayConfig, gateway: Gateway) -> LinkConfig:
-    """Return what the next link needs, with the leaf on disk now; raise `ConfigUnusable`."""
-    try:
-        return _link_config(config, gateway.federation, EndCredentials.load(config.home))
-    except CertsError as error:
-        raise ConfigUnusable(str(error)) from error
 
 
 async def _follow_log_key(config: GatewayConfig, log: SignedLog, federation: Federation) -> None:

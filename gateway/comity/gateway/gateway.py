@@ -71,7 +71,7 @@ from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
 from comity.links.peer_logs import PeerLogs
-from comity.links.sessions.hub import GatewaySessions, Session
+from comity.links.sessions.hub import GatewaySessions, Session, own_identity
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
 from comity.policy.house.rules import HouseRules
@@ -128,7 +128,8 @@ class Gateway:
         self.standing = Standing(federation=federation, agreements=agreements)
         self.house = house
         """The agency's own rules for its own people; None: it has none."""
-        self._credentials = credentials
+        self.credentials = credentials
+        """Those in force: replaced as a whole by `take_credentials`."""
         self._log = log
         self._clock = clock
         self._limits = limits
@@ -213,6 +214,12 @@ class Gateway:
         await self._append(activated(self.agency, rules, self._clock()))
         self.house = rules
         LOGGER.info("in force: house rules, version %s", rules.bundle.version)
+
+    def take_credentials(self, credentials: EndCredentials) -> None:
+        """Have the next order, acknowledgement and session use these; what is in flight goes on as it is."""
+        self.credentials = credentials
+        if self.sessions is not None:
+            self.sessions.take_identity(own_identity(self.agency, credentials))
 
     # -- asking ---------------------------------------------------------------------------------
 
@@ -413,7 +420,7 @@ class Gateway:
                 requester=self.agency,
                 providers=[item.provider for item in askable],
                 assertion=assertion,
-                key=self._credentials.statement,
+                key=self.credentials.statement,
                 roster_version=federation.version,
                 now=now,
                 deadline=now + question.timeout,
@@ -594,7 +601,7 @@ class Gateway:
         )
         delivery = session_pb2.AcknowledgementDelivery(
             exchange_id=running.order.exchange_id,
-            acknowledgement=seal(statement, self._credentials.statement),
+            acknowledgement=seal(statement, self.credentials.statement),
         )
         with contextlib.suppress(LinkError):
             session.send(session_pb2.SessionMessage(acknowledgement=delivery))

@@ -54,8 +54,7 @@ async def _serve(
 
 
 def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
-    config, gateway, credentials, limits = end.config, end.gateway, end.credentials, end.config.limits
-    own = gateway.standing.own(config.agency).key_set
+    config, gateway, limits = end.config, end.gateway, end.config.limits
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.max_request_bytes),
@@ -72,13 +71,10 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     services = (SERVICE_NAME, AUDIT_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(services, server)
-    tls = grpc.ssl_server_credentials(
-        [(credentials.key_pem, credentials.chain_pem)],
-        root_certificates=own.ca_pem,
-        require_client_auth=True,
-    )
+    tls = _FrontTls(end)
+    end.fronts.append(tls.renew)
     try:
-        bound = server.add_secure_port(config.listen, tls)
+        bound = server.add_secure_port(config.listen, tls.credentials())
     except RuntimeError as error:
         raise ConfigInvalid(
             f"key `listen`: cannot listen on `{config.listen}`: is the address right, and free?"
@@ -89,3 +85,35 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
     gateway.start(checks.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING))
     gateway.start(checks.set("", health_pb2.HealthCheckResponse.SERVING))
     return server
+
+
+class _FrontTls:
+    """What the gateway shows to its agency's systems: a new connection gets the leaf in force."""
+
+    def __init__(self, end: GatewayEnd) -> None:
+        self._end = end
+        self._newer: grpc.ServerCertificateConfiguration | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials that follow `renew`."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(),
+            self._fetch,  # type: ignore[arg-type]  # None means "as before", which the stubs don't know
+            require_client_authentication=True,
+        )
+
+    def renew(self) -> None:
+        """Have new connections get the leaf in force now, and judge callers by the CAs in force now."""
+        self._newer = self._configuration()
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        own = self._end.credentials
+        roots = self._end.gateway.standing.own(self._end.config.agency).key_set.ca_pem
+        return grpc.ssl_server_certificate_configuration(
+            [(own.key_pem, own.chain_pem)], root_certificates=roots
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Give gRPC what is newer, if anything. Runs on a thread of gRPC's, so it only swaps a value."""
+        newer, self._newer = self._newer, None
+        return newer

@@ -165,6 +165,11 @@ class SessionHub(ABC):
         self.agreements = agreements
         self.tick()
 
+    def take_identity(self, identity: SessionIdentity) -> None:
+        """Have new sessions use another leaf of this end. A gateway's older sessions drain meanwhile."""
+        self.identity = identity
+        self._read_own()
+
     def tick(self) -> None:
         """Look at times, agreements and certificates; happens by itself while there are sessions."""
         now = self.clock()
@@ -241,6 +246,14 @@ class SessionHub(ABC):
         used = tls is not None and tls.records >= self.limits.max_records
         return used or now - session.opened_at >= self.longest * self.limits.max_age
 
+    def _is_ending(self, session: Session, now: datetime) -> bool:
+        """Return whether a session's certificates end so soon that its exchanges must end in time.
+
+        That is `idle_after` before, or a third of its life if that is shorter.
+        """
+        margin = min(self.limits.idle_after, (session.ends_at - session.opened_at) / 3)
+        return now >= session.ends_at - margin
+
     def _all(self) -> list[Session]:
         return list(self._sessions.values())
 
@@ -284,7 +297,7 @@ class SessionHub(ABC):
             return messages
         if not session.certificate:
             session.certificate = tls.peer.fingerprint
-            session.ends_at = min(tls.peer.not_after, self._own_end)
+            session.ends_at = min(tls.peer.not_after, session.progress.own_end)
             session.progress.leaf = tls.peer_der
         return self._judged(session, messages)
 
@@ -366,7 +379,15 @@ class SessionHub(ABC):
         )
         now = self.clock()
         self._watch()
-        return Session(self, Progress(engine=SessionEngine(channel), trust=trust, since=now, touched=now))
+        progress = Progress(
+            engine=SessionEngine(channel),
+            trust=trust,
+            since=now,
+            touched=now,
+            identity=self.identity,
+            own_end=self._own_end,
+        )
+        return Session(self, progress)
 
     def _begin(self, session: Session) -> None:
         """Start TLS in a session that has its id."""
@@ -374,6 +395,7 @@ class SessionHub(ABC):
         expected = session.progress.trust.expected
         try:
             context = self._context(expected.ca_certificates)
+            session.progress.identity, session.progress.own_end = self.identity, self._own_end
             session.progress.engine.begin(
                 TlsEnd(context, server_side=self.server_side, expected=expected, lane=LANE, clock=self.clock)
             )
@@ -495,7 +517,9 @@ class SessionHub(ABC):
 def _end_of(identity: SessionIdentity) -> datetime:
     """Return when an end's own leaf expires."""
     try:
-        return load_certificate(split_pem(read_public(identity.chain))[0]).not_valid_after_utc
+        given = identity.chain
+        chain = split_pem(given if isinstance(given, bytes) else read_public(given))
+        return min(load_certificate(der).not_valid_after_utc for der in chain)
     except CertsError as error:
         raise ConfigUnusable(f"certificate of `{identity.agency}`: {error}") from error
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from comity.certs.instants import from_instant, to_instant
 from comity.links.errors import LinkDown, ProtocolViolation, SessionFailed, describe_fault
@@ -27,7 +28,7 @@ from comity.links.sessions.session import (
     SessionLimits,
     Trust,
 )
-from comity.links.sessions.tls import SessionIdentity
+from comity.links.sessions.tls import SessionIdentity, own_identity
 from comity.v1.link_pb2 import CloseReason, LinkFrame, SessionClose, SessionOpen
 from comity.v1.session_pb2 import Ready, SessionMessage
 
@@ -42,6 +43,7 @@ __all__ = [
     "Session",
     "SessionIdentity",
     "SessionLimits",
+    "own_identity",
 ]
 
 _log = logging.getLogger(__name__)
@@ -85,8 +87,18 @@ class GatewaySessions(SessionHub):
         late = CloseReason.CLOSE_REASON_HANDSHAKE, "not ready in the caller's time"
         raise SessionFailed(provider, *(session.progress.ended or late))
 
+    def _is_worn(self, session: Session, now: datetime) -> bool:
+        """As the hub's, and a session under another leaf than the own one, or with one that ends soon, too.
+
+        The provider's new leaf needs no word of its own: sessions are renewed hourly, and before either ends.
+        """
+        if not session.is_open:
+            return False
+        other = session.progress.identity is not self.identity
+        return other or self._is_ending(session, now) or super()._is_worn(session, now)
+
     def _is_due(self, session: Session, trust: Trust) -> bool:
-        """Return whether a session is to be replaced: past its age, or under another agreement or CA."""
+        """Return whether a session is to be replaced: worn, or under another agreement or CA."""
         if not session.is_open:
             return False
         return trust != session.progress.trust or self._is_worn(session, self.clock())

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from comity.links.channel import SessionState
 from comity.links.sessions.engine import SessionEngine
-from comity.links.sessions.tls import ExpectedPeer
+from comity.links.sessions.tls import ExpectedPeer, SessionIdentity
 from comity.v1.link_pb2 import CloseReason
 from comity.v1.session_pb2 import SessionMessage
 
@@ -70,6 +70,10 @@ class Progress:
     """When its opening began."""
     touched: datetime
     """When a message last came or went."""
+    identity: SessionIdentity
+    """The own leaf with which it was opened."""
+    own_end: datetime
+    """When that leaf expires."""
     worn_since: datetime | None = None
     """When it was first found past its age, or under other terms than those in force."""
     leaf: bytes = b""

@@ -16,13 +16,17 @@ The standard library's `ssl` over memory: records in, records out, no socket. Wh
 
 from __future__ import annotations
 
+import contextlib
+import os
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from comity.certs.clock import Clock
+from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertificateRejected
 from comity.certs.x509 import VerifiedLeaf, verify_leaf
 from comity.links.errors import ConfigUnusable, ProtocolViolation
@@ -30,6 +34,7 @@ from comity.links.frames import PROTOCOL_VERSION
 from comity.v1.link_pb2 import CloseReason, Lane
 
 _READ_BYTES = 16 * 1024
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # files in it get a random name and mode 0600
 _ALPN = {
     Lane.LANE_INTERACTIVE: f"comity/{PROTOCOL_VERSION}/interactive",
     Lane.LANE_BULK: f"comity/{PROTOCOL_VERSION}/bulk",
@@ -38,14 +43,22 @@ _ALPN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionIdentity:
-    """Which end this is, and where its certificate and key lie (`ssl` loads them from files)."""
+    """Which end this is, with its certificate and key: as they are in force, or where they lie.
+
+    A running process gives them as bytes, so that a pair which is being replaced on disk is never half used.
+    """
 
     agency: str
     """The agency's id."""
-    chain: Path
-    """The end's chain, PEM, leaf first: `keys/leaf.pem`."""
-    key: Path
-    """The leaf's private key, PEM: `keys/leaf.key`."""
+    chain: Path | bytes = field(repr=False)
+    """The end's chain, PEM, leaf first: as in `keys/leaf.pem`."""
+    key: Path | bytes = field(repr=False)
+    """The leaf's private key, PEM: as in `keys/leaf.key`."""
+
+
+def own_identity(agency: str, credentials: EndCredentials) -> SessionIdentity:
+    """Return the identity of an end whose credentials are in force."""
+    return SessionIdentity(agency=agency, chain=credentials.chain_pem, key=credentials.key_pem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +102,30 @@ def make_context(
     if server_side:
         context.num_tickets = 0
     try:
-        context.load_cert_chain(identity.chain, identity.key)
+        with _on_disk(identity.chain) as chain, _on_disk(identity.key) as key:
+            context.load_cert_chain(chain, key)
         for certificate in ca_certificates:
             context.load_verify_locations(cadata=certificate)
     except (ssl.SSLError, OSError) as error:
         raise ConfigUnusable(f"session context of `{identity.agency}`: {error}") from error
     return context
+
+
+@contextlib.contextmanager
+def _on_disk(given: Path | bytes) -> Iterator[Path]:
+    """Give a path to what `ssl` can load from files alone; bytes get one that nobody else can read."""
+    if isinstance(given, Path):
+        yield given
+        return
+    with tempfile.NamedTemporaryFile(prefix="comity-", dir=_memory()) as file:  # mode 0600
+        file.write(given)
+        file.flush()
+        yield Path(file.name)
+
+
+def _memory() -> Path | None:
+    """Return a folder that is no disk, so that a key never lies on one; None where there is none."""
+    return _SHARED_MEMORY if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 def _strict(flags: ssl.VerifyFlags) -> ssl.VerifyFlags:

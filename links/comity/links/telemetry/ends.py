@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Protocol
 
-from comity.links.telemetry.metrics import Gauge, LogLag, Reading
+from comity.links.telemetry.metrics import (
+    Gauge,
+    LogLag,
+    Reading,
+    WatchedCredentials,
+    credential_readings,
+)
 
 
 class WatchedLink(Protocol):
@@ -42,12 +48,14 @@ class EndReadings:
         link: WatchedLink,
         sessions: WatchedSessions,
         lag: LogLag,
+        own: WatchedCredentials,
         replay: Sized | None = None,
     ) -> None:
         self._exchanges = exchanges
         self._link = link
         self._sessions = sessions
         self._lag = lag
+        self._own = own
         self._replay = replay
 
     def __call__(self) -> list[Reading]:
@@ -59,6 +67,7 @@ class EndReadings:
             (Gauge.QUEUE_BYTES, self._link.waiting_bytes, {}),
             (Gauge.SESSIONS, self._sessions.count, {}),
             *self._lag.readings(),
+            *credential_readings(self._own),
         ]
         if self._replay is not None:
             found.append((Gauge.REPLAY, len(self._replay), {}))

@@ -35,6 +35,8 @@ class Gauge(Enum):
     LOG_ENTRIES = ("comity.log.lag.entries", "{entry}", "Acknowledged entries that no checkpoint covers yet")
     LOG_AGE = ("comity.log.checkpoint.age", "s", "Time since the newest checkpoint was published")
     REPLAY = ("comity.replay.entries", "{exchange}", "Exchanges that are remembered against replay")
+    LEAF_LEFT = ("comity.leaf.left", "s", "Time until the own certificate in force expires; below 0 after")
+    LEAF_FAULT = ("comity.leaf.fault", "{fault}", "1 while what lies on disk can't be put in force, else 0")
 
 
 Reading = tuple[Gauge, float, Facts]
@@ -142,6 +144,23 @@ class WatchedLog(Protocol):
 
     def on_published(self, callback: Callable[[bytes], None]) -> None:
         """Have `callback(note)` called after each new checkpoint."""
+
+
+class WatchedCredentials(Protocol):
+    """What is read of a process's own credentials."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the leaf in force expires."""
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether what lies on disk can't be put in force."""
+
+
+def credential_readings(own: WatchedCredentials) -> list[Reading]:
+    """Return how long the own leaf lasts, and whether the one on disk can't be used."""
+    return [(Gauge.LEAF_LEFT, own.seconds_left, {}), (Gauge.LEAF_FAULT, int(own.is_faulty), {})]
 
 
 class LogLag:

@@ -1,0 +1,124 @@
+"""A running process's own credentials: which are in force, and how newer ones come into force.
+
+The files are looked at while the process runs. What is new is judged as peers would judge it, and is put in
+force whole, or not at all: then the old one stays, `fault` says why, and it is tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from comity.certs.clock import Clock
+from comity.certs.credentials import EndCredentials
+from comity.certs.errors import CertsError, CredentialsUnusable
+from comity.certs.members import MemberView
+from comity.certs.pairs import CHAIN_FILE, KEY_FILE, LINK, judge_pair
+from comity.certs.watching import FileWatch, follow
+
+__all__ = ["LOOK_SECONDS", "OwnCredentials"]
+
+LOOK_SECONDS: Final = 0.5
+"""How often a process looks at its own files; what changed counts from the second look on."""
+
+_log = logging.getLogger("comity.certs")
+
+Taken = Callable[[EndCredentials, EndCredentials], Awaitable[None]]
+"""(old, new): put what is new in force; raising leaves the old one."""
+
+
+class OwnCredentials:
+    """The credentials in force of one end."""
+
+    def __init__(self, credentials: EndCredentials, *, home: Path, role: str, clock: Clock) -> None:
+        self.current = credentials
+        """Those in force."""
+        self.fault = ""
+        """Why what lies on disk is not in force; empty if it is."""
+        self._home = home
+        self._role = role
+        self._clock = clock
+        keys = home / "keys"
+        self._files = FileWatch(
+            (keys, CHAIN_FILE), (keys, KEY_FILE), (keys, f"{LINK}/*"), (keys, "statement.key")
+        )
+        self._files.doubt()
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether what lies on disk can't be put in force."""
+        return bool(self.fault)
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the leaf in force, or the first certificate of its chain, expires; below 0 after."""
+        return (self.current.not_after - self._clock()).total_seconds()
+
+    def newer(self, member: MemberView) -> EndCredentials | None:
+        """Return what lies on disk if it isn't in force yet, judged. Reads files: call it on a thread.
+
+        Raises `CredentialsUnusable` for what can't be put in force, by whatever fault.
+        """
+        old = self.current
+        try:
+            found = EndCredentials.load(self._home)
+        except CertsError as error:
+            raise CredentialsUnusable(str(error)) from error
+        now = self._clock()
+        if found.pair.fingerprint != old.pair.fingerprint:
+            judge_pair(found.pair, member=member, role=self._role, now=now)
+        same_key = found.statement.key_id == old.statement.key_id
+        if not same_key and found.statement.public not in (member.key_set.statement_keys_at(now)):
+            raise CredentialsUnusable(
+                f"`keys/statement.key` is none that the roster names for `{member.agency}` now"
+            )
+        if found.pair.fingerprint == old.pair.fingerprint and same_key:
+            return None
+        return found
+
+    async def look(self, member: MemberView, taken: Taken) -> bool:
+        """Put in force what is new and good; return whether there was anything.
+
+        Raises `CredentialsUnusable` for what isn't, and what `taken` raises; what was in force then stays.
+        """
+        try:
+            found = await asyncio.to_thread(self.newer, member)
+        except CredentialsUnusable as error:
+            self.fault = str(error)
+            raise
+        self.fault = ""
+        if found is None:
+            return False
+        old = self.current
+        await taken(old, found)
+        self.current = found
+        _log.info(
+            "in force: leaf %s of `%s`, until %s UTC",
+            found.pair.fingerprint[:8].hex(),
+            found.spiffe_id,
+            f"{found.not_after:%Y-%m-%d %H:%M}",
+        )
+        return True
+
+    async def follow(
+        self, member: Callable[[], MemberView], taken: Taken, *, faults: tuple[type[Exception], ...]
+    ) -> None:
+        """Look whenever a file changes, until cancelled. `faults`: what `taken` may raise and is tried again.
+
+        A fault is said in the log, and again when it is another one.
+        """
+
+        async def look() -> None:
+            await self.look(member(), taken)
+
+        await follow(
+            self._files,
+            look,
+            seconds=LOOK_SECONDS,
+            faults=(CertsError, *faults),
+            log=_log,
+            what="the own certificate or key on disk",
+        )
