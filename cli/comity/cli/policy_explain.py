@@ -1,23 +1,31 @@
-"""`comity policy explain`: why a question is decided as it is, and what would have to differ."""
+"""`comity policy explain`: why a question is decided as it is, or was, and what would have to differ."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
 import click
 
+from comity.adapters.recomputing import Bundles, find_decisions, kept_bundles
+from comity.audit.errors import AuditError
+from comity.audit.searching.kept import KeptBeside
+from comity.audit.searching.walk import LogWalk
 from comity.cli import policy_house
+from comity.cli.exporting.end import open_end, telling, trust_option
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import Case, load_cases, read_sketch, sketched
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule, StoreDecision
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.explaining import Explanation, Otherwise, explain
 from comity.policy.house.bundle import is_house
+from comity.policy.obligations import Applied
 
+_LISTED = 20
 _WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "referred"}
 
 
@@ -35,38 +43,116 @@ _WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "r
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A question in the words of a case, as TOML.",
 )
+@click.option(
+    "--exchange",
+    metavar="ID",
+    help="A real one: FOLDER is then an adapter's folder, and ID begins the exchange's id.",
+)
+@trust_option
 @click.option("--set", "changes", metavar="LINE", multiple=True, help="A line of TOML to put in its place.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    folder: Path, name: str | None, path: Path | None, changes: tuple[str, ...], as_json: bool
+    folder: Path,
+    name: str | None,
+    path: Path | None,
+    exchange: str | None,
+    trust_file: Path | None,
+    changes: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Explain how the bundle in FOLDER decides a question.
+    """Explain how the bundle in FOLDER decides a question, or how a real one was decided.
 
     Which policies determine the decision, with file, line and the paragraph of the document each stands for;
     what is obliged and withheld; and, unless it is permitted, which facts would have to be otherwise. The
-    question is a case of the bundle's own tests, or sketched in a file. No store is searched.
+    question is a case of the bundle's own tests, or sketched in a file; or it is an exchange in the log of
+    the adapter in FOLDER, with the facts that the log commits to and the bundle that was in force. No store
+    is searched.
     """
-    if (name is None) == (path is None):
-        raise click.UsageError("give --case NAME or --question FILE")
+    if [name, path, exchange].count(None) != 2:
+        raise click.UsageError("give one of --case NAME, --question FILE, --exchange ID")
     if is_house(folder):
+        if exchange is not None:
+            raise click.UsageError("house rules decide no exchange: give --case NAME or --question FILE")
         policy_house.explain_at_house(folder, name=name, path=path, changes=changes, as_json=as_json)
         return
     try:
-        bundle = PolicyBundle.load(folder)
-        words, origin = _words(folder, name, path)
-        request, stores = sketched(words, changes, origin)
-        explanation = explain(PolicyEngine(bundle), request, stores)
-    except (BundleInvalid, CaseInvalid) as error:
+        if exchange is not None:
+            if changes:
+                raise click.UsageError("--set changes a case or a sketch; a real exchange was as it was")
+            found = _logged(folder, exchange, trust_file)
+        else:
+            bundle = PolicyBundle.load(folder)
+            words, origin = _words(folder, name, path)
+            request, stores = sketched(words, changes, origin)
+            found = _Found(bundle=bundle, explanation=explain(PolicyEngine(bundle), request, stores))
+    except (BundleInvalid, CaseInvalid, AuditError, OSError, _Unexplained) as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))
         else:
             click.echo(str(error), err=True)
         sys.exit(1)
     if as_json:
-        click.echo(json.dumps(_object(bundle, explanation)))
+        click.echo(json.dumps({**found.head, **_object(found.bundle, found.explanation)}))
     else:
-        for line in _lines(bundle, explanation):
+        for line in (*found.lines, *_lines(found.bundle, found.explanation)):
             click.echo(line)
+    if found.differs:
+        sys.exit(1)
+
+
+class _Unexplained(Exception):
+    """A real exchange that can't be explained; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A question's explanation, and where a real one stands in its log."""
+
+    bundle: PolicyBundle
+    explanation: Explanation
+    head: Mapping[str, object] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    differs: bool = False
+    """Whether the log says something else than the policy decides."""
+
+
+def _logged(folder: Path, exchange: str, trust_file: Path | None) -> _Found:
+    """Return how the one exchange in an adapter's log whose id begins so was decided."""
+    end = open_end(folder, trust_file)
+    bundles = Bundles(kept_bundles(end.home))
+    with KeptBeside(end.state) as kept, telling("entries") as tell:
+        found, rejected = find_decisions(LogWalk(end.log, keys=end.keys), kept, bundles, exchange, tell=tell)
+    if not found and rejected:
+        index, reason = rejected[0]
+        raise _Unexplained(f"entry {index} rejected it before any decision: {reason}")
+    if len(found) != 1:
+        ids = "".join(f"\n  {each.exchange.hex()}" for each in found[:_LISTED])
+        problem = f"begins {len(found)} ids:{ids}" if found else "begins no exchange that was decided here"
+        raise _Unexplained(f"`{end.origin}`: `{exchange}` {problem}")
+    (decision,) = found
+    if decision.engine is None or decision.request is None:
+        raise _Unexplained(f"entry {decision.index}: {decision.fault or decision.unknown}")
+    differences = decision.again().differences
+    return _Found(
+        bundle=decision.engine.bundle,
+        explanation=explain(decision.engine, decision.request, decision.stores),
+        head={
+            "exchange": decision.exchange.hex(),
+            "entry": decision.index,
+            "at": decision.at.isoformat(),
+            "version": decision.engine.bundle.version,
+            "logged": decision.outcome,
+            "differences": list(differences),
+        },
+        lines=(
+            f"exchange {decision.exchange.hex()}, entry {decision.index} of {end.origin}",
+            f"{decision.request.requester} asked, decided {decision.at:%Y-%m-%d %H:%M:%S} UTC by version "
+            f"{decision.engine.bundle.version} ({decision.policy[:16]})",
+            *(f"the log says otherwise: {difference}" for difference in differences),
+            "",
+        ),
+        differs=bool(differences),
+    )
 
 
 def _words(folder: Path, name: str | None, path: Path | None) -> tuple[Mapping[str, object], str]:
@@ -122,10 +208,10 @@ def _obliged(bundle: PolicyBundle, store: StoreDecision) -> Iterable[str]:
     yield f"  at most {obligations.max_reads} reads; the receiver keeps them {kept}"
     for view in store.views:
         if view.permitted:
-            names = ", ".join(rule.policy_id for rule in view.rules)
+            names = ", ".join(f"{rule.policy_id} ({_paragraph(rule)})" for rule in view.rules)
             yield f"  {view.element.lower()}: permitted by {names}"
     for applied in obligations.applied:
-        by = f" ({_place(bundle, applied.policy_id)}{applied.policy_id})" if applied.policy_id else ""
+        by = f" ({_place(bundle, applied.policy_id)}{_named(bundle, applied)})" if applied.policy_id else ""
         unsaid = "" if applied.said else "; the requester isn't told"
         yield f"  {applied.name}: {applied.text}{by}{unsaid}"
     for caveat in obligations.caveats:
@@ -134,7 +220,20 @@ def _obliged(bundle: PolicyBundle, store: StoreDecision) -> Iterable[str]:
 
 def _cited(bundle: PolicyBundle, rule: Rule, indent: str) -> Iterable[str]:
     yield f"{indent}{_place(bundle, rule.policy_id)}{rule.policy_id}: {rule.text}"
-    yield f"{indent}  {' '.join(rule.rules)}; {rule.document}"
+    yield f"{indent}  {_paragraph(rule)}"
+
+
+def _paragraph(rule: Rule) -> str:
+    return f"{' '.join(rule.rules)}; {rule.document}"
+
+
+def _named(bundle: PolicyBundle, applied: Applied) -> str:
+    """Return what asks for an obligation, with the paragraph that it stands for."""
+    for policy in bundle.policies:
+        if policy.policy_id == applied.policy_id:
+            terms = policy.terms
+            return f"{applied.policy_id}; {' '.join(terms.rules)}; {terms.document}"
+    return applied.policy_id
 
 
 def _place(bundle: PolicyBundle, policy_id: str) -> str:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import click
 
-from comity.adapters.recomputing import Bundles, Recomputed, kept_bundles, recompute
+from comity.adapters.recomputing import Activation, Bundles, Recomputed, kept_bundles, recompute
 from comity.audit.errors import AuditError
 from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk
+from comity.audit.trust import Trust
+from comity.certs.errors import UnknownMember
+from comity.certs.keys import VerifyKey
 from comity.cli.exporting.end import folder_argument, json_option, open_end, telling, trust_option
 
 _LISTED = 20
@@ -34,16 +37,20 @@ def command(folder: Path, bundles: tuple[Path, ...], trust_file: Path | None, as
     """Make every decision in an adapter's log again, and list those that come out otherwise.
 
     DIR is an adapter's folder, or a copy of it with `log/` and `state.db`. Each decision is made by the
-    bundle that the log names, from the facts that the log commits to; no store is searched. Exit status 1 if
-    a decision differs, or its bundle is not at hand.
+    bundle that the log names, from the facts that the log commits to; no store is searched. It must be the
+    bundle that the log had in force, whose signature is checked, against the roster with --trust. Exit status
+    1 if a decision differs, its bundle is not at hand, or a signature is not good.
     """
     end = open_end(folder, trust_file)
     try:
         known = Bundles(bundles or kept_bundles(end.home))
         with KeptBeside(end.state) as kept, telling("decisions") as tell:
             found = _Findings()
-            for each in recompute(LogWalk(end.log, keys=end.keys), kept, known, tell=tell):
+            walk = LogWalk(end.log, keys=end.keys)
+            for each in recompute(walk, kept, known, activations=found.activations, tell=tell):
                 found.add(each)
+        identity = None if trust_file is None else _identity(trust_file, end.agency)
+        found.judge(known, identity)
     except (AuditError, OSError) as problem:
         if as_json:
             click.echo(json.dumps({"error": str(problem)}))
@@ -53,7 +60,16 @@ def command(folder: Path, bundles: tuple[Path, ...], trust_file: Path | None, as
     for fault in known.faults:
         click.echo(f"not loaded: {fault}", err=True)
     found.print(as_json, len(known))
-    sys.exit(1 if found.differing or found.without_bundle else 0)
+    sys.exit(1 if found.is_bad else 0)
+
+
+def _identity(trust_file: Path, agency: str) -> VerifyKey | None:
+    """Return an agency's identity key; None where the trust file has no roster that names it."""
+    roster = Trust.load(trust_file).roster
+    try:
+        return None if roster is None else roster.member(agency).identity_key
+    except UnknownMember:
+        return None
 
 
 class _Findings:
@@ -62,6 +78,19 @@ class _Findings:
         self.differing: list[Recomputed] = []
         self.unknown: Counter[str] = Counter()
         self.without_bundle = 0
+        self.activations: list[Activation] = []
+        self.unsigned: list[tuple[Activation, str]] = []
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether anything is wrong; that nobody signed a bundle is told, and was allowed."""
+        wrong = [activation for activation, _ in self.unsigned if activation.adoption]
+        return bool(self.differing or self.without_bundle or wrong)
+
+    def judge(self, bundles: Bundles, identity: VerifyKey | None) -> None:
+        """Check what was signed of each bundle that was in force."""
+        judged = ((each, each.judged(bundles, identity)) for each in self.activations)
+        self.unsigned = [(each, wrong) for each, wrong in judged if wrong]
 
     def add(self, each: Recomputed) -> None:
         if each.differences:
@@ -79,6 +108,11 @@ class _Findings:
                 "same": self.same,
                 "differing": [_object(each) for each in self.differing],
                 "not_made_again": dict(self.unknown),
+                "activations": len(self.activations),
+                "not_signed": [
+                    {"entry": each.index, "policy": each.policy, "version": each.version, "why": why}
+                    for each, why in self.unsigned
+                ],
             }
             click.echo(json.dumps(told))
             return
@@ -95,6 +129,11 @@ class _Findings:
         )
         for why, count in self.unknown.most_common():
             click.echo(f"{count} not made again: {why}")
+        good = len(self.activations) - len(self.unsigned)
+        click.echo(f"{len(self.activations)} activations: {good} of a signed bundle")
+        for activation, why in self.unsigned[:_LISTED]:
+            which = f"version {activation.version}  bundle {activation.policy[:16]}"
+            click.echo(f"entry {activation.index}  {which}: {why}")
 
 
 def _object(each: Recomputed) -> dict[str, object]:

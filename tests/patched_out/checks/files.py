@@ -10,6 +10,7 @@ MUST_NOT = File(
 EXCHANGE_PATH = File(
     "tests/adapters/test_path.py", honest="test_permitted_query_is_answered_with_marked_reads"
 )
+RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
 REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
 ACKNOWLEDGED = File(
@@ -140,6 +141,7 @@ FILES = (
     REDACTION,
     CRASH,
     ADOPTING,
+    RECOMPUTING,
     EXCHANGE_PATH,
     RECONCILE,
     WAL,

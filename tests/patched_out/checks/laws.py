@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ADOPTING, EXCHANGE_PATH, RECONCILE
+from tests.patched_out.checks.files import ADOPTING, EXCHANGE_PATH, RECOMPUTING, RECONCILE
 from tests.patched_out.patching import Instead, Without
 
 VERIFY = "comity.policy.adopting:verify_adoption"
@@ -64,6 +64,16 @@ CHECKS = (
             f"{EACH_WAY}[decided by a policy that was never in force]",
             f"{EACH_WAY}[decided by the policy before]",
         ),
+    ),
+    check(
+        "law: a decision that is made again is held to the law in force",
+        Without("comity.adapters.recomputing:recompute", "if decision.policy != law:"),
+        RECOMPUTING("test_decision_by_a_bundle_that_was_not_in_force_is_listed"),
+    ),
+    check(
+        "law: the signature that the log names is the one that is kept",
+        Instead("comity.adapters.recomputing:Activation.judged", "named.hex() == self.adoption", "True"),
+        RECOMPUTING("test_signature_of_each_bundle_that_was_in_force_is_checked"),
     ),
     check(
         "law: a release is held to the law that decided",
