@@ -143,12 +143,15 @@ class HouseSaid:
         )
 
     def to_log(self) -> dict[str, JsonValue]:
-        """Return what an entry says of it: the bundle, and ids of rules."""
-        return {
-            "bundle": self.bundle.hex(),
-            "stopped": {name: [rule.policy_id for rule in rules] for name, rules in self.stopped.items()},
-            "warned": [rule.policy_id for rule in self.warnings],
-        }
+        """Return what an entry says of it: the bundle, and ids of rules that had anything to say."""
+        told: dict[str, JsonValue] = {"bundle": self.bundle.hex()}
+        if self.stopped:
+            told["stopped"] = {
+                name: [rule.policy_id for rule in rules] for name, rules in self.stopped.items()
+            }
+        if self.warnings:
+            told["warned"] = [rule.policy_id for rule in self.warnings]
+        return told
 
 
 def activated(agency: str, rules: HouseRules, at: datetime) -> Entry:

@@ -129,7 +129,12 @@ CONTRACT_END = File("tests/cli/test_contract_end.py", honest="test_period_of_an_
 OWN_RECORDS = File("tests/test_own_records.py", honest="test_errors_of_retrieval_are_in_the_catalogue")
 REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing_open_verifies")
 
+HOUSE = File("tests/policy/test_house.py", honest="test_each_provider_is_judged_by_itself")
+HOUSE_RULES = File("tests/test_house_rules.py", honest="test_warning_is_shown_before_any_read")
+
 FILES = (
+    HOUSE,
+    HOUSE_RULES,
     ACTS,
     SEARCH,
     QUARTER,

@@ -1,0 +1,66 @@
+"""What house rules hold: they stop what they say, fail closed, and are the agency's own."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import check
+from tests.patched_out.checks.files import HOUSE, HOUSE_RULES
+from tests.patched_out.patching import Instead, Without
+
+CHECKS = (
+    check(
+        "house: whom the rules stop is not asked",
+        Instead(
+            "comity.gateway.house:HouseSaid.of",
+            "{name: judgement.stops for name, judgement in judged.items() if judgement.stops}",
+            "{}",
+        ),
+        HOUSE_RULES(
+            "test_question_that_is_stopped_asks_nobody",
+            "test_rule_about_one_provider_leaves_that_one_out",
+            "test_border_nexus_stays_in_the_house",
+        ),
+    ),
+    check(
+        "house: a rule that fails stops the question",
+        Without("comity.policy.house.rules:HouseRules._judgement", "if met.errors:"),
+        (
+            *HOUSE("test_rule_that_fails_stops_whatever_it_enforces"),
+            *HOUSE_RULES("test_house_rules_that_fail_stop_the_question"),
+        ),
+    ),
+    check(
+        "house: facts that the schema does not know stop the question",
+        Instead("comity.policy.house.rules:HouseRules.judge", "('request',)", "()"),
+        HOUSE("test_facts_that_the_schema_does_not_know_stop"),
+    ),
+    check(
+        "house: what is stopped is logged",
+        Without("comity.gateway.gateway:Gateway._obey", "await self._append_for("),
+        HOUSE_RULES("test_question_that_is_stopped_asks_nobody"),
+        falls=("ValueError",),
+    ),
+    check(
+        "house: rules are logged before they are in force",
+        Without("comity.gateway.gateway:Gateway.reload_house", "await self._append(activated("),
+        HOUSE_RULES("test_broken_house_rules_leave_the_old_in_force"),
+        falls=("IndexError",),
+    ),
+    check(
+        "house: a bundle without a rule is none",
+        Without("comity.policy.house.bundle:HouseBundle.load", "if not policies:"),
+        HOUSE("test_house_bundle_without_a_rule_is_refused"),
+        falls=("Failed",),
+    ),
+    check(
+        "house: a house rule is no permit",
+        Without("comity.policy.house.bundle:_policy", "if policy.get('effect') != 'forbid':"),
+        HOUSE("test_house_bundle_with_a_fault_is_refused_with_file_and_line[a permit]"),
+        falls=("Failed",),
+    ),
+    check(
+        "house: the bundle is the agency's own",
+        Without("comity.gateway.house:load_house", "if bundle.agency != agency:"),
+        HOUSE_RULES("test_one_line_of_configuration_turns_a_rule_round"),
+        falls=("Failed",),
+    ),
+)
