@@ -73,6 +73,7 @@ class Asked:
             area=area,
             limitation_years=0,
             offence="",
+            border_nexus="",
             retry_of=b"",
         )
 
