@@ -10,11 +10,13 @@ A leaf:
     serverAuth and clientAuth. Key usage digitalSignature, and neither keyCertSign nor cRLSign. Not a
     CA. A P-256 or P-384 key (gRPC refuses Ed25519 leaves).
 
+Any certificate: a serial number above 0, of 20 bytes at most, because lists of revoked ones go by it.
+
 A CA:
     critical basicConstraints CA:true; keyCertSign; a P-256 or P-384 key; critical name constraints that
     permit as URI host and as DNS subtree the one domain, and exclude every IPv4 and IPv6 address.
 
-Sources: RFC 5280, sections 4.2.1.6, 4.2.1.9, 4.2.1.10, 4.2.1.12; the X.509-SVID specification, section 4.
+Sources: RFC 5280, sections 4.1.2.2, 4.2.1.6, 4.2.1.9, 4.2.1.10, 4.2.1.12; the X.509-SVID specification, section 4.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ ALL_ADDRESSES: Final = (x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(
 
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1)
 """The curves of leaves and CAs."""
+
+MAX_SERIAL_BYTES: Final = 20
+"""The longest serial number, as DER writes it (RFC 5280, 4.1.2.2)."""
 
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -123,7 +128,9 @@ def constrained_domain(certificate: x509.Certificate) -> str:
 
 
 def check_key_and_signature(certificate: x509.Certificate, what: str) -> None:
-    """Raise `CertificateRejected` unless key (P-256, P-384) and signature hash (SHA-2) are strong."""
+    """Raise `CertificateRejected` unless key (P-256, P-384), signature hash (SHA-2) and serial are right."""
+    if not 0 < certificate.serial_number < 1 << (8 * MAX_SERIAL_BYTES - 1):
+        raise CertificateRejected(f"{what}: serial number is not above 0, of {MAX_SERIAL_BYTES} bytes at most")
     try:
         key = certificate.public_key()
         digest = certificate.signature_hash_algorithm

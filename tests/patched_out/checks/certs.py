@@ -9,6 +9,7 @@ from tests.patched_out.checks.files import (
     ASSERTIONS,
     ATTACKS,
     AUTHORITY_KEYS,
+    BAD_CERTIFICATES,
     CA,
     CREDENTIALS,
     ENVELOPE,
@@ -340,6 +341,15 @@ CHECKS = (
             "test_ca_that_is_not_constrained_to_the_domain_is_refused[ipv6-open]",
             "test_ca_that_is_not_constrained_to_the_domain_is_refused[ipv4-open]",
             "test_ca_that_is_not_constrained_to_the_domain_is_refused[ip-open]",
+        ),
+    ),
+    check(
+        "certs: a serial number is above 0, of 20 bytes at most",
+        Without("comity.certs.profile:check_key_and_signature", "if not 0 < certificate.serial_number"),
+        BAD_CERTIFICATES(
+            "test_bad_kind_is_refused_in_its_own_words[certificate with a negative serial number]",
+            "test_bad_kind_is_refused_in_its_own_words[certificate with the serial number 0]",
+            "test_bad_kind_is_refused_in_its_own_words[certificate with a serial number of 21 bytes]",
         ),
     ),
     check(

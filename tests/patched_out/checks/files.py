@@ -59,6 +59,7 @@ BOUNDS = File(
 )
 AGREEMENTS = File("tests/certs/test_agreements.py", honest="test_agreement_signed_by_both")
 ASSERTIONS = File("tests/certs/test_assertions.py", honest="test_honest_assertion_vouches_for_its_user")
+BAD_CERTIFICATES = File("tests/certs/test_bad_certificates.py", honest="test_honest_kind_is_accepted[a leaf]")
 CA = File("tests/certs/test_ca.py", honest="test_saved_ca_loads_and_issues")
 CREDENTIALS = File("tests/certs/test_credentials.py", honest="test_credentials_give_chain_id_keys_and_end")
 ENVELOPE = File(
@@ -172,6 +173,7 @@ FILES = (
     BOUNDS,
     AGREEMENTS,
     ASSERTIONS,
+    BAD_CERTIFICATES,
     CA,
     CREDENTIALS,
     ENVELOPE,
