@@ -16,7 +16,8 @@ A CA:
     critical basicConstraints CA:true; keyCertSign; a P-256 or P-384 key; critical name constraints that
     permit as URI host and as DNS subtree the one domain, and exclude every IPv4 and IPv6 address.
 
-Sources: RFC 5280, sections 4.1.2.2, 4.2.1.6, 4.2.1.9, 4.2.1.10, 4.2.1.12; the X.509-SVID specification, section 4.
+Sources: RFC 5280, sections 4.1.2.2, 4.2.1.6, 4.2.1.9, 4.2.1.10, 4.2.1.12; the X.509-SVID
+specification, section 4.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def constrained_domain(certificate: x509.Certificate) -> str:
 def check_key_and_signature(certificate: x509.Certificate, what: str) -> None:
     """Raise `CertificateRejected` unless key (P-256, P-384), signature hash (SHA-2) and serial are right."""
     if not 0 < certificate.serial_number < 1 << (8 * MAX_SERIAL_BYTES - 1):
-        raise CertificateRejected(f"{what}: serial number is not above 0, of {MAX_SERIAL_BYTES} bytes at most")
+        raise CertificateRejected(f"{what}: serial number is not 1 to {MAX_SERIAL_BYTES} bytes above 0")
     try:
         key = certificate.public_key()
         digest = certificate.signature_hash_algorithm
