@@ -12,7 +12,10 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from comity.adapters.announcements import Announcements
+from comity.adapters.barring import Barring
+from comity.adapters.beside import Beside
 from comity.adapters.path import AuditLog, ExchangePath, Reply, Standing
+from comity.adapters.people import People
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.replay import ReplayGuard
 from comity.adapters.ruling import Store
@@ -176,6 +179,18 @@ class Bench:
         book = AgreementBook.load(self.made.agreements(self.provider), self.federation)
         assert not book.rejected
         key = SigningKey.load(self.made.adapter_home(self.provider) / "keys" / "statement.key")
+        state = open_state(self.folder / "state.db")
+        self.barring = Barring(state)
+        self.beside = Beside(log or self.log)
+        self.people = People(
+            agency=self.provider,
+            barring=self.barring,
+            key=key,
+            log=log or self.log,
+            beside=self.beside,
+            member=lambda agency: self.path.standing.federation.members.get(agency),
+            clock=self.clock,
+        )
         self.path = ExchangePath(
             standing=Standing(
                 agency=self.provider,
@@ -188,11 +203,12 @@ class Bench:
                 ),
             ),
             log=log or self.log,
-            replay=ReplayGuard(open_state(self.folder / "state.db"), clock=self.clock),
+            replay=ReplayGuard(state, clock=self.clock),
             announcements=self.announcements,
             signer=ReceiptSigner(self.provider, key, clock=self.clock),
             threads=self.threads,
             subjects=self.subjects,
+            people=self.people,
             clock=self.clock,
             announcement_seconds=0.05,
         )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from comity.adapters import records
@@ -19,6 +20,7 @@ from comity.adapters.announcements import Announcements
 from comity.adapters.beside import Beside
 from comity.adapters.exchanges import Exchanges
 from comity.adapters.own_records import OwnRecords
+from comity.adapters.people import People
 from comity.adapters.telemetry import METERING
 from comity.audit.log import SignedLog
 from comity.certs.clock import Clock
@@ -45,6 +47,7 @@ class AdapterEnd:
     exchanges: Exchanges
     acknowledgements: Acknowledgements
     own_records: OwnRecords
+    people: People
 
     def __init__(
         self,
@@ -65,6 +68,8 @@ class AdapterEnd:
         self._beside = beside
         self._clock = clock
         self._open: dict[str, Session] = {}
+        self.open: Mapping[str, Session] = MappingProxyType(self._open)
+        """The newest open session of each agency."""
         self.logs = PeerLogs(
             log,
             clock,
@@ -130,6 +135,10 @@ class AdapterEnd:
                 self.own_records.credit(session, message.records_credit)
             case "records_cancel":
                 self.own_records.cancel(session, message.records_cancel)
+            case "user_acts":
+                self.people.acts(session, message.user_acts.acts)
+            case "noted":
+                self.people.noted(session, message.noted.digests)
             case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
                 if self._open.get(session.peer) is session:  # what an older one carries came too late
                     self.logs.took(session.peer, getattr(message, name))
@@ -140,6 +149,7 @@ class AdapterEnd:
         """A session is ready: its peer's certificate was judged, and an agreement is in force."""
         self._open[session.peer] = session
         self.logs.connected(session.peer)
+        self.people.opened(session)
         self._record("session_opened", peer=session.peer, certificate=session.certificate.hex())
 
     def on_closed(self, session: Session, reason: CloseReason, text: str) -> None:

@@ -155,6 +155,12 @@ class Exchanges:
         for running in self._of(exchange_id):
             self._stop(running, "deadline" if deadline_passed else "caller")
 
+    def dismiss(self, agency: str, user: str) -> None:
+        """Stop all that is in flight of a user whose agency ended their access (Q8)."""
+        for running in list(self._running):
+            if self._subjects.holds(running.ask, requester=agency, user=user):
+                self._stop(running, "terminated")
+
     def credit(self, session: Peer, credit: PageCredit) -> None:
         """Allow more pages of an exchange."""
         for running in self._of(credit.exchange_id):

@@ -43,6 +43,7 @@ from comity.adapters.errors import (
     StateUnwritable,
 )
 from comity.adapters.orders import FRESHNESS, SignedOrder
+from comity.adapters.people import People
 from comity.adapters.questions import Question, parse_question
 from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
 from comity.adapters.replay import ReplayGuard
@@ -181,6 +182,7 @@ class ExchangePath:
         signer: ReceiptSigner,
         threads: StoreThreads,
         subjects: Subjects,
+        people: People,
         clock: Clock,
         announcement_seconds: float = ANNOUNCEMENT_SECONDS,
         random: Callable[[int], bytes] = secrets.token_bytes,
@@ -191,6 +193,7 @@ class ExchangePath:
         self._announcements = announcements
         self._signer = signer
         self._subjects = subjects
+        self._people = people
         self._threads = threads
         self._clock = clock
         self._announcement_seconds = announcement_seconds
@@ -288,6 +291,8 @@ class ExchangePath:
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
             request = _facts(question, claims, member, work.terms, now, told=_told(question, standing))
+            if (barred := self._people.barred(peer, claims.user)) is not None:  # Q8
+                request = replace(request, subject=replace(request.subject, barred=barred))
             stores = [store.facts for store in standing.stores]
             ruling = rule(
                 request,
@@ -310,6 +315,14 @@ class ExchangePath:
             at=now,
         )
         await self._append(work, "log decision", received, decided)
+        if standing.engine.counts(ruling.rules):  # refused for want of authorization (Q8)
+            await self._people.refused(
+                peer,
+                claims.user,
+                order.exchange_id,
+                bundle=standing.engine.bundle,
+                append=lambda entry: self._append(work, "log suspension", entry),
+            )
 
         # 10. Search the permitted stores, in the permitted period, until the deadline.
         try:

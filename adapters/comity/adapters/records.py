@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from comity.adapters.errors import RejectReason
 from comity.adapters.orders import EXCHANGE_ID_BYTES, SignedOrder
@@ -21,12 +21,14 @@ from comity.audit.canonical import MAX_INTEGER, JsonValue
 from comity.audit.entry import POLICY_ACTIVATED, Entry, to_milliseconds
 from comity.certs.claims import Claims
 from comity.certs.envelope import digest, from_json
+from comity.certs.user_acts import UserAct
 from comity.policy.bundle import PolicyBundle
 from comity.policy.obligations import Applied
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Acknowledgement
 from comity.v1.session_pb2 import Ask
+from comity.v1.users_pb2 import SuspensionNotice
 
 
 def kind_name(kind: OutcomeKind) -> str:
@@ -247,6 +249,46 @@ def acknowledged(
             "leaf": said.promise.leaf_hash.hex(),
         },
         attachments={"acknowledgement": acknowledgement.SerializeToString()},
+    )
+
+
+def user_suspended(agency: str, notice: bytes, at: datetime) -> Entry:
+    """Return the entry of a suspension (Q8), from the serialized envelope of its notice."""
+    envelope = Envelope.FromString(notice)
+    said = SuspensionNotice.FromString(envelope.payload)
+    public: dict[str, JsonValue] = {
+        "agency": agency,
+        "peer": said.agency,
+        "notice": digest(envelope.payload).hex(),
+        "refusals": said.refusals,
+        "since": to_milliseconds(said.suspended_at.ToDatetime(tzinfo=UTC)),
+        "policy": said.policy_digest.hex(),
+    }
+    if said.HasField("ends_at"):
+        public["until"] = to_milliseconds(said.ends_at.ToDatetime(tzinfo=UTC))
+    return Entry(
+        kind="user_suspended",
+        at=at,
+        public=public,
+        private={"user": said.user},
+        attachments={"notice": notice},
+    )
+
+
+def user_act(agency: str, act: UserAct, *, ended: bool, at: datetime) -> Entry:
+    """Return the entry of another agency's act about its user (Q8); `ended`: it ended a suspension here."""
+    return Entry(
+        kind="user_terminated" if act.terminates else "user_readmitted",
+        at=at,
+        public={
+            "agency": agency,
+            "peer": act.agency,
+            "act": act.digest.hex(),
+            "given": to_milliseconds(act.given_at),
+            "suspension_ended": ended,
+        },
+        private={"user": act.user},
+        attachments={"act": act.envelope.SerializeToString()},
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from comity.adapters import records
 from comity.adapters.acknowledgements import Acknowledgements
 from comity.adapters.announcements import Announcements
+from comity.adapters.barring import Barring
 from comity.adapters.beside import Beside
 from comity.adapters.config import AdapterConfig
 from comity.adapters.end import AdapterEnd
@@ -34,6 +35,7 @@ from comity.adapters.loading import (
 )
 from comity.adapters.own_records import OwnRecords
 from comity.adapters.path import ExchangePath, Standing
+from comity.adapters.people import People
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.receipts_open import OpenReceipt, SettledMark, read_open
 from comity.adapters.replay import ReplayGuard
@@ -148,6 +150,15 @@ class _Adapter:
         announcements = Announcements(clock)
         replay = ReplayGuard(engine, clock=clock)
         self._signer = ReceiptSigner(config.agency, credentials.statement, clock=clock)
+        people = People(
+            agency=config.agency,
+            barring=Barring(engine),
+            key=credentials.statement,
+            log=log,
+            beside=self._beside,
+            member=lambda agency: self._path.standing.federation.members.get(agency),
+            clock=clock,
+        )
         self._path = ExchangePath(
             standing=standing,
             log=log,
@@ -156,6 +167,7 @@ class _Adapter:
             signer=self._signer,
             threads=self._threads,
             subjects=subjects,
+            people=people,
             clock=clock,
         )
         self._end = AdapterEnd(
@@ -205,6 +217,8 @@ class _Adapter:
             max_in_flight=config.max_in_flight,
             max_exchanges=config.max_exchanges,
         )
+        self._people = self._end.people = people
+        people.sessions, people.dismiss = self._end.open, self._exchanges.dismiss
         self._sessions = self._end.sessions = AdapterSessions(
             link=self._link,
             federation=standing.federation,
@@ -251,6 +265,10 @@ class _Adapter:
             await self._log.append(started, *self._activated(None, self._path.standing))
         except AuditError as error:
             raise ConfigInvalid(f"the log in `{self._config.home}` can't be written: {error}") from error
+        try:
+            await self._people.take_up()
+        except (AuditError, StateUnwritable) as error:
+            raise ConfigInvalid(str(error)) from error
         works = (
             self._link.run(),
             self._end.tick(),
@@ -308,7 +326,7 @@ class _Adapter:
             statement_key=new.statement.key_id,
         )
         await self._log.append(entry)
-        self._signer.key = self._own_records.key = new.statement
+        self._signer.key = self._own_records.key = self._people.key = new.statement
         self._sessions.take_identity(own_identity(self._config.agency, new))
         self._own.current = new
 

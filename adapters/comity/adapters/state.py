@@ -1,4 +1,4 @@
-"""The adapter's own tables in its `state.db`: exchanges that were seen, and up to where receipts are settled.
+"""The adapter's own tables in its `state.db`: exchanges that were seen, settled receipts, who is barred.
 
 The signed log keeps its openings and evidence in the same file, in tables of its own; neither touches the
 other's. The file holds what the log only commits to, so nobody else may read it (mode 0600).
@@ -13,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Engine,
     Integer,
@@ -42,6 +43,54 @@ SETTLED: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True, comment="always 1"),
     Column("index", BigInteger, nullable=False, comment="before this entry of the log no receipt is open"),
+)
+
+SUBJECT_KEY: Final = Table(
+    "subject_key",
+    METADATA,
+    Column("id", Integer, primary_key=True, comment="always 1"),
+    Column("key", LargeBinary(32), nullable=False, comment="under it a person stands in the next tables"),
+)
+
+REFUSED: Final = Table(
+    "refused_people",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("person", LargeBinary(32), nullable=False, index=True, comment="HMAC of agency and user"),
+    Column("at_ms", BigInteger, nullable=False, index=True, comment="ms since 1970"),
+    Column("exchange_id", LargeBinary(16), nullable=False),
+)
+
+SUSPENDED: Final = Table(
+    "suspended_people",
+    METADATA,
+    Column("person", LargeBinary(32), primary_key=True, comment="HMAC of agency and user"),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, comment="end of its length; null: it has none"),
+    Column("returns", String(16), nullable=False, comment="how access comes back"),
+    Column("refusals", Integer, nullable=False),
+    Column("window_seconds", BigInteger, nullable=False),
+    Column("recertified", Boolean, nullable=False),
+)
+
+USER_ACTS: Final = Table(
+    "user_acts",
+    METADATA,
+    Column("person", LargeBinary(32), primary_key=True, comment="HMAC of agency and user"),
+    Column("terminates", Boolean, nullable=False),
+    Column("given_ms", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, comment="of the act's payload"),
+    Column("logged", Boolean, nullable=False),
+)
+
+NOTICES: Final = Table(
+    "unnoted_notices",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("agency", String(32), nullable=False, comment="who is told"),
+    Column("envelope", LargeBinary, nullable=False, comment="names its user, until the agency noted it"),
+    Column("logged", Boolean, nullable=False),
 )
 
 

@@ -34,6 +34,10 @@ class Subjects:
         self._in_flight[subject] += 1
         self._places[id(ask)] = subject
 
+    def holds(self, ask: Ask, *, requester: str, user: str) -> bool:
+        """Return whether a question holds a place of this subject."""
+        return self._places.get(id(ask)) == (requester, user)
+
     def leave(self, ask: Ask) -> None:
         """Give back the place of a question; of one that has none, nothing happens."""
         subject = self._places.pop(id(ask), None)

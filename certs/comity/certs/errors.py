@@ -15,7 +15,8 @@
     │   │   └── RosterExpired      roster or timestamp is past its time
     │   ├── ApplicationInvalid     an application for membership
     │   ├── AgreementInvalid       an agreement
-    │   └── LodgementInvalid       a ceiling lodged with the broker
+    │   ├── LodgementInvalid       a ceiling lodged with the broker
+    │   └── UserActInvalid         an agency's act about its user, or a provider's notice of one
     ├── UnknownMember              the roster has no such agency
     ├── UnknownLog                 a key set has no such log key
     ├── AssertionInvalid           a subject assertion doesn't verify
@@ -78,6 +79,10 @@ class ApplicationInvalid(DocumentInvalid):
 
 class AgreementInvalid(DocumentInvalid):
     """An agreement isn't signed by both parties with the keys it pins, or its terms make no sense."""
+
+
+class UserActInvalid(DocumentInvalid):
+    """An act or notice about a user isn't signed by whom it must be, or contradicts itself. Names nobody."""
 
 
 class LodgementInvalid(DocumentInvalid):

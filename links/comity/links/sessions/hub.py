@@ -58,7 +58,11 @@ class GatewaySessions(SessionHub):
 
     server_side = False
     longest = 1
-    accepted = frozenset({"result", "page", "records_answer", "records_page", "end"}) | LOG_MESSAGES
+    accepted = (
+        frozenset({"result", "page", "records_answer", "records_page", "end"})
+        | frozenset({"suspensions", "noted"})
+        | LOG_MESSAGES
+    )
 
     _current: dict[str, Session] = field(default_factory=dict, init=False)
     _opening: dict[int, Session] = field(default_factory=dict, init=False)
@@ -189,7 +193,7 @@ class AdapterSessions(SessionHub):
     longest = 2  # renewal is the gateway's; only a session that it forgot is ended here
     accepted = (
         frozenset({"ask", "cancel", "credit", "acknowledgement", "end"})
-        | frozenset({"records_request", "records_credit", "records_cancel"})
+        | frozenset({"records_request", "records_credit", "records_cancel", "user_acts", "noted"})
         | LOG_MESSAGES
     )
 
