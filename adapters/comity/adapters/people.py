@@ -183,7 +183,7 @@ class People:
             LOGGER.error("that a notice was noted can't be kept: %s", error)
 
     def _tell(self, agency: str) -> None:
-        """Send an agency the notices that it has not noted, if it has a session; signed by the key of today."""
+        """Send an agency the notices that it has not noted, if it has a session; under the key in force."""
         session = self.sessions.get(agency)
         if session is None:
             return
