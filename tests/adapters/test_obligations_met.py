@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from comity.adapters.bundles import keep_bundle
+from comity.adapters.path import Reply
+from comity.adapters.recomputing import Bundles, recompute
+from comity.adapters.records import policy_activated
 from comity.adapters.ruling import Store
 from comity.adapters.sources.source import SourceResult, StoredImage
+from comity.audit.log import SignedLog
+from comity.audit.searching.kept import KeptBeside
+from comity.audit.searching.search import REQUESTERS_OWN
+from comity.audit.searching.walk import LogWalk
 from comity.certs.instants import to_instant
 from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.facts import StoreFacts
-from comity.v1 import common_pb2
-from tests.adapters.bench import NOON, Bench, MemorySource, detail_of, period, reads_of, stored_read
+from comity.v1 import common_pb2, result_pb2
+from tests.adapters.bench import NOON, PLATE, Bench, MemorySource, detail_of, period, reads_of, stored_read
 
 SEARCH = """
 @id("t.search")
@@ -230,3 +238,121 @@ async def test_limit_of_reads_is_said_when_it_cut_the_answer(under: Under) -> No
     assert ("limit_reads", "at most 2 reads are given, the newest", "t.search") in told
     source(bench, "fixed").reads = [stored_read(1)]
     assert "limit_reads" not in {item.name for item in detail_of(await bench.reply()).obligations}
+
+
+# -- refusals that are shown as an answer without hits ------------------------------------------------------
+
+HIDDEN = """
+@id("t.hidden")
+@rule("A1")
+@document("ours")
+@text("narcotics cases are told to nobody")
+@shown_as("no_hits")
+forbid (principal, action, resource)
+when { context.query.reason == Reason::"NARCOTICS" || resource.class == StoreClass::"covert" };
+"""
+LIMITED = SEARCH.replace("@retain_days", '@caveat("Ask first.")\n@max_reads("5")\n@retain_days')
+
+
+def content(reply: Reply) -> dict[str, object]:
+    """All that a requester gets, without what is drawn anew each time."""
+    detail, receipt = detail_of(reply), result_pb2.Receipt.FromString(reply.receipt.payload)
+    for message in (detail, receipt):
+        for drawn in ("nonce", "exchange_id"):
+            message.ClearField(drawn)  # type: ignore[arg-type]
+    for drawn in ("query_digest", "content_root", "promise", "policy_digest"):
+        receipt.ClearField(drawn)  # type: ignore[arg-type]
+    return {
+        "kind": reply.kind,
+        "detail": detail,
+        "pages": reply.pages,
+        "receipt": receipt,
+        "lengths": (len(reply.detail), len(reply.receipt.payload)),
+    }
+
+
+async def narcotics(bench: Bench) -> Reply:
+    return await bench.reply(bench.ask(bench.query(reason=common_pb2.REASON_CODE_NARCOTICS)))
+
+
+async def test_hidden_refusal_is_an_answer_without_hits_in_every_byte(under: Under) -> None:
+    """Kind, rules, limits, caveats, marking, receipt, lengths: as where the store holds nothing (A1)."""
+    bench = under(LIMITED, VIEW)
+    source(bench, "fixed").reads = []
+    empty = content(await narcotics(bench))
+    hidden = content(await narcotics(under(LIMITED, VIEW, HIDDEN)))
+    assert hidden == empty
+    assert hidden["kind"] == common_pb2.OUTCOME_KIND_RESPONDED
+    assert hidden["pages"] == ()
+
+
+async def test_hidden_refusal_takes_a_search_and_looks_at_no_read(under: Under) -> None:
+    """The store is asked for a plate drawn by lot in the same period: a search's time, and no data (A1)."""
+    bench = under(LIMITED, VIEW, HIDDEN)
+    await narcotics(bench)
+    await narcotics(bench)
+    first, second = source(bench, "fixed").queries
+    assert PLATE not in (first.folded_plate, second.folded_plate)
+    assert first.folded_plate != second.folded_plate
+    assert (first.start, first.end, first.limit) == (NOON - timedelta(30), NOON, 5)
+
+
+async def test_store_that_answers_a_decoy_gives_nothing(under: Under) -> None:
+    """Whatever a refused store gives, it is dropped, and it doesn't make the answer look cut (A1)."""
+    bench = under(LIMITED, VIEW, HIDDEN)
+    source(bench, "fixed").gives = SourceResult(reads=(stored_read(),), truncated=True)
+    reply = await narcotics(bench)
+    assert reads_of(reply) == []
+    assert not detail_of(reply).truncated
+
+
+async def test_own_log_tells_the_refusal_and_nobody_elses_words_do(under: Under) -> None:
+    """In clear stands what was told, as in the receipt; the refusal and its policy are the provider's own."""
+    bench = under(LIMITED, VIEW, HIDDEN)
+    await narcotics(bench)
+    decided, released = bench.log.entries[1:]
+    assert (decided.public["outcome"], released.public["outcome"]) == ("responded", "responded")
+    assert decided.private["effect"] == "refuse"
+    assert decided.private["rules"] == '["t.hidden A1"]'
+    assert decided.private["stores"] == "[]"
+    assert released.private["reads"] == "0"
+    assert not {"effect", "rules", "stores"} & REQUESTERS_OWN
+    await bench.reply()
+    told = bench.log.entries[4]
+    assert (told.kind, told.private["effect"]) == ("decided", "permit")
+    assert told.public.keys() == decided.public.keys()
+    assert told.private.keys() == decided.private.keys()
+
+
+async def test_hidden_store_beside_another_is_not_missed(under: Under) -> None:
+    """The other store's reads come, under the terms of both; of the hidden one nothing tells (A1)."""
+    narrow = LIMITED.replace("t.search", "t.covert").replace(
+        "resource);", 'resource)\nwhen { resource.class == StoreClass::"covert" };'
+    )
+    bench = under(SEARCH, narrow, VIEW, classes=("fixed", "covert"))
+    source(bench, "covert").reads = []
+    open_reply = await bench.reply()
+    hidden = under(SEARCH, narrow, VIEW, HIDDEN, classes=("fixed", "covert"))
+    reply = await hidden.reply()
+    assert [read.read_id for read in reads_of(reply)] == ["fixed:r1"]
+    assert content(reply)["detail"] == content(open_reply)["detail"]
+    assert PLATE not in [query.folded_plate for query in source(hidden, "covert").queries]
+
+
+async def test_hidden_refusal_comes_out_the_same_when_it_is_made_again(
+    under: Under, real_log: SignedLog
+) -> None:
+    """From log, openings and bundle, years later; with the effect that was logged (design 6)."""
+    bench = under(LIMITED, VIEW, HIDDEN)
+    home = bench.folder / "logged"
+    home.mkdir(exist_ok=True)
+    keep_bundle(home, bench.bundle)
+    stores = bench.path.standing.stores
+    bench.build(real_log).standing = replace(bench.path.standing, stores=stores)
+    await real_log.append(policy_activated(bench.bundle, NOON))
+    await narcotics(bench)
+    await bench.reply()
+    await real_log.close()
+    with KeptBeside(home / "state.db") as kept:
+        found = list(recompute(LogWalk(home / "log"), kept, Bundles([home / "bundles"])))
+    assert [(each.outcome, each.differences, each.unknown) for each in found] == [("responded", (), "")] * 2

@@ -36,6 +36,9 @@ from comity.policy.written import FactsInvalid, read_facts
 TOLD = ("rules", "stores", "obligations", "errors")
 """The private fields of `decided` that are compared, beside the outcome."""
 
+EFFECT = "effect"
+"""Compared too, where the entry has it: earlier versions wrote none."""
+
 NO_BUNDLE = "its bundle is not at hand"
 
 
@@ -115,7 +118,8 @@ class LoggedDecision:
         differences: tuple[str, ...] = (self.fault,) if self.fault else ()
         if self.engine is not None and self.request is not None:
             ruling = rule(self.request, engine=self.engine, stores=self.stores)
-            logged = {"outcome": self.outcome, **{name: self.told[name] for name in TOLD}}
+            names = [name for name in (*TOLD, EFFECT) if name in self.told]
+            logged = {"outcome": self.outcome, **{name: self.told[name] for name in names}}
             now = {"outcome": kind_name(ruling.kind), **told_of(ruling)}
             differences = tuple(_differences(logged, now))
         return Recomputed(
@@ -224,7 +228,11 @@ def _opened(index: int, entry: LoggedEntry, kept: KeptBeside, bundles: Bundles) 
     )
     openings = kept.openings(index)
     try:
-        told = {name: entry.open(opening) for name, opening in openings.items() if name in (*TOLD, "facts")}
+        told = {
+            name: entry.open(opening)
+            for name, opening in openings.items()
+            if name in (*TOLD, EFFECT, "facts")
+        }
     except OpeningInvalid as error:
         return replace(decision, fault=str(error))
     missing = [name for name in ("facts", *TOLD) if name not in told]

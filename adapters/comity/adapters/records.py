@@ -119,10 +119,15 @@ def decided(
 
 
 def told_of(ruling: Ruling) -> dict[str, str]:
-    """Return the private fields of `decided` that say what was decided, and by which policies."""
+    """Return the private fields of `decided` that say what was decided, and by which policies.
+
+    `effect` tells a refusal that is shown as an answer without hits from an answer (A1): `outcome`, which
+    stands in clear, is what the requester is told.
+    """
     return {
-        "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.rules),
-        "stores": _array(store.store_id for store in ruling.stores),
+        "effect": ruling.effect.value,
+        "rules": _array(f"{rule.policy_id} {','.join(rule.rules)}" for rule in ruling.determined_by),
+        "stores": _array(store.store_id for store in ruling.stores if not store.decoy),
         "obligations": _array(map(_obligation, ruling.applied)),
         "errors": _array(ruling.errors),
     }

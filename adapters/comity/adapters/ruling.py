@@ -9,7 +9,7 @@ that isn't implemented, a store that the decision doesn't name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -28,7 +28,7 @@ from comity.policy.facts import (
     StoreFacts,
     SubjectFacts,
 )
-from comity.policy.grids import GRIDS
+from comity.policy.grids import GRIDS, coarsest
 from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip, later
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -81,6 +81,8 @@ class StoreRuling:
     """The grid that its locations are put on; empty: they are exact (A6)."""
     plate_images_only: bool = False
     """Whether its images that show more than the plate must not leave (A6)."""
+    decoy: bool = False
+    """The policy refuses it, and hides that: it is asked for a plate drawn by lot, as that takes its time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,15 +104,40 @@ class Ruling:
     """The policy that set `max_reads`; empty: none did."""
     applied: tuple[Applied, ...] = ()
     """All that was applied: what the requester is told of it, says `told`."""
+    unsaid: frozenset[str] = frozenset()
+    """Elements of which the requester isn't told that they are withheld."""
     errors: tuple[str, ...] = ()
     """Policies that failed while they were evaluated: for the provider's own log."""
+    decided: Effect | None = None
+    """What the policy decided, where something else is shown; None: what is shown (A1)."""
+    decided_by: tuple[Rule, ...] = ()
+    """The policies that determined what was decided, where something else is shown."""
+
+    @property
+    def effect(self) -> Effect:
+        """What was decided in truth: for the provider's own log."""
+        if self.decided is not None:
+            return self.decided
+        match self.kind:
+            case common_pb2.OUTCOME_KIND_RESPONDED:
+                return Effect.PERMIT
+            case common_pb2.OUTCOME_KIND_REFERRED:
+                return Effect.REFER
+            case _:
+                return Effect.REFUSE
+
+    @property
+    def determined_by(self) -> tuple[Rule, ...]:
+        """The policies that determined what was decided in truth: for the provider's own log."""
+        return self.rules if self.decided is None else self.decided_by
 
     @property
     def told(self) -> tuple[Applied, ...]:
         """What was applied, without what withholds an element of which nothing may be said."""
-        unsaid = frozenset[str]().union(*(store.unsaid for store in self.stores))
         return tuple(
-            item for item in self.applied if item.said and unsaid.isdisjoint(IMPLEMENTED.get(item.name, ()))
+            item
+            for item in self.applied
+            if item.said and self.unsaid.isdisjoint(IMPLEMENTED.get(item.name, ()))
         )
 
 
@@ -132,22 +159,55 @@ def rule(
     """
     try:
         decision = engine.decide(request, stores)
-        match decision.effect:
-            case Effect.PERMIT:
-                return _permitted(request, decision, stores, documents)
-            case Effect.REFUSE:
-                return refusal(decision.public_reason, *decision.rules, errors=decision.errors)
-            case Effect.REFER:
-                return Ruling(
-                    kind=common_pb2.OUTCOME_KIND_REFERRED,
-                    rules=decision.rules,
-                    public_reason=decision.public_reason,
-                    errors=decision.errors,
-                )
-            case _:
-                assert_never(decision.effect)
+        if decision.shown is None:
+            return _ruling(request, decision, stores, documents)
+        return _hiding(_ruling(request, decision.shown, stores, documents), decision)
     except (PolicyError, ValueError) as error:
         return refusal("the provider's policy could not be applied", errors=(type(error).__name__,))
+
+
+def _ruling(
+    request: DecisionRequest, decision: Decision, stores: Sequence[StoreFacts], documents: str
+) -> Ruling:
+    match decision.effect:
+        case Effect.PERMIT:
+            return _permitted(request, decision, stores, documents)
+        case Effect.REFUSE:
+            return refusal(decision.public_reason, *decision.rules, errors=decision.errors)
+        case Effect.REFER:
+            return Ruling(
+                kind=common_pb2.OUTCOME_KIND_REFERRED,
+                rules=decision.rules,
+                public_reason=decision.public_reason,
+                errors=decision.errors,
+            )
+        case _:
+            assert_never(decision.effect)
+
+
+def _hiding(shown: Ruling, decision: Decision) -> Ruling:
+    """Return the ruling that shows `shown` and gives no read that the decision itself doesn't permit (A1)."""
+    permitted = {
+        item.store_id: item.obligations
+        for item in decision.stores
+        if item.permitted and item.obligations is not None
+    }
+    stores = tuple(_stricter(store, permitted.get(store.store_id)) for store in shown.stores)
+    return replace(shown, stores=stores, decided=decision.effect, decided_by=decision.rules)
+
+
+def _stricter(shown: StoreRuling, decided: Obligations | None) -> StoreRuling:
+    """Return a store's ruling with what the decision itself obliges to; `None`: it may not be searched."""
+    if decided is None or not _can_be_met(decided):
+        return replace(shown, decoy=True)
+    return replace(
+        shown,
+        withhold=shown.withhold | decided.withhold,
+        unsaid=shown.unsaid | decided.unsaid | (decided.withhold - shown.withhold),
+        start=later(shown.start, later(decided.earliest, decided.kept_since)),
+        grid=coarsest((shown.grid, decided.grid)),
+        plate_images_only=shown.plate_images_only or decided.plate_images_only,
+    )
 
 
 def _permitted(
@@ -229,6 +289,7 @@ def _clipped(
         retain_days=obligations.retain_days,
         caveats=obligations.caveats,
         applied=applied,
+        unsaid=frozenset().union(*(store.unsaid for store in permitted)),
         errors=decision.errors,
     )
 

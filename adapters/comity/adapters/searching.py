@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,9 @@ from comity.adapters.ruling import Ruling, Store, StoreRuling
 from comity.adapters.sources.source import SourceQuery, SourceResult, StoredRead
 from comity.adapters.threads import StoreThreads
 from comity.policy.plates import PlateInvalid, fold
+
+_DECOY_BYTES = 5
+"""Of a plate that is drawn by lot: twice as many characters, more than plates have."""
 
 LOGGER = logging.getLogger("comity.adapters")
 
@@ -81,7 +85,13 @@ async def search(
 
 
 def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
-    """Return the query as this store may be asked it: no further back than its reads are given (A8)."""
+    """Return the query as this store may be asked it: no further back than its reads are given (A8).
+
+    A decoy is asked for a plate that was drawn by lot: what it takes to find none, without a look at any read
+    that the policy withholds (A1).
+    """
+    if store.decoy:
+        query = replace(query, folded_plate=secrets.token_hex(_DECOY_BYTES).upper())
     if store.start is None or store.start <= query.start:
         return query
     return replace(query, start=store.start)
@@ -89,17 +99,19 @@ def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
 
 def _merged(queries: Sequence[SourceQuery], ruling: Ruling, results: Sequence[SourceResult]) -> Found:
     """Return the reads of all stores that answer the query, newest first, cut to the ruling's number."""
+    every = zip(ruling.stores, queries, results, strict=True)
+    asked = [each for each in every if not each[0].decoy]
     found = [
         FoundRead(store=store, read=read)
-        for store, query, result in zip(ruling.stores, queries, results, strict=True)
+        for store, query, result in asked
         for read in result.reads
         if _answers(query, read)
     ]
-    dropped = sum(len(result.reads) for result in results) - len(found)
+    dropped = sum(len(result.reads) for _, _, result in asked) - len(found)
     if dropped:
         LOGGER.warning("%d reads that a store gave did not answer the question and were dropped", dropped)
     found.sort(key=lambda item: item.read.captured_at, reverse=True)
-    truncated = len(found) > ruling.max_reads or any(result.truncated for result in results)
+    truncated = len(found) > ruling.max_reads or any(result.truncated for _, _, result in asked)
     return Found(reads=tuple(found[: ruling.max_reads]), truncated=truncated)
 
 

@@ -26,6 +26,12 @@ from comity.policy.house.bundle import is_house
 from comity.policy.obligations import Applied
 
 _LISTED = 20
+_SHOWN = {
+    "no_hits": "an answer without hits, in which nothing tells of the refusal (A1)",
+    "fewer_hits": "an answer of all stores, in which nothing tells of those that aren't searched (A1)",
+    "refuse": "a refusal that names other policies",
+    "refer": "a referral",
+}
 _WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "referred"}
 
 
@@ -174,6 +180,8 @@ def _alike(cases: Sequence[Case], part: str) -> list[Case]:
 def _lines(bundle: PolicyBundle, explanation: Explanation) -> Iterable[str]:
     decision = explanation.decision
     yield f"{_WORDS[decision.effect]}{': ' if decision.public_reason else ''}{decision.public_reason}"
+    if decision.shown_as:
+        yield f"shown as {_SHOWN[decision.shown_as]}"
     for store in decision.stores:
         yield ""
         yield f"{store.store_id}: {'may be searched' if store.permitted else 'not searched'}"
@@ -272,6 +280,7 @@ def _object(bundle: PolicyBundle, explanation: Explanation) -> dict[str, object]
         "agency": bundle.agency,
         "digest": bundle.digest.hex(),
         "effect": decision.effect.value,
+        "shown_as": decision.shown_as,
         "reason": decision.public_reason,
         "errors": list(decision.errors),
         "stores": [_store(bundle, store) for store in decision.stores],

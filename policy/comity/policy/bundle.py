@@ -261,13 +261,16 @@ def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> P
     if not isinstance(annotations, dict):
         raise BundleInvalid(path, line, "has annotations that cannot be read")
     permits = policy.get("effect") == "permit"
-    searches = permits and not _views_only(policy.get("action"))
+    views_only = _views_only(policy.get("action"))
+    searches = permits and not views_only
     try:
         terms = read_terms(
             {str(key): str(value or "") for key, value in annotations.items()}, permits=permits
         )
         if searches:
             terms.check_complete()
+        elif terms.hides and views_only:
+            raise AnnotationInvalid("`@shown_as` has no effect on a forbid of views; `@say` has")
         elif found := OF_PLACE.intersection(terms.obligations):
             raise AnnotationInvalid(
                 f"`{min(found)}` has to stand on a permit of `Search`, whatever is viewed"

@@ -75,6 +75,7 @@ _STORE: Final = frozenset({"id", "class"})
 _EXPECT: Final = frozenset(
     {
         "effect",
+        "shown_as",
         "stores",
         "policies",
         "rules",
@@ -202,6 +203,7 @@ def _seen(decision: Decision, request: DecisionRequest) -> Mapping[str, object]:
     obligations = decision.obligations
     seen: dict[str, object] = {
         "effect": decision.effect.value,
+        "shown_as": decision.shown_as,
         "stores": sorted(store.store_id for store in decision.stores if store.permitted),
         "policies": sorted(rule.policy_id for rule in decision.rules),
         "rules": sorted({name for rule in decision.rules for name in rule.rules}),

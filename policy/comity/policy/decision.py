@@ -114,6 +114,21 @@ class Decision:
     """Strictest over all permitted stores; `None` unless `effect` is `PERMIT`."""
     errors: tuple[str, ...]
     """Ids of policies that failed while evaluated; for the provider's own eyes."""
+    shown: Decision | None = None
+    """What the requester is shown instead, as far as it can be shown without a read (A1); `None`: this.
+
+    It is the decision that would have been made without the policies that hide themselves. A store that it
+    permits and this one doesn't gives no reads; in one that both permit, the stricter of both holds.
+    """
+
+    @property
+    def shown_as(self) -> str:
+        """How it is shown, if not as it is: `no_hits`, `fewer_hits`, `refuse` or `refer`; else empty."""
+        if self.shown is None:
+            return ""
+        if self.shown.effect is not Effect.PERMIT:
+            return str(self.shown.effect.value)
+        return "fewer_hits" if self.effect is Effect.PERMIT else "no_hits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +147,16 @@ class PolicyEngine:
         self.bundle = bundle
         self._by_id = {policy.policy_id: policy for policy in bundle.policies}
         self._order = {policy.policy_id: index for index, policy in enumerate(bundle.policies)}
-        self._prepared = PreparedPolicies(
-            {policy.policy_id: policy.json_text for policy in bundle.policies},
-            bundle.schema_text,
-            bundle.entities_text,
+        self._prepared = self._prepare(bundle.policies)
+        self._hides = any(policy.terms.hides or not policy.terms.says for policy in bundle.policies)
+        open_policies = [policy for policy in bundle.policies if not policy.terms.hides]
+        self._open = self._prepare(open_policies) if self._hides else self._prepared
+
+    def _prepare(self, policies: Sequence[Policy]) -> PreparedPolicies:
+        return PreparedPolicies(
+            {policy.policy_id: policy.json_text for policy in policies},
+            self.bundle.schema_text,
+            self.bundle.entities_text,
         )
 
     def decide(self, request: DecisionRequest, stores: Sequence[StoreFacts]) -> Decision:
@@ -144,7 +165,26 @@ class PolicyEngine:
         Args:
             request: The question.
             stores: Every store of the provider; none of them: refused.
+
+        Where a policy of the bundle hides itself, every question is decided twice, with such policies and
+        without: then the time that it takes doesn't tell which of them apply.
         """
+        decision = self._decide(self._prepared, request, stores, showing=False)
+        if not self._hides:
+            return decision
+        shown = self._decide(self._open, request, stores, showing=True)
+        if decision.errors or shown == decision or decision.effect is Effect.PERMIT is not shown.effect:
+            return decision
+        return replace(decision, shown=shown)
+
+    def _decide(
+        self,
+        prepared: PreparedPolicies,
+        request: DecisionRequest,
+        stores: Sequence[StoreFacts],
+        *,
+        showing: bool,
+    ) -> Decision:
         if not stores:
             return _refusal((), (), "the provider has no store to search", ())
         if (barred := request.subject.barred) is not None:
@@ -152,7 +192,7 @@ class PolicyEngine:
             refused = tuple(_refused(store.store_id, rule) for store in stores)
             return _refusal(refused, (rule,), barred.text, ())
         try:
-            question = self._prepared.question(self.bundle.agency, request, stores)
+            question = prepared.question(self.bundle.agency, request, stores)
         except ValueError:
             return self._failed(tuple(_refused(store.store_id) for store in stores), ("request",))
         searches = question.verdicts([(SEARCH, store.store_id) for store in stores])
@@ -161,7 +201,7 @@ class PolicyEngine:
         errors: set[str] = set()
         for store, verdict in zip(stores, searches, strict=True):
             errors.update(verdict.errors)
-            outcome = self._store(question, request, store, verdict, errors)
+            outcome = self._store(question, request, store, verdict, errors, showing=showing)
             decided.append(outcome.decision)
             reasons.append(outcome.reason)
         return self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
@@ -178,6 +218,8 @@ class PolicyEngine:
         store: StoreFacts,
         verdict: Verdict,
         errors: set[str],
+        *,
+        showing: bool,
     ) -> _Outcome:
         """Decide one store, in the order: Cedar, completeness of its permits, agreement, limits."""
         policies = self._policies(verdict.determining)
@@ -195,7 +237,7 @@ class PolicyEngine:
             return _Outcome(_refused(store.store_id), _FAILED)
         if agreed:
             return _Outcome(_refused(store.store_id, agreed), agreed.text)
-        return self._permit(question, request, store, policies, errors)
+        return self._permit(question, request, store, policies, errors, showing=showing)
 
     def _permit(
         self,
@@ -204,6 +246,8 @@ class PolicyEngine:
         store: StoreFacts,
         policies: tuple[Policy, ...],
         errors: set[str],
+        *,
+        showing: bool,
     ) -> _Outcome:
         needed = request.elements | ({"LOCATION"} if request.has_area else frozenset())
         views = [action for action, element in VIEWS.items() if element in needed]
@@ -237,7 +281,9 @@ class PolicyEngine:
         unsaid = frozenset[str]().union(*(touched_by(item.name) for item in withheld if not item.said))
         grid = coarsest(policy.terms.grid for policy in sources)
         if request.has_area and ("LOCATION" in hidden or grid):
-            return _Outcome(_refused(store.store_id, _AREA), _AREA.text)
+            quiet = showing and "LOCATION" in unsaid and not grid
+            if not quiet:  # a place of which nothing may be said is shown as one that no area meets
+                return _Outcome(_refused(store.store_id, _AREA), _AREA.text)
         applied = {item for item in withheld if touched_by(item.name) & request.elements}
         if limit is not None and limit.earliest > request.period_start:
             applied.add(_clip(limit))

@@ -12,6 +12,8 @@
                                  forbid of views
 @caveat("…")                     a line that a person must be shown (A5)
 @refer                           on a forbid: refer to the provider's contact instead of refusing
+@shown_as("no_hits")             on a forbid of Search: who asks is shown what would have been answered
+                                 without it, but no reads: an answer without hits (A1)
 @authorization                   on a forbid: the person had no right to ask; refusals by it count for
                                  `[suspension]` of bundle.toml (Q8)
 """
@@ -34,7 +36,7 @@ from comity.policy.windows import Limitation, Windows, amount, days_before
 _CITATION: Final = ("id", "rule", "document", "text")
 _LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
 _PERMIT_ONLY: Final = (*_LIMITS, "obligation", "grid", "caveat")
-_FORBID_ONLY: Final = ("refer", "authorization")
+_FORBID_ONLY: Final = ("refer", "shown_as", "authorization")
 _KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", *_FORBID_ONLY)
 _MOST: Final = 1_000_000
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
@@ -110,6 +112,8 @@ class Terms:
     """Whether what it withholds is called withheld."""
     caveat: str = ""
     refers: bool = False
+    hides: bool = False
+    """Whether its refusal is shown as an answer without hits."""
     authorization: bool = False
     """Whether a refusal by it is one for want of authorization (Q8)."""
 
@@ -160,6 +164,11 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
     except ObligationUnknown as error:
         raise AnnotationInvalid(str(error)) from error
     _check_grid(obligations, annotations)
+    if annotations.get("shown_as", "no_hits") != "no_hits":
+        raise AnnotationInvalid(f"annotation `@shown_as`: `{annotations['shown_as']}` is not `no_hits`")
+    for other in ("refer", "authorization"):
+        if "shown_as" in annotations and other in annotations:
+            raise AnnotationInvalid(f"annotation `@shown_as`: beside `@{other}` the refusal would show")
     if "say" in annotations:
         _check_say(obligations, annotations, permits=permits)
     return Terms(
@@ -175,6 +184,7 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         says="say" not in annotations,
         caveat=annotations.get("caveat", ""),
         refers="refer" in annotations,
+        hides="shown_as" in annotations,
         authorization="authorization" in annotations,
     )
 

@@ -158,10 +158,15 @@ def reason(record: Record) -> str:
 
 
 def became(record: Record) -> str:
-    """Return the outcome in words, with the number of reads where it is known."""
+    """Return the outcome in words, with the number of reads where it is known.
+
+    A provider that refused and showed an answer without hits reads so in its own records (A1).
+    """
     words = record.outcome.replace("_", " ")
     if record.outcome != "responded":
         return words
+    if record.opened.get("effect") == "refuse":
+        return "refused, shown as responded without hits"
     reads = value(record, "reads")
     return f"{words}, {reads} read{'s' * (reads != '1')}" if reads else words
 
