@@ -197,6 +197,7 @@ def test_shown_is_what_a_bundle_without_the_policy_decides(
         ('@shown_as("no_hits")', '@shown_as("no_hits")\n@authorization', "beside `@authorization`"),
         ("principal, action, resource", 'principal, action == Action::"ViewImages", resource', "`@say` has"),
     ],
+    ids=["another word", "refer", "authorization", "a view"],
 )
 def test_hiding_that_would_not_hide_is_refused(
     write_bundle: Callable[..., Path], old: str, new: str, says: str

@@ -122,6 +122,11 @@ def engine(write_bundle: Write) -> Callable[..., PolicyEngine]:
         # 01:30 came twice on 7 November 2021: the second time, the later
         ("2026-11-07T09:30:00+00:00", 5, "America/Los_Angeles", "2021-11-07T09:30:00+00:00"),
     ],
+    ids=[
+        *("plain", "leap day", "leap day to leap day", "a century of leap days", "1900 had none"),
+        *("28 February", "1 March", "leap day there", "leap day there to leap day"),
+        *("clocks forward", "never shown", "shown twice"),
+    ],
 )
 def test_years_are_counted_by_the_calendar_of_the_zone(
     now: str, years: int, zone: str, expected: str

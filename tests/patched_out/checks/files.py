@@ -12,6 +12,13 @@ EXCHANGE_PATH = File(
 )
 RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
+OBLIGED = File(
+    "tests/adapters/test_obligations_met.py",
+    honest="test_period_is_clipped_to_what_the_one_store_keeps",
+)
+WINDOWS = File("tests/policy/test_windows.py", honest="test_jurisdiction_is_the_requesters_own")
+GRIDS = File("tests/policy/test_grids.py", honest="test_grid_tells_the_size_of_its_cells")
+HIDING = File("tests/policy/test_hiding.py", honest="test_what_is_not_hidden_is_shown_as_it_is")
 REPLAY = File("tests/adapters/test_replay.py", honest="test_another_agency_may_use_the_same_id")
 ACKNOWLEDGED = File(
     "tests/adapters/test_acknowledgements.py",
@@ -199,6 +206,10 @@ FILES = (
     SESSION_TRUST,
     LINK,
     BUNDLE,
+    OBLIGED,
+    WINDOWS,
+    GRIDS,
+    HIDING,
     DECISION,
     MARKINGS,
     OBLIGATIONS,

@@ -137,7 +137,7 @@ CHECKS = (
     ),
     check(
         "policy: a provider without stores refuses",
-        Without("comity.policy.decision:PolicyEngine.decide", "if not stores:"),
+        Without("comity.policy.decision:PolicyEngine._decide", "if not stores:"),
         DECISION("test_provider_without_stores_refuses"),
         falls=("ValueError",),
     ),
