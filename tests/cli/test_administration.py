@@ -427,3 +427,45 @@ def test_next_agreement_is_drawn_up_from_the_last(comity: Comity, fed: Path) -> 
     assert comity("agreement accept moa-2099.json --dir fed/agencies/lapd").exit_code == 0
     again = comity("agreement extend moa.json --dir fed/agencies/lahd --until 2105-01-01")
     assert "isn't overwritten" in again.stderr
+
+
+def test_calendar_says_what_is_due_and_what_is_overdue(comity: Comity, fed: Path) -> None:
+    """Agreements, duties with dates, training, accounts; exit status 1 while one is overdue (A2, L8, L9)."""
+    today = utc_now().date()
+    duty = (
+        f'[[duty]]\nagency = "lapd"\ntext = "certify, each half year"\nfirst = {today + timedelta(days=20)}\n'
+    )
+    (fed.parent / "moa.toml").write_text(
+        f'id = "moa"\ntitle = "Sharing"\neffective = {today}\nexpires = {today + timedelta(days=50)}\n'
+        f"{duty}every_months = 6\n"
+        '[[grant]]\nprovider = "lapd"\nrequester = "lahd"\nelements = ["all"]\npurposes = ["all"]\n'
+        'ceiling = {nature = "reads", banner = "LAW ENFORCEMENT SENSITIVE // LAPD"}\n'
+    )
+    assert comity("agreement draft --dir fed/agencies/lapd --with lahd --from moa.toml").exit_code == 0
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    comity("agreement accept moa.json --dir fed/agencies/lapd")
+    assert "certify, each half year (every 6 months, first" in comity(
+        "agreement show moa.json --dir fed/agencies/lapd"
+    ).output.replace("\n", " ")
+    user = "agency user r.diaz --dir fed/agencies/lapd --office Detectives --role investigator"
+    assert comity(f"{user} --trained {today} --reviewed {today}").exit_code == 0
+    calm = comity("agency calendar --dir fed/agencies/lapd --ics due.ics")
+    assert calm.exit_code == 0, calm.output
+    assert "0 overdue, 2 due in the next 60 days" in calm.output
+    lines = (fed.parent / "due.ics").read_bytes().split(b"\r\n")
+    assert lines[0] == b"BEGIN:VCALENDAR" and lines.count(b"BEGIN:VEVENT") == 2
+    assert max(map(len, lines)) <= 75 and b"r.diaz" not in b"".join(lines)
+    assert comity(f"{user} --trained {today - timedelta(days=370)} --reviewed {today}").exit_code == 0
+    late = comity("agency calendar --dir fed/agencies/lapd --json")
+    assert late.exit_code == 1
+    told = json.loads(late.stdout)
+    assert [(one["kind"], one["about"], one["overdue"]) for one in told["due"]] == [
+        ("training", "r.diaz", True),
+        ("duty", "moa", False),
+        ("agreement", "moa", False),
+    ]
+    (name,) = [one["name"] for one in told["due"] if one["name"]]
+    done = json.loads(comity(f"agency calendar --dir fed/agencies/lapd --json --done {name}").stdout)
+    assert [one["kind"] for one in done["due"]] == ["training", "agreement"]
+    wrong = comity("agency calendar --dir fed/agencies/lapd --done 00000000")
+    assert wrong.exit_code == 2 and "names no date of an own duty" in wrong.stderr

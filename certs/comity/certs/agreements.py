@@ -27,6 +27,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from comity.certs import words
+from comity.certs.duties import Duty, check_duty, read_duties
 from comity.certs.envelope import digest, from_json, open_envelope, payload_type
 from comity.certs.errors import (
     AgreementInvalid,
@@ -96,6 +97,8 @@ class AgreementView:
     dissemination_terms: tuple[str, ...]
     duties: tuple[str, ...]
     documents: tuple[str, ...]
+    dated_duties: tuple[Duty, ...] = ()
+    """Duties that fall due on dates (L8)."""
     notices: tuple[Notice, ...] = ()
     """Those that this end has; each only shortens."""
 
@@ -216,6 +219,7 @@ def read_proposal(envelope: Envelope, federation: Federation) -> AgreementView:
             dissemination_terms=words.lines(agreement.dissemination_terms, "dissemination term"),
             duties=words.lines(agreement.duties, "duty"),
             documents=words.lines(agreement.documents, "document"),
+            dated_duties=read_duties(agreement.dated_duties),
         )
         _check_terms(view, agreement)
     except (ValueError, UnknownMember, KeyUnusable) as error:
@@ -287,6 +291,9 @@ def _check_terms(view: AgreementView, agreement: Agreement) -> None:
         raise ValueError("it expires before it takes effect")
     if len(agreement.nonce) != 16:
         raise ValueError(f"nonce has {len(agreement.nonce)} bytes, expected 16")
+    for duty in view.dated_duties:
+        last = view.term.extended_until
+        check_duty(duty, parties=view.parties, effective_at=view.effective_at, ends_at=last)
     pairs = [(grant.provider, grant.requester) for grant in view.grants]
     if not pairs or len(set(pairs)) != len(pairs):
         raise ValueError("expected one or two grants, each in another direction")

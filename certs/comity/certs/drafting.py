@@ -12,6 +12,12 @@ Terms in TOML::
     duties = ["report errors at once"]
     documents = ["MOA II.A"]
 
+    [[duty]]                              # a duty with dates, as many as there are
+    agency = "lahd"
+    text = "certify that training is current"
+    first = 2026-07-01
+    every_months = 6                      # 0, or left out: once
+
     [[grant]]
     provider = "lapd"
     requester = "lahd"
@@ -30,9 +36,9 @@ from __future__ import annotations
 import difflib
 import secrets
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
 from datetime import date as Date
 from pathlib import Path
 from typing import Final
@@ -48,6 +54,7 @@ from comity.certs.agreements import (
     verify_agreement,
     with_notice,
 )
+from comity.certs.duties import Duty, check_duty
 from comity.certs.envelope import add_signature, seal
 from comity.certs.errors import AgreementInvalid, SetupRefused
 from comity.certs.files import read_public
@@ -63,6 +70,7 @@ from comity.v1.federation_pb2 import (
     AgreementNotice,
     AgreementParty,
     CeilingLodgement,
+    DatedDuty,
     Grant,
 )
 
@@ -131,6 +139,7 @@ class AgreementTerms:
     dissemination_terms: tuple[str, ...] = ()
     duties: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
+    dated_duties: tuple[Duty, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -144,6 +153,9 @@ class AgreementTerms:
             for name, days in (("extension_days", self.extension_days), ("notice_days", self.notice_days)):
                 if not 0 <= days <= MAX_DAYS:
                     raise ValueError(f"{name} `{days}`: expected 0 to {MAX_DAYS}")
+            last = self.expires_at + timedelta(days=self.extension_days)
+            for duty in self.dated_duties:
+                check_duty(duty, parties=self.parties, effective_at=self.effective_at, ends_at=last)
         except ValueError as error:
             raise SetupRefused(f"agreement: {error}") from error
         if len(self.parties) != 2 or len(self.grants) > 2:
@@ -186,13 +198,15 @@ class AgreementTerms:
             dissemination_terms=_texts(table, "dissemination_terms"),
             duties=_texts(table, "duties"),
             documents=_texts(table, "documents"),
+            dated_duties=tuple(_duties(table.get("duty", []))),
         )
 
 
 _AGREEMENT_KEYS: Final = frozenset(
     {"id", "title", "effective", "expires", "extension_days", "notice_days"}
-    | {"dissemination_terms", "duties", "documents", "grant"}
+    | {"dissemination_terms", "duties", "documents", "grant", "duty"}
 )
+_DUTY_KEYS: Final = frozenset({"agency", "text", "first", "every_months"})
 _GRANT_KEYS: Final = frozenset(
     {"provider", "requester", "elements", "purposes", "ceiling"}
     | {"collected_after_effective_date", "onward_sharing"}
@@ -265,6 +279,7 @@ def draft(terms: AgreementTerms, federation: Federation, key: SigningKey) -> Env
         dissemination_terms=terms.dissemination_terms,
         duties=terms.duties,
         documents=terms.documents,
+        dated_duties=map(_to_message, terms.dated_duties),
     )
     envelope = seal(agreement, key)
     _check_party(read_proposal(envelope, federation), key)
@@ -343,6 +358,12 @@ def renew(
     agreement.nonce = secrets.token_bytes(16)
     agreement.effective_at.CopyFrom(from_instant(old.expires_at))
     agreement.expires_at.CopyFrom(from_instant(expires_at))
+    last = expires_at + timedelta(days=old.extension_days)
+    del agreement.dated_duties[:]
+    for duty in old.dated_duties:
+        first = next((at for at in duty.dates(last) if at >= old.expires_at), None)
+        if first is not None:
+            agreement.dated_duties.append(_to_message(replace(duty, first_due_at=first)))
     renewed = seal(agreement, key)
     read_proposal(renewed, federation)
     return renewed
@@ -386,6 +407,29 @@ def _check_party(agreement: AgreementView, key: SigningKey, agency: str | None =
         f"agreement `{agreement.agreement_id}` is between {' and '.join(agreement.parties)}, and this "
         "identity key is not the one that it pins"
     )
+
+
+def _to_message(duty: Duty) -> DatedDuty:
+    return DatedDuty(
+        agency=duty.agency,
+        text=duty.text,
+        first_due_at=from_instant(duty.first_due_at),
+        every_months=duty.every_months,
+    )
+
+
+def _duties(tables: object) -> Iterator[Duty]:
+    """Yield the `[[duty]]` tables."""
+    if not isinstance(tables, list) or not all(isinstance(entry, dict) for entry in tables):
+        raise SetupRefused("agreement: expected tables `[[duty]]`")
+    for table in tables:
+        _refuse_unknown(table, _DUTY_KEYS, "duty")
+        yield Duty(
+            agency=_text(table, "agency"),
+            text=_text(table, "text"),
+            first_due_at=_day(table, "first"),
+            every_months=_number(table, "every_months"),
+        )
 
 
 def _grant(table: Mapping[str, object], make_ceiling: CeilingMaker) -> GrantTerms:

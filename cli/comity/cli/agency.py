@@ -15,6 +15,7 @@ from comity.certs.identity_provider import User
 from comity.certs.roster import AuthorityPin
 from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
+from comity.cli import agency_calendar
 from comity.cli.logkeys import make_log_key
 from comity.cli.reporting import Day, json_option, refused_as_usage, report, spelled, stop, working
 
@@ -32,6 +33,9 @@ _DIR = click.option("--dir", "home", type=_FOLDER, required=True, help="The agen
 )
 def group() -> None:
     """Set up an agency's ends, its client systems, and the users of its demonstration identity provider."""
+
+
+group.add_command(agency_calendar.command)
 
 
 @group.command(

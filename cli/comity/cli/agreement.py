@@ -31,13 +31,13 @@ from comity.certs.drafting import (
     sign,
     spell,
 )
+from comity.certs.due import how_it_ends
 from comity.certs.envelope import to_json
 from comity.certs.errors import AgreementInvalid, SetupRefused
 from comity.certs.files import write_public
 from comity.certs.notices import agreement_of, is_notice
 from comity.certs.roster import Federation
 from comity.cli import agreement_ending
-from comity.cli.agreement_ending import how_it_ends
 from comity.cli.agreement_files import (
     FILE,
     FOLDER,
@@ -68,6 +68,13 @@ Terms with several grants are easier in a file (--from FILE.toml):
   dissemination_terms = ["to no agency without a sharing agreement"]
   duties = ["report errors at once"]
   documents = ["MOA II.A"]
+
+\b
+  [[duty]]                                      # with dates; optional
+  agency = "lahd"
+  text = "certify that training is current"
+  first = 2026-07-01
+  every_months = 6                              # left out: once
 
 \b
   [[grant]]
@@ -378,6 +385,15 @@ def _values(agreement: AgreementView, signers: Sequence[str], in_force: bool) ->
         "grants": [_grant_values(grant) for grant in agreement.grants],
         "dissemination_terms": list(agreement.dissemination_terms),
         "duties": list(agreement.duties),
+        "dated_duties": [
+            {
+                "agency": duty.agency,
+                "text": duty.text,
+                "first_due": f"{duty.first_due_at:%Y-%m-%d}",
+                "every_months": duty.every_months,
+            }
+            for duty in agreement.dated_duties
+        ],
         "documents": list(agreement.documents),
     }
 
@@ -420,8 +436,13 @@ def _lines(agreement: AgreementView, signers: Sequence[str], in_force: bool) -> 
             f"  purposes  {', '.join(sorted(map(spell, grant.purposes))) or 'none'}",
             f"  onward    {grant.onward_sharing or 'to nobody'}",
         ]
+    dated = [
+        f"{duty.agency}: {duty.text} ({duty.interval}, first {duty.first_due_at:%Y-%m-%d})"
+        for duty in agreement.dated_duties
+    ]
     for title, entries in (
         ("dissemination", agreement.dissemination_terms),
+        ("duties with dates", dated),
         ("duties", agreement.duties),
         ("documents", agreement.documents),
     ):

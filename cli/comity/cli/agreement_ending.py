@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,11 +14,13 @@ from comity.certs.agency import AgencyHome
 from comity.certs.agreements import AgreementBook, AgreementView, verify_agreement, with_notice
 from comity.certs.clock import utc_now
 from comity.certs.drafting import give_notice, midnight, renew
+from comity.certs.due import due_dates, how_it_ends
 from comity.certs.envelope import to_json
 from comity.certs.errors import AgreementInvalid
 from comity.certs.files import write_public
-from comity.certs.notices import Ending, agreement_of
+from comity.certs.notices import agreement_of
 from comity.certs.roster import Federation
+from comity.cli.agency_calendar import done_in
 from comity.cli.agreement_files import FILE, dir_option, new_file, public_option, read_document, roster_of
 from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled
 from comity.v1.envelope_pb2 import Envelope
@@ -145,21 +145,27 @@ def list_command(home: Path, public: Path | None, days: int, as_json: bool) -> N
     agency = AgencyHome.load(home)
     book = AgreementBook.load(agency.agreements, roster_of(agency, public))
     now = utc_now()
-    due = sorted(
-        (one for agreement in book.agreements for one in _dates(agreement, now, timedelta(days=days))),
-        key=lambda one: (one.at, one.agreement_id),
+    due = due_dates(
+        agency=agency.agency,
+        agreements=book.agreements,
+        users=(),
+        done=done_in(agency),
+        now=now,
+        ahead=timedelta(days=days),
     )
     if as_json:
         listed: list[Json] = [_values(agreement, agency.agency, now) for agreement in book.agreements]
         dates: list[Json] = [
-            {"agreement": one.agreement_id, "at": spelled(one.at), "what": one.what} for one in due
+            {"agreement": one.about, "at": spelled(one.at), "what": one.what, "overdue": one.overdue}
+            for one in due
         ]
         idle: list[Json] = [{"file": str(one.path), "reason": one.reason} for one in book.rejected]
         report(True, {"agreements": listed, "due": dates, "without_effect": idle})
         return
     _print(book, agency.agency, now)
     for one in due:
-        click.echo(f"due {one.at:%Y-%m-%d}  {one.agreement_id}: {one.what}")
+        word = "OVERDUE since" if one.overdue else "due"
+        click.echo(f"{word} {one.at:%Y-%m-%d}  {one.about}: {one.what}")
     if not due:
         click.echo(f"nothing is due in the next {days} days")
     for rejected in book.rejected:
@@ -178,40 +184,6 @@ def accept_notice(envelope: Envelope, agency: AgencyHome, federation: Federation
         f"agreement `{ended.agreement_id}` ends {spelled(ended.ends_at)}, {how_it_ends(ended)}",
         f"in force here  {path}",
     )
-
-
-def how_it_ends(agreement: AgreementView) -> str:
-    """Return how an agreement ends, in a few words."""
-    first = min(agreement.notices, key=lambda notice: notice.ends_at, default=None)
-    if first is not None:
-        ending = "terminated" if first.ending is Ending.TERMINATION else "not extended"
-        return f"{ending} by notice of {first.agency}, given {first.given_at:%Y-%m-%d}"
-    if agreement.extension_days:
-        return f"extended by itself for {agreement.extension_days} days from {agreement.expires_at:%Y-%m-%d}"
-    return "as it expires"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Due:
-    at: datetime
-    agreement_id: str
-    what: str
-
-
-def _dates(agreement: AgreementView, now: datetime, ahead: timedelta) -> Iterator[_Due]:
-    """Yield what happens to an agreement within a time from now."""
-
-    def due(at: datetime, what: str) -> Iterator[_Due]:
-        if now <= at <= now + ahead:
-            yield _Due(at=at, agreement_id=agreement.agreement_id, what=what)
-
-    yield from due(agreement.effective_at, "takes effect")
-    yield from due(agreement.ends_at, f"ends, {how_it_ends(agreement)}")
-    if not agreement.notices and agreement.extension_days:
-        last = agreement.term.last_day_against_extension
-        yield from due(last, "last day for notice of non-extension")
-        extension = f"is extended by itself for {agreement.extension_days} days"
-        yield from due(agreement.expires_at, extension)
 
 
 def _print(book: AgreementBook, agency: str, now: datetime) -> None:

@@ -112,5 +112,13 @@ def _agreement(table: _Table, today: date) -> AgreementTerms:
         cast("int", table[f"{name}"]) for name in ("effective_days_before", "expires_days_after")
     )
     kept = {name: value for name, value in table.items() if not name.endswith(("_before", "_after"))}
+    if "duty" in kept:
+        kept["duty"] = [_duty(duty, today) for duty in cast("list[_Table]", kept["duty"])]
     dates = {"effective": today - timedelta(days=before), "expires": today + timedelta(days=after)}
     return AgreementTerms.from_table({**kept, **dates}, make_ceiling)
+
+
+def _duty(table: _Table, today: date) -> dict[str, object]:
+    """Return one `[[agreement.duty]]` table, its days turned into a date."""
+    kept = {name: value for name, value in table.items() if name != "first_days_after"}
+    return {**kept, "first": today + timedelta(days=cast("int", table["first_days_after"]))}
