@@ -17,7 +17,7 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -43,9 +43,7 @@ from comity.gateway.errors import GatewayError
 from comity.gateway.gateway import Gateway
 from comity.gateway.question import Question, parse_question
 from comity.gateway.subjects import authenticate, require_fit
-from comity.links.client import LinkClient, _Attempt
-from comity.links.state import LinkMachine
-from comity.links.stream import LinkStream
+from comity.links.client import LinkClient, LinkConfig
 from comity.v1 import account_pb2, common_pb2, query_service_pb2, result_pb2, session_pb2
 from tests.support.federation import FederationOnDisk
 from tests.support.jumping import JumpingTime
@@ -424,8 +422,8 @@ async def simulate(
     stop, stop_broker = asyncio.Event(), asyncio.Event()
     open_log = SignedLog.open
 
-    async def attempt(client: LinkClient) -> bool:
-        return await _attempt(client, federation)
+    def dialled(client: LinkClient, config: LinkConfig) -> AbstractAsyncContextManager[Any]:
+        return _dialled(client, config, federation)
 
     async def journaled(home: Path, *, origin: str, **options: Any) -> SignedLog:
         log = await open_log(home, origin=origin, **options)
@@ -450,7 +448,7 @@ async def simulate(
     works: list[asyncio.Task[None]] = []
     try:
         with (
-            patch.object(LinkClient, "_attempt", attempt),
+            patch.object(LinkClient, "_dialled", dialled),
             patch.object(SignedLog, "open", journaled),
             patch("grpc.aio.server", federation.broker.listens),
         ):
@@ -486,26 +484,23 @@ async def simulate(
         clock.leave()
 
 
-async def _attempt(client: LinkClient, federation: FederationSimulator) -> bool:
-    """Open one link and carry it to its end, as `LinkClient._attempt` does, on a wire in memory."""
+@asynccontextmanager
+async def _dialled(
+    client: LinkClient, config: LinkConfig, federation: FederationSimulator
+) -> AsyncIterator[Any]:
+    """Give a link a wire in memory, as `LinkClient._dialled` gives it a connection."""
     events = client._events
-    name = client._config.spiffe_id.removeprefix("spiffe://").replace(".example/", "/")
+    name = config.spiffe_id.removeprefix("spiffe://").replace(".example/", "/")
     agency = name.split("/")[0]
     if isinstance(events, AdapterEnd):
         federation.providers[agency].links(events)
     elif isinstance(events, Gateway):
         federation.asking[agency].links(events)
-    wire = federation.broker.dialled(name, client._config.leaf_chain_pem)
-    machine = LinkMachine(limits=client._limits, hello=client._hello)
-    attempt = _Attempt(events)
-    stream = LinkStream(machine, wire.end, client._clock, attempt.on_event)
-    client._machine, client._stream = machine, stream
+    wire = federation.broker.dialled(name, config.leaf_chain_pem)
     try:
-        await stream.run()
+        yield wire.end
     finally:
-        client._machine = client._stream = None
         wire.cut()
-    return attempt.was_up
 
 
 def lay_out(made: FederationOnDisk, now: datetime, *, reads: int = READS) -> None:

@@ -329,6 +329,7 @@ class _Adapter:
         self._signer.key = self._own_records.key = self._people.key = new.statement
         self._sessions.take_identity(own_identity(self._config.agency, new))
         self._own.current = new
+        self._link.renew()
 
     async def _tell(self, ready: Callable[[str], None]) -> None:
         """Say once that the adapter serves."""

@@ -23,7 +23,7 @@ from comity.broker.trust import Trust
 from comity.broker.witness import Witness
 from comity.certs.clock import Clock
 from comity.links.errors import ProtocolViolation
-from comity.links.frames import kind, reason_name, session_close
+from comity.links.frames import HANDOVER_SECONDS, kind, reason_name, session_close
 from comity.links.relay import Routed, SessionRelay
 from comity.links.server import LinkPeer
 from comity.v1 import common_pb2, link_pb2
@@ -31,6 +31,7 @@ from comity.v1 import common_pb2, link_pb2
 logger = logging.getLogger("comity.broker")
 
 CloseReason = link_pb2.CloseReason
+_REPLACED = "a newer link of this end takes its place"
 LinkFrame = link_pb2.LinkFrame
 GATEWAY = common_pb2.END_ROLE_GATEWAY
 ADAPTER = common_pb2.END_ROLE_ADAPTER
@@ -64,6 +65,8 @@ class Router:
         self._max_links = max_links
         self._numbers = 0
         self._presence_due = False
+        self._followers: dict[EndId, Link] = {}
+        """Links that are up and wait for the end's older one to be handed over."""
         self._stopping = False
 
     @property
@@ -95,11 +98,27 @@ class Router:
         logger.warning("link refused (%s): %s", refused.refusal.value.reason, refused.detail)
         self._scribe.write(journal.link_refused(self._clock(), reason=refused.refusal.value.reason))
 
-    def linked(self, link: Link) -> None:
-        """Enter a link that is up; it takes the place of the end's older one."""
+    def can_be_followed(self, end: EndId) -> bool:
+        """Return whether an end has a link that a newer one of it may follow without a break."""
+        older = self._table.find(end)
+        return older is not None and older.peer.is_up and end not in self._followers
+
+    def linked(self, link: Link, *, follows: bool = False) -> None:
+        """Enter a link that is up; it takes the place of the end's older one, or follows it unbroken."""
         older = self._table.find(link.end)
+        if older is not None and follows:
+            link.peer.hold()
+            self._followers[link.end] = link
+            asyncio.get_running_loop().call_later(HANDOVER_SECONDS, self._too_late, older, link)
+            return
         if older is not None:
-            self._end(older, CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end takes its place")
+            waiting = self._followers.pop(link.end, None)
+            if waiting is not None:
+                waiting.peer.close(CloseReason.CLOSE_REASON_RENEWAL, _REPLACED)
+            self._end(older, CloseReason.CLOSE_REASON_RENEWAL, _REPLACED)
+        self._enter(link)
+
+    def _enter(self, link: Link) -> None:
         self._table.add(link)
         self._witness.connected(link.admitted.origin)
         logger.info("link %d of `%s` is up", link.number, link.end)
@@ -115,7 +134,10 @@ class Router:
 
     def unlinked(self, link: Link, reason: CloseReason) -> None:
         """Take out a link that is over, unless it was taken out before."""
-        if self._table.of(link.peer) is link:
+        if self._followers.get(link.end) is link:
+            del self._followers[link.end]
+            self._log_closed(link, reason_name(reason))
+        elif self._table.of(link.peer) is link:
             self._remove(link, reason)
 
     def frames(self, link: Link, frames: Sequence[LinkFrame]) -> Awaitable[None] | None:
@@ -134,7 +156,7 @@ class Router:
     def trust_replaced(self) -> None:
         """Judge every link again under a newer roster, and close those that may no longer be held."""
         now = self._clock()
-        for link in self._table:
+        for link in [*self._table, *self._followers.values()]:
             hello = link_pb2.Hello(
                 versions=[1],
                 spiffe_id=f"spiffe://{link.admitted.origin}",
@@ -152,7 +174,7 @@ class Router:
     def stop(self) -> None:
         """Say goodbye to every link; open no more."""
         self._stopping = True
-        for link in self._table:
+        for link in [*self._followers.values(), *self._table]:
             self._end(link, CloseReason.CLOSE_REASON_SHUTDOWN, "the broker stops")
 
     def _judge(
@@ -197,6 +219,9 @@ class Router:
                     pass
                 case "cancel", common_pb2.END_ROLE_GATEWAY:
                     self._desk.cancel(agency, frame.cancel.exchange_id)
+                case "handover", _:
+                    self._hand_over(link)
+                    return
                 case (("checkpoint" | "proof_request" | "proofs" | "cosignature") as name, _):
                     self._witness.took(link.admitted.origin, getattr(frame, name))
                 case name, _:
@@ -233,8 +258,29 @@ class Router:
         for peer, frame in routed:
             peer.send(frame)
 
+    def _hand_over(self, older: Link) -> None:
+        """Go on with the newer link of an end, which has sent its last frame on the older one."""
+        newer = self._followers.pop(older.end, None)
+        if newer is None:
+            raise ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, "a handover that no link follows")
+        older.peer.send(LinkFrame(handover=link_pb2.Handover()))
+        self._table.followed(older, newer)
+        self._relay.moved(older.peer, newer.peer)
+        self._log_closed(older, reason_name(CloseReason.CLOSE_REASON_RENEWAL))
+        logger.info("link %d of `%s` follows link %d", newer.number, newer.end, older.number)
+        newer.peer.release()
+
+    def _too_late(self, older: Link, newer: Link) -> None:
+        """End the older of two links that was not handed over in time; the newer one takes its place."""
+        if self._followers.get(newer.end) is newer and self._table.of(older.peer) is older:
+            self._end(older, CloseReason.CLOSE_REASON_RENEWAL, _REPLACED)
+
     def _end(self, link: Link, reason: CloseReason, text: str) -> None:
-        self._remove(link, reason)
+        if self._followers.get(link.end) is link:
+            del self._followers[link.end]
+            self._log_closed(link, reason_name(reason))
+        else:
+            self._remove(link, reason)
         link.peer.close(reason, text)
 
     def _remove(self, link: Link, reason: CloseReason) -> None:
@@ -248,6 +294,10 @@ class Router:
         name = reason_name(reason)
         logger.info("link %d of `%s` is over (%s)", link.number, link.end, name)
         self._log_closed(link, name)
+        newer = self._followers.pop(link.end, None)
+        if newer is not None and not self._stopping:  # lost before it was handed over: as if it were new
+            self._enter(newer)
+            newer.peer.release()
 
     def _log_closed(self, link: Link, reason: str) -> None:
         entry = journal.link_closed(self._clock(), end=link.end, link=link.number, reason=reason)

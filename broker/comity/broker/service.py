@@ -74,6 +74,7 @@ class _Handler:
         self._context = context
         self._link: Link | None = None
         self._was_linked = False
+        self._follows = False
         self.was_greeted = False
         self.refusal: LinkRefusal | None = None
 
@@ -88,12 +89,17 @@ class _Handler:
             public = refused.refusal.value
             raise link_errors.LinkRefused(public.close, public.text) from refused
         self._link = link
-        return peer.make_welcome(roster_version=self._router.roster_version, ends_at=link.admitted.ends_at)
+        self._follows = hello.follows and self._router.can_be_followed(link.end)
+        return peer.make_welcome(
+            roster_version=self._router.roster_version,
+            ends_at=link.admitted.ends_at,
+            follows=self._follows,
+        )
 
     def linked(self, peer: LinkPeer) -> None:
         """Enter the link."""
         self._was_linked = True
-        self._router.linked(self._of(peer))
+        self._router.linked(self._of(peer), follows=self._follows)
 
     def finished(self) -> None:
         """Close in the log what was opened there and never came up: its end left while it was judged."""

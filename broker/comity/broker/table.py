@@ -64,6 +64,11 @@ class LinkTable:
         del self._by_end[link.end]
         del self._by_peer[link.peer]
 
+    def followed(self, older: Link, newer: Link) -> None:
+        """Have a newer link of the same end stand in the place of an older one."""
+        self.remove(older)
+        self.add(newer)
+
     def to_gateway(self, agency: str, *frames: link_pb2.LinkFrame) -> None:
         """Send frames to an agency's gateway."""
         self._send(EndId(agency=agency, role=common_pb2.END_ROLE_GATEWAY), frames)

@@ -266,6 +266,7 @@ class GatewayEnd:
             raise AuditUnavailable("this gateway's log cannot be written, so its new keys wait") from error
         self.gateway.take_credentials(new)
         self.own.current = new
+        self._link.renew()
         self._tell_fronts()
 
     def _tell_fronts(self) -> None:

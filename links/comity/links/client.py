@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -22,12 +22,28 @@ from comity.certs.clock import Clock
 from comity.certs.errors import CertsError
 from comity.certs.x509 import split_pem
 from comity.links.backoff import Backoff
-from comity.links.errors import ConfigUnusable, LinkDown
-from comity.links.frames import PROTOCOL_VERSION, LinkLimits, read_response, reason_name
+from comity.links.errors import ConfigUnusable, LinkDown, ProtocolViolation
+from comity.links.frames import (
+    HANDOVER_SECONDS,
+    PROTOCOL_VERSION,
+    LinkLimits,
+    kind,
+    read_response,
+    reason_name,
+)
 from comity.links.state import Delivered, Ended, Event, Greeted, Linked, LinkMachine, LinkState
-from comity.links.stream import LinkStream, channel_options
+from comity.links.stream import LinkStream, Transport, channel_options
 from comity.v1.common_pb2 import EndRole
-from comity.v1.link_pb2 import DESCRIPTOR, CloseReason, Hello, LinkFrame, LinkRequest, LinkResponse, Welcome
+from comity.v1.link_pb2 import (
+    DESCRIPTOR,
+    CloseReason,
+    Handover,
+    Hello,
+    LinkFrame,
+    LinkRequest,
+    LinkResponse,
+    Welcome,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +119,13 @@ class _CallTransport:
         except (grpc.RpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
             return
 
+    async def status(self) -> str:
+        """Return what gRPC says of the call once it is over, for a log; empty when it says nothing more."""
+        if not self._call.done() or await self._call.code() == grpc.StatusCode.OK:
+            return ""
+        code, details = await self._call.code(), await self._call.details()
+        return f" (gRPC: {code.name.lower()}, {details[:200]})"
+
 
 class LinkClient:
     """One end's link: `run()` keeps it up until `close()`."""
@@ -133,13 +156,20 @@ class LinkClient:
         self._hello = _hello(config)
         self._renewed = renewed
         self._barred = barred
-        self._machine: LinkMachine | None = None
-        self._stream: LinkStream | None = None
+        self._line: _Line | None = None
+        self._draining: _Line | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._give_up: asyncio.TimerHandle
         self._closing = asyncio.Event()
         self._finished = asyncio.Event()
         self._running = False
         self._complaint = ""
         self._complained_at = clock()
+
+    @property
+    def _machine(self) -> LinkMachine | None:
+        return None if self._line is None else self._line.machine
 
     @property
     def is_up(self) -> bool:
@@ -186,6 +216,10 @@ class LinkClient:
                 failures += 1
                 self._renew()
         finally:
+            beside = [*self._carrying, *([self._following] if self._following is not None else [])]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             self._finished.set()
 
     def send(self, *frames: LinkFrame) -> None:
@@ -194,26 +228,70 @@ class LinkClient:
         Raises `LinkDown` when there is no link, `FrameTooLarge` for a frame that may never be sent (then
         none of these frames is). A queue that is over its limits closes the link with LIMIT.
         """
-        if self._stream is None:
+        if self._line is None:
             raise LinkDown("link is not there yet")
-        self._stream.send(frames)
+        self._line.stream.send(frames)
 
     def hang_up(self, reason: CloseReason, text: str) -> None:
         """End the link that is there, saying why; `run` dials again unless that is barred."""
-        if self._stream is not None:
-            self._stream.close(reason, text)
+        for line in self._lines():
+            line.stream.close(reason, text)
+
+    def renew(self) -> None:
+        """Have a link with what the end has now follow the one that is up, without a break, and soon.
+
+        What is sent and what comes goes on over the newer link, in order; sessions and exchanges notice
+        nothing. Until that link is up the older one goes on. Without a link that is up nothing is done: the
+        next one is dialled with what the end has then.
+        """
+        if self._running and self.is_up and (self._following is None or self._following.done()):
+            self._following = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
         """Say goodbye with SHUTDOWN after what is queued, hang up, and wait until `run()` has finished."""
         self._closing.set()
-        if self._stream is not None:
-            self._stream.close(CloseReason.CLOSE_REASON_SHUTDOWN, "the end stops")
+        for line in self._lines():
+            line.stream.close(CloseReason.CLOSE_REASON_SHUTDOWN, "the end stops")
         if self._running:
             await self._finished.wait()
 
+    def _lines(self) -> list[_Line]:
+        """Return the streams that are there: one, or two while one follows the other."""
+        return [line for line in (self._draining, self._line) if line is not None]
+
     async def _attempt(self) -> bool:
-        """Open one link and carry it to its end; return whether it was ever up."""
-        config = self._config
+        """Open one link and carry it, and those that follow it, to the end; return whether it was ever up."""
+        line: _Line | None = _Line(self, self._config, self._hello, follows=None)
+        was_up = False
+        while line is not None:
+            if line.follows is not None:
+                await line.finished.wait()
+            else:
+                await self._carry(line)
+            was_up = was_up or line.was_up
+            if not self._closing.is_set() and not was_up:
+                self._complain(line.why, line.status)
+            line = self._line if self._line is not line else None
+        self._line = None
+        return was_up
+
+    async def _carry(self, line: _Line) -> None:
+        """Dial, and carry one stream to its end."""
+        try:
+            async with self._dialled(line.config) as transport:
+                line.open(transport)
+                if line.follows is None:
+                    self._line = line
+                try:
+                    await line.stream.run()
+                finally:
+                    line.status = await _status(transport)
+        finally:
+            line.finished.set()
+
+    @contextlib.asynccontextmanager
+    async def _dialled(self, config: LinkConfig) -> AsyncIterator[Transport]:
+        """Open a connection of its own to the broker, with the call of one link."""
         credentials = grpc.ssl_channel_credentials(
             root_certificates=config.operator_ca_pem,
             private_key=config.leaf_key_pem,
@@ -222,18 +300,128 @@ class LinkClient:
         options = [*channel_options(self._limits), ("grpc.ssl_target_name_override", config.broker_name)]
         async with grpc.aio.secure_channel(config.broker, credentials, options=options) as channel:
             call = _link(channel)
-            machine = LinkMachine(limits=self._limits, hello=self._hello)
-            attempt = _Attempt(self._events)
-            stream = LinkStream(machine, _CallTransport(call), self._clock, attempt.on_event)
-            self._machine, self._stream = machine, stream
             try:
-                await stream.run()
-                if not self._closing.is_set() and not attempt.was_up:
-                    self._complain(attempt.why, await _status(call))
+                yield _CallTransport(call)
             finally:
-                self._machine = self._stream = None
                 call.cancel()
-            return attempt.was_up
+
+    async def _follow(self) -> None:
+        """Open a link that follows the one that is up; try on while it can't be opened and that one lasts."""
+        failures, older = 0, self._line
+        while older is not None and self._line is older and not self._closing.is_set():
+            self._renew()
+            hello = Hello()
+            hello.CopyFrom(self._hello)
+            hello.follows = True
+            line = _Line(self, self._config, hello, follows=older)
+            carrying = asyncio.create_task(self._carry(line))
+            self._carrying.add(carrying)
+            carrying.add_done_callback(self._carrying.discard)
+            settled = asyncio.create_task(line.settled.wait())
+            try:
+                await asyncio.wait((carrying, settled), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                settled.cancel()
+            if line.was_up:
+                return
+            await asyncio.wait((carrying,))
+            _log.warning(
+                "no link with the newer certificate to `%s`, the older one goes on: %s%s",
+                self._config.broker,
+                line.why,
+                line.status,
+            )
+            failures += 1
+            await self._pause(failures)
+
+    # What a stream tells.
+
+    def _linked(self, line: _Line, welcome: Welcome) -> None:
+        """Take a link that is up: the first one, or one that follows or takes the place of another."""
+        line.was_up, line.welcome = True, welcome
+        older = self._line
+        if line.follows is None:
+            self._events.linked(welcome)
+        elif older is None or older is not line.follows:  # the one that it was to follow is gone meanwhile
+            line.is_over = True
+            line.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "nothing is left to follow")
+        elif welcome.follows and older.machine.state is LinkState.UP:
+            older.stream.send((LinkFrame(handover=Handover()),))
+            line.released = asyncio.Event()
+            self._draining, self._line = older, line
+            self._give_up = asyncio.get_running_loop().call_later(HANDOVER_SECONDS, self._too_late, older)
+        else:
+            self._line = line
+            if not older.is_over:
+                older.is_over = True
+                older.stream.close(
+                    CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end takes its place"
+                )
+                self._events.unlinked(CloseReason.CLOSE_REASON_RENEWAL, "a newer link of this end is there")
+            self._events.linked(welcome)
+        line.settled.set()
+
+    def _delivered(self, line: _Line, frames: Sequence[LinkFrame]) -> Awaitable[None] | None:
+        """Hand frames on; those of a link that follows another wait until that one has given its last."""
+        if line.released is not None and not line.released.is_set():
+            return self._held(line, frames)
+        last = len(frames)
+        if kind(frames[-1]) == "handover":
+            last -= 1
+        if any(kind(frame) == "handover" for frame in frames[:last]) or (
+            last < len(frames) and line is not self._draining
+        ):
+            raise ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, "a handover that nobody asked for")
+        if last:
+            self._events.frames(frames[:last])
+        if last < len(frames):
+            self._handed_over(line)
+        return None
+
+    async def _held(self, line: _Line, frames: Sequence[LinkFrame]) -> None:
+        assert line.released is not None
+        await line.released.wait()
+        if not line.is_over:
+            self._delivered(line, frames)
+
+    def _handed_over(self, older: _Line) -> None:
+        """Go on with the newer link: the older one has given its last frame."""
+        older.is_over = True
+        self._draining = None
+        self._give_up.cancel()
+        older.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "followed by a newer link")
+        if self._line is not None and self._line.released is not None:
+            self._line.released.set()
+        _log.info("a newer link to `%s` follows the older one", self._config.broker)
+
+    def _too_late(self, older: _Line) -> None:
+        older.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "the older link was not handed over in time")
+
+    def _ended(self, line: _Line, ended: Ended) -> None:
+        """Tell that a link which was up is over, unless a newer one has followed it."""
+        named = ended.reason != CloseReason.CLOSE_REASON_UNSPECIFIED
+        line.why = f"{reason_name(ended.reason)}, {ended.text}" if named else ended.text
+        line.settled.set()
+        if line.is_over or not ended.was_up:
+            line.is_over = True
+            return
+        line.is_over = True
+        older, newer = self._draining, self._line
+        if line is older and newer is not None:  # before its last frame came: what was in flight is lost
+            self._draining = None
+            self._give_up.cancel()
+            self._events.unlinked(ended.reason, ended.text)
+            if newer.welcome is not None and not newer.is_over:
+                self._events.linked(newer.welcome)
+            if newer.released is not None:
+                newer.released.set()
+        elif line is newer:
+            if older is not None:
+                self._draining = None
+                self._give_up.cancel()
+                older.is_over = True
+                older.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "the link that follows it was lost")
+            self._events.unlinked(ended.reason, ended.text)
 
     def _renew(self) -> None:
         """Take what the end has now, for the next attempt."""
@@ -260,28 +448,49 @@ class LinkClient:
                 await self._closing.wait()
 
 
-class _Attempt:
-    """Hands one link's events on, and remembers how it went."""
+class _Line:
+    """One stream of an end's link, on a connection of its own."""
 
-    def __init__(self, events: LinkEvents) -> None:
-        self._events = events
+    def __init__(
+        self, client: LinkClient, config: LinkConfig, hello: Hello, *, follows: _Line | None
+    ) -> None:
+        self.config = config
+        self.follows = follows
+        """The older one that this one is to follow; None of one that is dialled when there is none."""
+        self.machine = LinkMachine(limits=client._limits, hello=hello)
+        self.stream: LinkStream
+        self.welcome: Welcome | None = None
         self.was_up = False
+        self.is_over = False
+        """Whether its end has been told, or is nobody's business any more."""
+        self.released: asyncio.Event | None = None
+        """Of a link that follows another: set once that one has given its last frame."""
+        self.settled = asyncio.Event()
+        """Set when it is up, or will never be."""
+        self.finished = asyncio.Event()
         self.why = ""
+        self.status = ""
+        self._client = client
 
-    def on_event(self, event: Event) -> None:
+    def open(self, transport: Transport) -> None:
+        """Take the connection that was made."""
+        self.stream = LinkStream(self.machine, transport, self._client._clock, self._on_event)
+
+    def _on_event(self, event: Event) -> Awaitable[None] | None:
         match event:
             case Linked(welcome=welcome):
-                self.was_up = True
-                self._events.linked(welcome)
+                self._client._linked(self, welcome)
             case Delivered(frames=frames):
-                self._events.frames(frames)
-            case Ended(reason=reason, text=text, was_up=was_up):
-                named = reason != CloseReason.CLOSE_REASON_UNSPECIFIED
-                self.why = f"{reason_name(reason)}, {text}" if named else text
-                if was_up:
-                    self._events.unlinked(reason, text)
+                return self._client._delivered(self, frames)
+            case Ended():
+                self._client._ended(self, event)
             case Greeted():
                 raise TypeError("an end is never greeted")
+        return None
+
+
+async def _status(transport: Transport) -> str:
+    return await transport.status() if isinstance(transport, _CallTransport) else ""
 
 
 def _link(channel: grpc.aio.Channel) -> _Call:
@@ -306,11 +515,3 @@ def _hello(config: LinkConfig) -> Hello:
         chain=chain,
         roster_version=config.roster_version,
     )
-
-
-async def _status(call: _Call) -> str:
-    """Return what gRPC says of a call that is over, for a log; empty when it says nothing more."""
-    if not call.done() or await call.code() == grpc.StatusCode.OK:
-        return ""
-    code, details = await call.code(), await call.details()
-    return f" (gRPC: {code.name.lower()}, {details[:200]})"

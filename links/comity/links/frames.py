@@ -30,6 +30,9 @@ KIB = 1024
 MAX_MESSAGE_BYTES = 1024 * KIB
 """What the frames of one gRPC message may measure together: larger ones end the whole stream."""
 
+HANDOVER_SECONDS = 5.0
+"""How long the older of two links of one end is given to say its last frame."""
+
 FRAME_OVERHEAD_BYTES = 8
 """At most what a frame's tag and length add inside a message."""
 
@@ -73,7 +76,7 @@ class LinkLimits:
 
 _BOTH = frozenset(
     {"goodbye", "session_open", "session_data", "session_credit", "session_close"}
-    | {"checkpoint", "proof_request", "proofs", "cosignature"}
+    | {"checkpoint", "proof_request", "proofs", "cosignature", "handover"}
 )
 SENT_BY: dict[EndRole, frozenset[str]] = {
     EndRole.END_ROLE_GATEWAY: _BOTH | {"hello", "order", "cancel"},

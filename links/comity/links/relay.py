@@ -132,6 +132,16 @@ class SessionRelay(Generic[L]):
         self._by_link.pop(link, None)
         return routed
 
+    def moved(self, older: L, newer: L) -> None:
+        """Have a newer link carry the sessions of an older one, from the next frame on."""
+        for session_id in self._by_link.pop(older, set()):
+            session = self._sessions[session_id]
+            if session.gateway == older:
+                session.gateway = newer
+            else:
+                session.adapter = newer
+            self._by_link.setdefault(newer, set()).add(session_id)
+
     def reset(self, link: L, reason: CloseReason) -> list[Routed[L]]:
         """Close every session of a link that stays, towards both ends: after a revocation, say."""
         routed = []

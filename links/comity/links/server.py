@@ -80,6 +80,7 @@ class LinkPeer:
         self._handler = handler
         self._clock = clock
         self._limits = limits or LinkLimits()
+        self._released: asyncio.Event | None = None
         self._machine = LinkMachine(limits=self._limits, hello=None)
         self._stream = LinkStream(self._machine, _ContextTransport(context), clock, self._on_event)
 
@@ -98,7 +99,22 @@ class LinkPeer:
         """Bytes that wait to be written to this end."""
         return self._machine.waiting_bytes
 
-    def make_welcome(self, *, roster_version: int, ends_at: datetime) -> Welcome:
+    def hold(self) -> None:
+        """Have frames of this link wait until `release`: those of an older link of its end come first."""
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        """Hand on what waited, and all that comes."""
+        if self._released is not None:
+            self._released.set()
+
+    async def _held(self, released: asyncio.Event, frames: Sequence[LinkFrame]) -> None:
+        await released.wait()
+        waiting = self._handler.frames(self, frames)
+        if waiting is not None:
+            await waiting
+
+    def make_welcome(self, *, roster_version: int, ends_at: datetime, follows: bool = False) -> Welcome:
         """Return the welcome with this link's limits; the link closes with RENEWAL at `ends_at` (aware)."""
         if ends_at.tzinfo is None:
             raise ValueError("the link's end needs an aware time")
@@ -110,6 +126,7 @@ class LinkPeer:
             max_frame_bytes=self._limits.max_frame_bytes,
             roster_version=roster_version,
             ends_at=ends,
+            follows=follows,
         )
 
     async def run(self) -> None:
@@ -141,6 +158,8 @@ class LinkPeer:
             case Linked():
                 self._handler.linked(self)
             case Delivered(frames=frames):
+                if self._released is not None and not self._released.is_set():
+                    return self._held(self._released, frames)
                 return self._handler.frames(self, frames)
             case Ended(reason=reason, text=text, was_up=was_up, public=public):
                 if self._machine.state is LinkState.CLOSING:

@@ -1,0 +1,118 @@
+"""Keys and certificates are replaced while questions are asked, and nobody notices (design 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import comity.certs.own as own_room
+from comity.certs.pairs import LeafPair, put_pair
+from comity.certs.x509 import issue_leaf, load_ca
+from tests.simulator import Answer, FederationSimulator
+
+PROVIDERS = ("cbp", "lapd")
+ASKING_AT_ONCE = 4
+DNS_ROLES = ("gateway", "broker")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_room, "LOOK_SECONDS", 0.02)
+
+
+@asynccontextmanager
+async def asked_all_the_time(federation: FederationSimulator) -> AsyncIterator[list[Answer]]:
+    """Ask, several at once, until the block is left; each answer is whole, or the test fails."""
+    answers: list[Answer] = []
+    over = asyncio.Event()
+
+    async def ask() -> None:
+        while not over.is_set():
+            answer = await federation.search(of=PROVIDERS, days=1)
+            assert answer.is_whole, (answer.kinds, answer.findings)
+            answers.append(answer)
+
+    asking = [asyncio.create_task(ask()) for _ in range(ASKING_AT_ONCE)]
+    try:
+        yield answers
+    finally:
+        over.set()
+        await asyncio.gather(*asking)
+
+
+def homes(federation: FederationSimulator) -> dict[str, tuple[Path, str]]:
+    """Return each end's home with the id of its leaf."""
+    made = federation.made
+    return {
+        "lapd/adapter": (made.adapter_home("lapd"), "spiffe://lapd.example/adapter"),
+        "cbp/adapter": (made.adapter_home("cbp"), "spiffe://cbp.example/adapter"),
+        "operator/broker": (made.broker_home, "spiffe://operator.example/broker"),
+        "sheriff/gateway": (made.gateway_home("sheriff"), "spiffe://sheriff.example/gateway"),
+    }
+
+
+def renew(federation: FederationSimulator, name: str) -> LeafPair:
+    """Put a fresh pair of an end's CA into its folder."""
+    home, spiffe_id = homes(federation)[name]
+    certificate, key = load_ca(home.parent / "ca.pem", home.parent / "ca.key")
+    domain, role = spiffe_id.removeprefix("spiffe://").split("/")
+    dns = (f"{role}.{domain}",) if role in DNS_ROLES else ()
+    now = federation.clock()
+    issued = issue_leaf(
+        certificate, key, spiffe_id=spiffe_id, dns_names=dns, now=now, lifetime=timedelta(days=2)
+    )
+    return put_pair(home / "keys", chain_pem=issued.chain_pem, key_pem=issued.key_pem)
+
+
+async def rotate(federation: FederationSimulator, name: str, done: Callable[[], Awaitable[None]]) -> None:
+    pair = renew(federation, name)
+    journal = federation.journals[name]
+    await federation.until(
+        lambda: (
+            pair.fingerprint.hex()
+            in [entry.public.get("certificate") for entry in journal.of("credentials_activated")]
+        )
+    )
+    await done()
+
+
+async def rotations(federation: FederationSimulator, times: int) -> None:
+    """Replace each end's leaf so many times, while it is asked all the time."""
+    await federation.search(of=PROVIDERS, days=1)
+    links = {name: len(federation.journals[name].of("link_opened")) for name in homes(federation)}
+    async with asked_all_the_time(federation) as answers:
+
+        async def some_answers() -> None:
+            least = len(answers) + 2 * ASKING_AT_ONCE
+            await federation.until(lambda: len(answers) >= least)
+
+        for _ in range(times):
+            for name in homes(federation):
+                await rotate(federation, name, some_answers)
+    broker = federation.journals["operator/broker"]
+    assert len(broker.of("link_opened")) == links["operator/broker"] + 3 * times
+    for name in homes(federation):
+        assert not federation.journals[name].of("contradiction")
+        if name != "operator/broker":  # an end's own link never broke
+            assert len(federation.journals[name].of("link_opened")) == links[name]
+            assert not federation.journals[name].of("link_closed")
+    opened = federation.journals["sheriff/gateway"].of("session_opened")
+    certificates = {str(entry.public["certificate"]) for entry in opened}
+    assert len(opened) > len(PROVIDERS) and len(certificates) > len(PROVIDERS)
+    assert not federation.warnings
+
+
+async def test_leaves_are_replaced_while_questions_are_asked(federation: FederationSimulator) -> None:
+    """Gateway, two adapters and broker: every answer is whole, no link breaks, sessions move on."""
+    await rotations(federation, 1)
+
+
+@pytest.mark.long
+async def test_twenty_rotations_of_each_leaf_meet_no_question(federation: FederationSimulator) -> None:
+    """The same, twenty times over."""
+    await rotations(federation, 20)
