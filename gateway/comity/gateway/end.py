@@ -152,6 +152,7 @@ class GatewayEnd:
                 on_opened=gateway.on_session_opened,
                 on_refused=gateway.on_session_refused,
                 is_barred=gateway.logs.is_refused,
+                is_busy=gateway.waits_in,
                 limits=SessionLimits(pending_bytes=limits.session_queue_bytes),
             )
             gateway.link, gateway.sessions = link, sessions

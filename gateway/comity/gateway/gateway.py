@@ -176,6 +176,11 @@ class Gateway:
         """The exchanges in flight, to be counted."""
         return self._running
 
+    def waits_in(self, session: Session) -> bool:
+        """Return whether an exchange or a retrieval of records goes on in a session."""
+        asked = any(running.sessions.get(session.peer) is session for running in self._running.values())
+        return asked or self.retrievals.waits_in(session)
+
     # -- what is in force -----------------------------------------------------------------------
 
     @property

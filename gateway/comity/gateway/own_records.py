@@ -306,6 +306,10 @@ class Retrievals:
             return
         retrieval.came.put_nowait(message)
 
+    def waits_in(self, session: Session) -> bool:
+        """Return whether a retrieval goes on in a session."""
+        return any(retrieval.session is session for retrieval in self._running.values())
+
     def closed(self, session: Session) -> None:
         """End the retrievals of a session that is over."""
         for retrieval in self._running.values():

@@ -106,6 +106,8 @@ class SessionHub(ABC):
     limits: SessionLimits = field(default_factory=SessionLimits)
     is_barred: Callable[[str], bool] | None = None
     """Whether an agency is refused because its log contradicted itself; asked first, and each tick."""
+    is_busy: Callable[[Session], bool] | None = None
+    """Whether its owner waits for something in a session; one that must make room closes soon if not."""
 
     server_side: ClassVar[bool]
     accepted: ClassVar[frozenset[str]]
@@ -480,6 +482,9 @@ class SessionHub(ABC):
             progress.worn_since = None
             return None
         progress.worn_since = progress.worn_since or now
+        quiet = now - max(progress.touched, progress.worn_since) >= self.limits.quiet_after
+        if quiet and self.is_busy is not None and not self.is_busy(session):
+            return CloseReason.CLOSE_REASON_RENEWAL, "a newer one is there, and nothing is left to do"
         if now - min(progress.touched, progress.worn_since) >= self.limits.idle_after:
             return CloseReason.CLOSE_REASON_RENEWAL, "its time is over"
         return None

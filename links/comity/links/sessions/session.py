@@ -28,6 +28,8 @@ class SessionLimits:
 
     It is also how long such a session lasts at most, whatever comes in it: no exchange of it is left then.
     """
+    quiet_after: timedelta = timedelta(seconds=2)
+    """Without a message for so long, a session that must make room closes if its owner waits for nothing."""
     pending_bytes: int = 32 * 1024 * 1024
     """Bytes that may wait for credit in one session; more closes it with LIMIT."""
     page_window: int = 4
