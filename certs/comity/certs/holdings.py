@@ -20,7 +20,8 @@ from comity.certs.instants import to_instant
 from comity.certs.inventory import Condition, Credential, Kind, certificate_name, lasting, unusable
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
-from comity.certs.profile import check_leaf, load_certificate
+from comity.certs.pairs import KEY_FILE, LeafPair
+from comity.certs.profile import load_certificate
 from comity.certs.roster import ROSTER_FILE, TIMESTAMP_FILE, AuthorityPin, Federation
 from comity.certs.x509 import load_private_key, split_pem, verify_leaf
 from comity.v1.federation_pb2 import RosterTimestamp
@@ -88,23 +89,20 @@ def leaf_in(keys: Path, *, owner: str, name: str, member: MemberView | None, now
 
     Without `member`, only whether its key is its own, and its times.
     """
-    path = keys / "leaf.key"
+    path = keys / KEY_FILE
     try:
-        chain = split_pem(read_public(keys / "leaf.pem"))
-        leaf = load_certificate(chain[0])
-        name = str(check_leaf(leaf).spiffe_id)
-        if load_private_key(read_private(path)).public_key() != leaf.public_key():
-            raise CertificateRejected("`leaf.key` is not the key of the leaf in `leaf.pem`")
-        if member is not None and now < leaf.not_valid_after_utc:
-            verify_leaf(chain, ca_certificates=member.key_set.ca_certificates, spiffe_id=name, now=now)
+        pair = LeafPair.load(keys)
+        if member is not None and now < pair.not_after:
+            cas = member.key_set.ca_certificates
+            verify_leaf(pair.chain_der, ca_certificates=cas, spiffe_id=pair.spiffe_id, now=now)
     except CertsError as error:
         return unusable(Kind.LEAF, owner=owner, name=name, reason=str(error), where=path)
     return lasting(
         Kind.LEAF,
         owner=owner,
-        name=name,
-        since=leaf.not_valid_before_utc,
-        until=leaf.not_valid_after_utc,
+        name=pair.spiffe_id,
+        since=pair.not_before,
+        until=pair.not_after,
         now=now,
         act=RENEW,
         own=True,
