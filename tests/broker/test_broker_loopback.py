@@ -31,7 +31,7 @@ from comity.broker.errors import ConfigInvalid
 from comity.broker.server import Broker
 from comity.certs.agency import AgencyHome
 from comity.certs.agreements import LodgementBook
-from comity.certs.authority import suspend
+from comity.certs.authority import remove, suspend
 from comity.certs.clock import utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.envelope import digest, open_envelope, seal
@@ -407,6 +407,13 @@ async def test_member_that_is_suspended_loses_its_link_and_gets_no_other(stage: 
     assert adapter.seen.downs[0][0] == link_pb2.CLOSE_REASON_CREDENTIALS
     assert not gateway.seen.downs
     assert await stage.refused("lapd", "gateway") == (grpc.StatusCode.PERMISSION_DENIED, "SUSPENDED")
+    remove(stage.made.root, "lapd", utc_now())
+    await until(
+        lambda: [e.public["roster"] for e in stage.logged() if e.kind == "roster_activated"] == [3, 4],
+        "the roster without it stands in the log",
+    )
+    with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):  # its CA is nobody's: no TLS with it
+        await stage.refused("lapd", "gateway")
     await until(
         lambda: [e for e in stage.logged() if e.kind == "roster_activated"], "the roster stands in the log"
     )

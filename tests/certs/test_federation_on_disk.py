@@ -19,6 +19,7 @@ from comity.certs.authority import (
     init_federation,
     read_application,
     refresh,
+    remove,
     suspend,
 )
 from comity.certs.credentials import load_end
@@ -404,6 +405,19 @@ def test_suspension_survives_an_application(tmp_path: Path) -> None:
     assert not suspend(tmp_path, "lapd", NOON, suspended=False).member("lapd").suspended
     with pytest.raises(SetupRefused, match="expected one of lapd"):
         suspend(tmp_path, "lapdd", NOON)
+
+
+def test_member_that_is_removed_is_no_member(tmp_path: Path) -> None:
+    """The next roster is without it; who was never one can't be removed; it may come back by applying."""
+    found(tmp_path)
+    applied = make_agency(tmp_path)
+    admitted = admit(tmp_path, [applied], NOON)
+    left = remove(tmp_path, "lapd", NOON)
+    assert (left.version, dict(left.members)) == (admitted.version + 1, {})
+    for stranger in ("lapd", "operator"):
+        with pytest.raises(SetupRefused, match="expected one of none"):
+            remove(tmp_path, stranger, NOON)
+    assert admit(tmp_path, [applied], NOON).member("lapd").domain == "lapd.example"
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff"])

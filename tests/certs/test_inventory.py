@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -207,7 +206,7 @@ def test_replaced_statement_key_is_past_and_not_expired() -> None:
     now = NOON + 310 * DAY
 
     def conditions(when: datetime) -> list[Condition]:
-        rows = of_federation(replace(federation), stamped_at=NOON, now=when)
+        rows = of_federation(federation, now=when)
         return [one.condition for one in rows if one.owner == "lapd" and one.kind is Kind.STATEMENT]
 
     assert conditions(now) == [Condition.PAST, Condition.GOOD]

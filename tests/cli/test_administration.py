@@ -240,6 +240,7 @@ def test_own_identity_provider(comity: Comity, fed: Path) -> None:
         ("federation refresh --dir nowhere", ["nowhere/authority/authority.json"]),
         ("federation show --dir nowhere", ["nowhere"]),
         ("federation suspend nobody --dir fed", ["nobody", "lahd, lapd"]),
+        ("federation remove nobody --dir fed --yes", ["nobody", "lahd, lapd"]),
         ("agency user A.B --dir fed/agencies/lapd --office x --role y --trained 2026-01-01", ["user", "A.B"]),
         ("agency user a --dir fed/agencies/lapd --office x --role y --trained soon", ["--trained"]),
         ("agency user a --dir nowhere --office x --role y --trained 2026-01-01", ["nowhere/agency.toml"]),
@@ -469,3 +470,14 @@ def test_calendar_says_what_is_due_and_what_is_overdue(comity: Comity, fed: Path
     assert [one["kind"] for one in done["due"]] == ["training", "agreement"]
     wrong = comity("agency calendar --dir fed/agencies/lapd --done 00000000")
     assert wrong.exit_code == 2 and "names no date of an own duty" in wrong.stderr
+
+
+def test_removal_asks_and_then_takes_the_member_out(comity: Comity, fed: Path) -> None:
+    """Without an answer nothing happens; with `--yes` the roster is without the member, and says so."""
+    assert comity("federation remove lahd --dir fed").exit_code == 1
+    shown = json.loads(comity("federation show --dir fed --json").stdout)
+    assert [member["agency"] for member in shown["members"]] == ["lahd", "lapd"]
+    removed = comity("federation remove lahd --dir fed --yes")
+    assert (removed.exit_code, "`lahd` is no member any more" in removed.stdout) == (0, True)
+    shown = json.loads(comity("federation show --dir fed --json").stdout)
+    assert [member["agency"] for member in shown["members"]] == ["lapd"]

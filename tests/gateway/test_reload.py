@@ -18,7 +18,7 @@ from google.rpc import code_pb2
 from comity.audit.entry import Entry
 from comity.audit.errors import LogUnwritable
 from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation, refresh, suspend
+from comity.certs.authority import FederationSpec, admit, init_federation, refresh, remove, suspend
 from comity.certs.credentials import EndCredentials
 from comity.certs.drafting import AgreementTerms, GrantTerms, draft, sign
 from comity.certs.envelope import to_json
@@ -274,6 +274,36 @@ async def test_suspended_member_is_not_asked_any_more(running: Running) -> None:
     with pytest.raises(SessionFailed) as refused:
         await running.sessions.session("lapd", timeout=0.01)
     assert refused.value.reason == link_pb2.CLOSE_REASON_NO_AGREEMENT
+
+
+async def test_removed_member_is_not_asked_any_more(running: Running) -> None:
+    """A member that left is nobody: its session ends, its agreement does nothing, the others are asked."""
+    await running.plan()
+    remove(running.made.root, "lapd", NOON)
+    await until(lambda: version(running) == 3)
+    plan = await running.plan()
+    assert list(plan.asked) == ["cbp"]
+    assert "lapd" not in not_asked(plan)
+    with pytest.raises(SessionFailed) as refused:
+        await running.sessions.session("lapd", timeout=0.01)
+    assert refused.value.reason == link_pb2.CLOSE_REASON_NO_AGREEMENT
+
+
+async def test_source_that_is_away_is_tolerated_until_the_roster_ends(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A published folder that is gone or empty changes nothing; what it holds when it is back counts."""
+    away = running.made.public.with_name("away")
+    running.made.public.rename(away)
+    await until(lambda: "the old stays in force" in caplog.text)
+    running.now = NOON + 29 * DAY
+    assert sorted((await running.plan()).asked) == ["cbp", "lapd"]
+    running.now = NOON + 31 * DAY
+    await refused(running, RosterOutOfDate)
+    away.rename(running.made.public)
+    refresh(running.made.root, running.now)
+    await until(lambda: running.gateway.federation.trusted_until > running.now)
+    assert sorted((await running.plan()).asked) == ["cbp", "lapd"]
 
 
 async def refused(running: Running, error: type[GatewayError]) -> GatewayError:

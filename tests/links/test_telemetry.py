@@ -46,10 +46,11 @@ def test_attributes_are_those_of_the_list_and_no_others() -> None:
         outcome="responded",
         asked=2,
         alarm="unproven",
+        credential="ca",
     )
     assert set(said) | {words.ERROR} == words.ALLOWED
     assert set(inspect.signature(facts).parameters) == {
-        *("exchange", "requester", "provider", "role", "outcome", "asked", "alarm"),
+        *("exchange", "requester", "provider", "role", "outcome", "asked", "alarm", "credential"),
     }
 
 

@@ -277,6 +277,7 @@ class World:
             digest=bytes(32),
             signed_at=datetime.now(UTC),
             expires_at=datetime.now(UTC) + timedelta(days=1),
+            stamped_at=datetime.now(UTC),
             timestamp_expires_at=datetime.now(UTC) + timedelta(days=1),
             operator=members["cbp"],
             members=members,

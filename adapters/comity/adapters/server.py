@@ -52,6 +52,7 @@ from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
+from comity.certs.aging import RosterAge
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.own import OwnCredentials
@@ -245,6 +246,12 @@ class _Adapter:
             believable=lambda: Believable.by(self._path.standing.federation),
             clock=clock,
         )
+        self._age = RosterAge(
+            lambda: self._path.standing.federation,
+            agency=config.agency,
+            statement=lambda: own.current.statement.public,
+            clock=clock,
+        )
         self._readings = EndReadings(
             exchanges=self._exchanges,
             link=self._link,
@@ -252,6 +259,7 @@ class _Adapter:
             replay=replay,
             lag=LogLag(log, clock),
             own=own,
+            roster=self._age,
         )
 
     def take_up(self, receipts: Sequence[OpenReceipt]) -> None:
@@ -274,6 +282,7 @@ class _Adapter:
             self._end.tick(),
             self._end.logs.run(),
             self._follow(),
+            self._age.run(),
             self._own.follow(self._member, self._take_own, faults=(AuditError,)),
             self._retaining.run(),
             self._tell(ready),

@@ -33,6 +33,8 @@ from comity.broker.table import LinkTable
 from comity.broker.telemetry import METERING, Readings
 from comity.broker.trust import Trust, TrustState, load_trust
 from comity.broker.witness import Witness
+from comity.certs.aging import RosterAge
+from comity.certs.authority import OPERATOR
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
@@ -115,6 +117,12 @@ class Broker:
             maximum_concurrent_rpcs=2 * config.max_links,
         )
         log.on_published(lambda note: self._witness.offer())
+        self._age = RosterAge(
+            lambda: trust.federation,
+            agency=OPERATOR,
+            statement=lambda: own.current.statement.public,
+            clock=clock,
+        )
         self._readings = Readings(
             table=self._table,
             exchanges=self._desk,
@@ -122,6 +130,7 @@ class Broker:
             seen=seen,
             lag=LogLag(log, clock),
             own=own,
+            roster=self._age,
         )
         self._service = BrokerService(router=self._router, clock=clock, limits=limits)
         self._tasks: list[asyncio.Task[None]] = []
@@ -229,6 +238,7 @@ class Broker:
             self._follow,
             self._follow_own,
             self._tick,
+            self._age.run,
             retaining.run,
         )
         for work in works:

@@ -14,6 +14,7 @@ from comity.links.telemetry.metrics import (
     Metering,
     Reading,
     WatchedCredentials,
+    WatchedRoster,
     credential_readings,
 )
 from comity.links.telemetry.spans import Tracing
@@ -35,6 +36,7 @@ class Readings:
         seen: Sized,
         lag: LogLag,
         own: WatchedCredentials,
+        roster: WatchedRoster,
     ) -> None:
         self._table = table
         self._exchanges = exchanges
@@ -42,6 +44,7 @@ class Readings:
         self._seen = seen
         self._lag = lag
         self._own = own
+        self._roster = roster
 
     def __call__(self) -> list[Reading]:
         """Return the gauges' values now. On the SDK's thread: it reads numbers, and a copy of the table."""
@@ -50,7 +53,7 @@ class Readings:
             (Gauge.SESSIONS, len(self._sessions), {}),
             (Gauge.REPLAY, len(self._seen), {}),
             *self._lag.readings(),
-            *credential_readings(self._own),
+            *credential_readings(self._own, self._roster),
         ]
         for link in self._table:
             whose = _whose(link)

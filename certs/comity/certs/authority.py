@@ -281,12 +281,33 @@ def suspend(folder: Path, agency: str, now: datetime, *, suspended: bool = True)
             if entry.agency == agency:
                 entry.suspended = suspended
                 return
-        raise SetupRefused(
-            f"agency `{ascii(agency)[1:-1][:60]}` isn't a member, expected one of "
-            f"{', '.join(sorted(entry.agency for entry in roster.members)) or 'none'}"
-        )
+        raise _no_member(roster, agency)
 
     return _change(folder, change, now)
+
+
+def remove(folder: Path, agency: str, now: datetime) -> Federation:
+    """Take a member out of the roster, in a new version of it; return it.
+
+    Its links, sessions and agreements end with that, everywhere. Evidence of its time goes on verifying with
+    the rosters of then. Raises `SetupRefused` if there is no such member, `RosterInvalid`.
+    """
+
+    def change(roster: Roster) -> None:
+        for index, entry in enumerate(roster.members):
+            if entry.agency == agency:
+                del roster.members[index]
+                return
+        raise _no_member(roster, agency)
+
+    return _change(folder, change, now)
+
+
+def _no_member(roster: Roster, agency: str) -> SetupRefused:
+    return SetupRefused(
+        f"agency `{ascii(agency)[1:-1][:60]}` isn't a member, expected one of "
+        f"{', '.join(sorted(entry.agency for entry in roster.members)) or 'none'}"
+    )
 
 
 def refresh(folder: Path, now: datetime) -> Federation:

@@ -41,8 +41,8 @@ class Held:
     path: Path
 
 
-def published(public: Path, pin: AuthorityPin) -> tuple[Federation, datetime]:
-    """Return the roster in `public` and when its timestamp was signed, though both may be past their time.
+def published(public: Path, pin: AuthorityPin) -> Federation:
+    """Return the roster in `public` with its timestamp, though both may be past their time.
 
     For showing alone: whom to trust is `Federation.load`'s. Raises `RosterInvalid`, `FileUnusable`.
     """
@@ -55,7 +55,7 @@ def published(public: Path, pin: AuthorityPin) -> tuple[Federation, datetime]:
         raise RosterInvalid(f"roster timestamp isn't signed by the pinned authority: {error}") from error
     if (stamp.roster_version, stamp.roster_digest) != (federation.version, federation.digest):
         raise RosterInvalid(f"roster version {federation.version} isn't the one that the timestamp names")
-    return replace(federation, timestamp_expires_at=until), signed_at
+    return replace(federation, stamped_at=signed_at, timestamp_expires_at=until)
 
 
 def held_by_authority(keys: Path) -> Iterator[Held | Credential]:

@@ -215,12 +215,12 @@ def of_pin(pin: AuthorityPin) -> Iterator[Credential]:
         )
 
 
-def of_federation(federation: Federation, *, stamped_at: datetime, now: datetime) -> Iterator[Credential]:
-    """Yield the roster, its timestamp (signed at `stamped_at`), and what each member's key set names."""
+def of_federation(federation: Federation, *, now: datetime) -> Iterator[Credential]:
+    """Yield the roster, its timestamp, and what each member's key set names."""
     require_aware(now)
     for kind, since, until in (
         (Kind.ROSTER, federation.signed_at, federation.expires_at),
-        (Kind.TIMESTAMP, stamped_at, federation.timestamp_expires_at),
+        (Kind.TIMESTAMP, federation.stamped_at, federation.timestamp_expires_at),
     ):
         yield lasting(
             kind,

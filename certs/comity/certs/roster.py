@@ -94,6 +94,8 @@ class Federation:
     signed_at: datetime
     expires_at: datetime
     """When the roster ends."""
+    stamped_at: datetime
+    """When the timestamp was signed; of a roster without one, when the roster was."""
     timestamp_expires_at: datetime
     """When the timestamp ends, and with it the trust in the roster being the newest."""
     operator: MemberView
@@ -141,7 +143,7 @@ class Federation:
                 f"roster version {found.version} is older than version {last_seen_version}, seen before"
             )
         _in_time("roster", found, now)
-        return cls._of(opened, pin, stamped_until)
+        return cls._of(opened, pin, _instant(stamped, "signed_at", "roster timestamp"), stamped_until)
 
     @classmethod
     def for_evidence(cls, *, roster: bytes, pin: AuthorityPin) -> Federation:
@@ -151,10 +153,13 @@ class Federation:
         whom to trust now. Raises `RosterInvalid`.
         """
         opened = _open(roster, Roster, pin, "roster")
-        return cls._of(opened, pin, _instant(opened.message, "expires_at", "roster"))
+        signed_at, until = (_instant(opened.message, name, "roster") for name in ("signed_at", "expires_at"))
+        return cls._of(opened, pin, signed_at, until)
 
     @classmethod
-    def _of(cls, opened: Opened[Roster], pin: AuthorityPin, stamped_until: datetime) -> Federation:
+    def _of(
+        cls, opened: Opened[Roster], pin: AuthorityPin, stamped_at: datetime, stamped_until: datetime
+    ) -> Federation:
         """Return the view of a roster whose signatures verified."""
         roster = opened.message
         if roster.federation != pin.federation:
@@ -172,6 +177,7 @@ class Federation:
             digest=opened.digest,
             signed_at=_instant(roster, "signed_at", "roster"),
             expires_at=_instant(roster, "expires_at", "roster"),
+            stamped_at=stamped_at,
             timestamp_expires_at=stamped_until,
             operator=operator,
             members=MappingProxyType(

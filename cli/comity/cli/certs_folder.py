@@ -71,8 +71,8 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         if trusted is not None:
             rows += of_pin(trusted)
         if trusted is not None and places.public is not None:
-            federation, stamped_at = published(places.public, trusted)
-            rows += of_federation(federation, stamped_at=stamped_at, now=now)
+            federation = published(places.public, trusted)
+            rows += of_federation(federation, now=now)
     except CertsError as error:
         findings.append(f"roster: {error}")
     member = _member(federation, places.agency)

@@ -13,6 +13,7 @@ from comity.certs.authority import (
     init_federation,
     read_application,
     refresh,
+    remove,
     rotate_authority,
     suspend,
 )
@@ -184,6 +185,24 @@ def suspend_command(agency: str, folder: Path, lift: bool, as_json: bool) -> Non
     federation = suspend(folder, agency, utc_now(), suspended=not lift)
     word = "is a member again" if lift else "is suspended"
     _report(federation, as_json, f"roster version {federation.version}: `{agency}` {word}")
+
+
+@group.command("remove", epilog="Example: comity federation remove harbor --dir fed --yes")
+@click.argument("agency")
+@_DIR
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@json_option
+@refused_as_usage
+def remove_command(agency: str, folder: Path, yes: bool, as_json: bool) -> None:
+    """Take AGENCY out of the roster for good: it leaves, or was expelled.
+
+    Its links and sessions close, nobody asks it or answers it, and its agreements do nothing any more. What
+    was signed in its time goes on verifying. To stop it for a while, `suspend` it.
+    """
+    if not yes:
+        click.confirm(f"Take `{agency}` out of the roster?", abort=True, err=True)
+    federation = remove(folder, agency, utc_now())
+    _report(federation, as_json, f"roster version {federation.version}: `{agency}` is no member any more")
 
 
 @group.command("show", epilog="Example: comity federation show --dir fed --pin authority.json")

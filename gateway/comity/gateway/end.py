@@ -22,6 +22,7 @@ from comity.audit.log import SignedLog
 from comity.audit.log_keys import LogKeys, next_step
 from comity.audit.retaining import Retaining
 from comity.audit.retention import Believable
+from comity.certs.aging import RosterAge
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
@@ -205,7 +206,14 @@ class GatewayEnd:
             self._tell_fronts()
 
         faults = (CertsError, AuditUnavailable, ConfigInvalid)
+        age = RosterAge(
+            lambda: gateway.federation,
+            agency=config.agency,
+            statement=lambda: self.own.current.statement.public,
+            clock=clock,
+        )
         self._beside = [
+            asyncio.create_task(age.run()),
             asyncio.create_task(self._link.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
             asyncio.create_task(retaining.run()),
@@ -231,6 +239,7 @@ class GatewayEnd:
             sessions=self._sessions,
             lag=LogLag(self._log, clock),
             own=self.own,
+            roster=age,
         )
         failed = None
         try:

@@ -10,6 +10,7 @@ from comity.links.telemetry.metrics import (
     LogLag,
     Reading,
     WatchedCredentials,
+    WatchedRoster,
     credential_readings,
 )
 
@@ -49,6 +50,7 @@ class EndReadings:
         sessions: WatchedSessions,
         lag: LogLag,
         own: WatchedCredentials,
+        roster: WatchedRoster,
         replay: Sized | None = None,
     ) -> None:
         self._exchanges = exchanges
@@ -56,6 +58,7 @@ class EndReadings:
         self._sessions = sessions
         self._lag = lag
         self._own = own
+        self._roster = roster
         self._replay = replay
 
     def __call__(self) -> list[Reading]:
@@ -67,7 +70,7 @@ class EndReadings:
             (Gauge.QUEUE_BYTES, self._link.waiting_bytes, {}),
             (Gauge.SESSIONS, self._sessions.count, {}),
             *self._lag.readings(),
-            *credential_readings(self._own),
+            *credential_readings(self._own, self._roster),
         ]
         if self._replay is not None:
             found.append((Gauge.REPLAY, len(self._replay), {}))

@@ -23,8 +23,9 @@ OUTCOME: Final = "comity.outcome"
 ASKED: Final = "comity.asked"
 ERROR: Final = "error.type"
 ALARM: Final = "comity.alarm"
+CREDENTIAL: Final = "comity.credential"
 
-ALLOWED: Final = frozenset((EXCHANGE, REQUESTER, PROVIDER, ROLE, OUTCOME, ASKED, ERROR, ALARM))
+ALLOWED: Final = frozenset((EXCHANGE, REQUESTER, PROVIDER, ROLE, OUTCOME, ASKED, ERROR, ALARM, CREDENTIAL))
 """Every attribute there is."""
 
 EXCHANGE_ID_BYTES: Final = 16
@@ -48,6 +49,7 @@ def facts(
     outcome: str | None = None,
     asked: int | None = None,
     alarm: str | None = None,
+    credential: str | None = None,
 ) -> Facts:
     """Return attributes; what is None is left out.
 
@@ -57,6 +59,7 @@ def facts(
     outcome: a word of the code's own, best of `outcome_name`.
     asked: how many providers the order names.
     alarm: what is wrong with a peer's log, a word of the code's own.
+    credential: which kind of one's own credentials, a word of the code's own.
     """
     found: Facts = {}
     if exchange is not None and len(exchange) == EXCHANGE_ID_BYTES:
@@ -73,6 +76,8 @@ def facts(
         found[ASKED] = asked
     if alarm is not None:
         found[ALARM] = alarm
+    if credential is not None:
+        found[CREDENTIAL] = credential
     return found
 
 

@@ -8,7 +8,7 @@ quick, read plain values alone, and never raise.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum
@@ -36,6 +36,8 @@ class Gauge(Enum):
     LOG_AGE = ("comity.log.checkpoint.age", "s", "Time since the newest checkpoint was published")
     REPLAY = ("comity.replay.entries", "{exchange}", "Exchanges that are remembered against replay")
     LEAF_LEFT = ("comity.leaf.left", "s", "Time until the own certificate in force expires; below 0 after")
+    ROSTER_LEFT = ("comity.roster.left", "s", "Time for which the roster in force is still trusted")
+    KEY_LEFT = ("comity.key.left", "s", "Time until the own newest CA or statement key in the roster expires")
     LEAF_FAULT = ("comity.leaf.fault", "{fault}", "1 while what lies on disk can't be put in force, else 0")
 
 
@@ -146,6 +148,17 @@ class WatchedLog(Protocol):
         """Have `callback(note)` called after each new checkpoint."""
 
 
+class WatchedRoster(Protocol):
+    """What is read of the roster in force."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds for which it is still trusted."""
+
+    def own_left(self) -> Mapping[str, float]:
+        """Seconds until the newest of one's own expires that it names, by kind: `ca`, `statement_key`."""
+
+
 class WatchedCredentials(Protocol):
     """What is read of a process's own credentials."""
 
@@ -158,9 +171,14 @@ class WatchedCredentials(Protocol):
         """Whether what lies on disk can't be put in force."""
 
 
-def credential_readings(own: WatchedCredentials) -> list[Reading]:
-    """Return how long the own leaf lasts, and whether the one on disk can't be used."""
-    return [(Gauge.LEAF_LEFT, own.seconds_left, {}), (Gauge.LEAF_FAULT, int(own.is_faulty), {})]
+def credential_readings(own: WatchedCredentials, roster: WatchedRoster) -> list[Reading]:
+    """Return how long one's own leaf, CA and statement key and the roster last; and the leaf's faults."""
+    return [
+        (Gauge.LEAF_LEFT, own.seconds_left, {}),
+        (Gauge.LEAF_FAULT, int(own.is_faulty), {}),
+        (Gauge.ROSTER_LEFT, roster.seconds_left, {}),
+        *((Gauge.KEY_LEFT, left, facts(credential=kind)) for kind, left in roster.own_left().items()),
+    ]
 
 
 class LogLag:
