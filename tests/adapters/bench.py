@@ -27,6 +27,7 @@ from comity.adapters.sources.source import (
     StoredRead,
     Survey,
 )
+from comity.adapters.spending import Spending
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
 from comity.adapters.threads import StoreThreads
@@ -204,6 +205,7 @@ class Bench:
             ),
             log=log or self.log,
             replay=ReplayGuard(state, clock=self.clock),
+            spending=Spending(state, clock=self.clock),
             announcements=self.announcements,
             signer=ReceiptSigner(self.provider, key, clock=self.clock),
             threads=self.threads,

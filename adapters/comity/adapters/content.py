@@ -6,8 +6,10 @@ and if either can't be done as it must be, or the data can't be marked, the resu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from comity.adapters import pages
@@ -53,15 +55,18 @@ class Composer:
     exchange_id: bytes
     random: Callable[[int], bytes] = field(repr=False)
 
-    def result(self, question: Question, ruling: Ruling, found: Found) -> Content:
-        """Return detail and pages of a ruling; never raises for what a policy or a ceiling says."""
+    def result(self, question: Question, ruling: Ruling, found: Found, *, now: datetime) -> Content:
+        """Return detail and pages of a ruling; never raises for what a policy or a ceiling says.
+
+        `now`: when it was decided, from which is counted how long to wait for a budget.
+        """
         try:
-            return self._result(question, ruling, found)
+            return self._result(question, ruling, found, now)
         except PolicyError as error:
             refused = refusal(
                 "an obligation of the provider's policy can't be met", errors=(type(error).__name__,)
             )
-            return self._result(question, refused, Found(reads=(), truncated=False))
+            return self._result(question, refused, Found(reads=(), truncated=False), now)
 
     def bare(self, kind: OutcomeKind, *, violations: Sequence[str] = ()) -> Content:
         """Return the content of an outcome without a decision: a detail, no pages."""
@@ -71,7 +76,7 @@ class Composer:
             detail.retry_after_seconds = RETRY_AFTER_SECONDS
         return Content(kind=kind, detail=detail.SerializeToString(), pages=(), read_count=0)
 
-    def _result(self, question: Question, ruling: Ruling, found: Found) -> Content:
+    def _result(self, question: Question, ruling: Ruling, found: Found, now: datetime) -> Content:
         """Return detail and pages; raise `PolicyError` if reads can't be withheld from or marked."""
         base = self._marking(ruling)
         reads = [_read(item, question, base) for item in found.reads]
@@ -94,6 +99,9 @@ class Composer:
         if ruling.start is not None and ruling.end is not None:
             detail.searched.start.CopyFrom(from_instant(ruling.start))
             detail.searched.end.CopyFrom(from_instant(ruling.end))
+        if ruling.retry_at is not None:
+            detail.retry_at.CopyFrom(from_instant(ruling.retry_at))
+            detail.retry_after_seconds = max(1, math.ceil((ruling.retry_at - now).total_seconds()))
         detail.period_clipped = ruling.clipped
         detail.page_count, detail.read_count = len(split), len(reads)
         detail.truncated = found.truncated

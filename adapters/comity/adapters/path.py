@@ -6,9 +6,9 @@ needs what the one before it gave. Two of them write to the log, and each is on 
 
 What can come out:
 
-- `RESPONDED`, `REFUSED`, `REFERRED`: decided, logged, signed;
-- `MALFORMED`, `RATE_LIMITED`: turned away before a decision, signed, because the order's signature was
-  good and its agency has a right to an answer;
+- `RESPONDED`, `REFUSED`, `REFERRED`, and `RATE_LIMITED` by a budget of the policy: decided, logged, signed;
+- `MALFORMED`, and `RATE_LIMITED` by what is in flight: turned away before a decision, signed, because the
+  order's signature was good and its agency has a right to an answer;
 - nothing at all: the order isn't signed by the session's peer, or its exchange was answered before. An
   exchange gets one receipt; a second would be a second truth;
 - `AUDIT_UNAVAILABLE`: the log (or the state database) can't be written. Signed with the last checkpoint in
@@ -46,9 +46,10 @@ from comity.adapters.orders import FRESHNESS, SignedOrder
 from comity.adapters.people import People
 from comity.adapters.questions import Question, parse_question
 from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
-from comity.adapters.replay import ReplayGuard
+from comity.adapters.replay import ReplayGuard, Write
 from comity.adapters.ruling import Ruling, Store, Terms, facts_of, rule
 from comity.adapters.searching import Found
+from comity.adapters.spending import Spending
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING, TRACING
 from comity.adapters.threads import StoreThreads
@@ -65,9 +66,10 @@ from comity.links.telemetry.context import parse_traceparent
 from comity.links.telemetry.facts import facts
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN, failed, relate
+from comity.policy.budgets import Spent
 from comity.policy.decision import PolicyEngine
 from comity.policy.facts import DecisionRequest, ReasonFacts
-from comity.policy.reasons import told_by
+from comity.policy.reasons import Told, told_by
 from comity.policy.written import write_facts
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
@@ -157,6 +159,8 @@ class _Work:
     announced: bool = False
     first: bool = False
     """Whether its exchange is new here, so that it may be given its one receipt."""
+    remembered: bool = False
+    """Whether that is on disk."""
 
     @property
     def grounds(self) -> Grounds:
@@ -178,6 +182,7 @@ class ExchangePath:
         standing: Standing,
         log: AuditLog,
         replay: ReplayGuard,
+        spending: Spending,
         announcements: Announcements,
         signer: ReceiptSigner,
         threads: StoreThreads,
@@ -190,6 +195,7 @@ class ExchangePath:
         self.standing = standing
         self._log = log
         self._replay = replay
+        self._spending = spending
         self._announcements = announcements
         self._signer = signer
         self._subjects = subjects
@@ -267,9 +273,10 @@ class ExchangePath:
             orders.check_fresh(order, now=self._clock())
             query = orders.check_addressed(order, ask, peer=peer, own=standing.agency)
 
-        # 4. It comes for the first time, which is durable from here on; and its agency is within its limit.
+        # 4. It comes for the first time, which is durable before a store is touched or a receipt signed; and
+        # its agency is within its limit.
         with TRACING.step(span, "check replay"):
-            await self._admit(work, order, until=order.replay_until)
+            self._claim(work, order)
         if crowded:
             raise Crowded
 
@@ -290,7 +297,12 @@ class ExchangePath:
         member = standing.member(peer, now)
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
-            request = _facts(question, claims, member, work.terms, now, told=_told(question, standing))
+            told = _told(question, standing)
+            looked = self._spending.look(
+                agency=peer, user=claims.user, plates=(question.folded,), likeness=told.likeness
+            )
+            reason = ReasonFacts(vague=told.vague, words=told.words, plates=looked.text_plates)
+            request = _facts(question, claims, member, work.terms, now, told=reason, spent=looked.spent)
             if (barred := self._people.barred(peer, claims.user)) is not None:  # Q8
                 request = replace(request, subject=replace(request.subject, barred=barred))
             stores = [store.facts for store in standing.stores]
@@ -300,8 +312,11 @@ class ExchangePath:
                 stores=stores,
                 documents="" if work.terms is None else ", ".join(work.terms.agreement.documents),
             )
+            if ruling.exceeded:
+                ruling = replace(ruling, retry_at=self._spending.fits_at(looked, ruling.exceeded))
+            spend = None if ruling.exceeded else self._spending.spend(looked)
 
-        # 9. The decision is on disk before any store is touched.
+        # 9. The decision is on disk before any store is touched, and so is that the exchange was here.
         received = records.received(
             standing.agency, order, ask, question, claims, query_digest=work.query_digest, at=now
         )
@@ -314,7 +329,11 @@ class ExchangePath:
             query_digest=work.query_digest,
             at=now,
         )
-        await self._append(work, "log decision", received, decided)
+        remembering = asyncio.create_task(self._remember(work, order, beside=spend))
+        try:
+            await self._append(work, "log decision", received, decided)
+        finally:
+            await remembering
         if standing.engine.counts(ruling.rules):  # refused for want of authorization (Q8)
             await self._people.refused(
                 peer,
@@ -336,7 +355,7 @@ class ExchangePath:
 
         # 11. Obligations and markings on every read, page and detail.
         with TRACING.step(span, "compose"):
-            content = self._composer(work).result(question, ruling, found)
+            content = self._composer(work).result(question, ruling, found, now=now)
 
         # 12. and 13. The release is on disk before the receipt is signed that promises it.
         self._left(order)
@@ -400,6 +419,8 @@ class ExchangePath:
         have to be remembered for as long: neither is answered.
         """
         if work.first:
+            if not work.remembered:
+                await self._remember(work, order)
             return True
         if isinstance(rejected, Replayed) or len(order.exchange_id) != orders.EXCHANGE_ID_BYTES:
             return False
@@ -407,19 +428,21 @@ class ExchangePath:
         if order.issued_at > now + FRESHNESS or order.replay_until <= now:
             return False
         try:
-            await self._admit(work, order, until=order.replay_until)
+            self._claim(work, order)
         except Replayed:
             return False
+        await self._remember(work, order)
         return True
 
-    async def _admit(self, work: _Work, order: SignedOrder, *, until: datetime) -> None:
-        """Remember the exchange durably; raise `Replayed` if it came before, and may have its receipt."""
-        try:
-            await self._replay.admit(work.peer, order.exchange_id, until=until)
-        except StateUnwritable:
-            work.first = True
-            raise
+    def _claim(self, work: _Work, order: SignedOrder) -> None:
+        """Take the exchange as new; raise `Replayed` if it came before, and may have its receipt."""
+        self._replay.claim(work.peer, order.exchange_id, until=order.replay_until)
         work.first = True
+
+    async def _remember(self, work: _Work, order: SignedOrder, *, beside: Write | None = None) -> None:
+        """Make durable that the exchange was here, with what is written `beside`; raise `StateUnwritable`."""
+        await self._replay.settle(work.peer, order.exchange_id, until=order.replay_until, beside=beside)
+        work.remembered = True
 
     def _audit_unavailable(self, work: _Work) -> Reply | None:
         """Say, signed, that the log can't be written; nothing of any read is in it."""
@@ -457,23 +480,23 @@ def _facts(
     now: datetime,
     *,
     told: ReasonFacts,
+    spent: Spent,
 ) -> DecisionRequest:
     """Return what the policy decides by, or raise `Rejected` for a question that contradicts itself."""
     try:
-        return facts_of(question, claims, member, terms, now, told=told)
+        return facts_of(question, claims, member, terms, now, told=told, spent=spent)
     except ValueError as error:
         raise Rejected(RejectReason.MALFORMED, f"question: {error}") from error
 
 
-def _told(question: Question, standing: Standing) -> ReasonFacts:
+def _told(question: Question, standing: Standing) -> Told:
     """Return what the free text tells by the words of the policy in force (Q3, Q4)."""
-    told = told_by(
+    return told_by(
         question.reason_text,
         plate=question.folded,
         case_number=question.case_number,
         words=standing.engine.bundle.manifest.reasons,
     )
-    return ReasonFacts(vague=told.vague, words=told.words)
 
 
 def _subject(question: Question, member: MemberView, now: datetime) -> Claims:

@@ -10,10 +10,11 @@ What arrives while a write is under way joins the next one, so a burst costs one
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from comity.adapters.errors import Replayed, StateUnwritable
@@ -21,12 +22,16 @@ from comity.adapters.state import SEEN
 from comity.audit.entry import to_milliseconds
 from comity.certs.clock import Clock
 
+Write = Callable[[Connection], None]
+"""Something that is written in the same transaction."""
+
 
 @dataclass(slots=True)
 class _Batch:
     """Rows that are written together, and the task that writes them."""
 
     rows: list[dict[str, str | bytes | int]] = field(default_factory=list)
+    beside: list[Write] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
 
@@ -60,17 +65,31 @@ class ReplayGuard:
         return len(self._known)
 
     async def admit(self, agency: str, exchange_id: bytes, *, until: datetime) -> None:
-        """Remember the exchange until `until`, durably, or raise `Replayed` if it was seen before.
+        """Claim and settle: remember the exchange until `until`, durably, or raise as these do."""
+        self.claim(agency, exchange_id, until=until)
+        await self.settle(agency, exchange_id, until=until)
 
-        Raises `StateUnwritable` if it can't be written; the exchange then still counts as seen. Of two calls
-        for one exchange in the same turn of the loop, one is refused.
+    def claim(self, agency: str, exchange_id: bytes, *, until: datetime) -> None:
+        """Remember the exchange until `until`, or raise `Replayed` if it was seen before.
+
+        It isn't on the disk before `settle`. Of two calls for one exchange, one is refused.
         """
         key = (agency, exchange_id)
         if key in self._known:
             raise Replayed
         self._known[key] = to_milliseconds(until)
+
+    async def settle(
+        self, agency: str, exchange_id: bytes, *, until: datetime, beside: Write | None = None
+    ) -> None:
+        """Make a claimed exchange durable, and what `beside` writes in one transaction with it.
+
+        Raises `StateUnwritable` if it can't be written; the exchange then still counts as seen.
+        """
         batch = self._gathering
         batch.rows.append({"agency": agency, "exchange_id": exchange_id, "until_ms": to_milliseconds(until)})
+        if beside is not None:
+            batch.beside.append(beside)
         if batch.task is None:
             batch.task = asyncio.get_running_loop().create_task(self._commit(batch))
         await asyncio.shield(batch.task)
@@ -81,7 +100,7 @@ class ReplayGuard:
             self._gathering = _Batch()
             now = to_milliseconds(self._clock())
             try:
-                await asyncio.to_thread(self._write, batch.rows, now)
+                await asyncio.to_thread(self._write, batch, now)
             except SQLAlchemyError as error:
                 raise StateUnwritable("replay protection: the state database can't be written") from error
             self._forget(now)
@@ -91,8 +110,10 @@ class ReplayGuard:
         while self._known and self._known[(oldest := next(iter(self._known)))] <= now:
             del self._known[oldest]
 
-    def _write(self, rows: list[dict[str, str | bytes | int]], now: int) -> None:
-        """Insert `rows` and drop what left its window, in one transaction."""
+    def _write(self, batch: _Batch, now: int) -> None:
+        """Insert the batch and drop what left its window, in one transaction."""
         with self._engine.begin() as connection:
             connection.execute(delete(SEEN).where(SEEN.c.until_ms <= now))
-            connection.execute(insert(SEEN), rows)
+            connection.execute(insert(SEEN), batch.rows)
+            for write in batch.beside:
+                write(connection)

@@ -18,6 +18,7 @@ from comity.adapters.sources.source import Source
 from comity.certs.agreements import AgreementView, GrantView
 from comity.certs.claims import Claims
 from comity.certs.roster import MemberView
+from comity.policy.budgets import Budget, Spent
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule
 from comity.policy.errors import PolicyError
 from comity.policy.facts import (
@@ -108,6 +109,10 @@ class Ruling:
     """Elements of which the requester isn't told that they are withheld."""
     errors: tuple[str, ...] = ()
     """Policies that failed while they were evaluated: for the provider's own log."""
+    exceeded: tuple[Budget, ...] = ()
+    """Of `OUTCOME_KIND_RATE_LIMITED`: the budgets that are used up."""
+    retry_at: datetime | None = None
+    """Of `OUTCOME_KIND_RATE_LIMITED`: when the question fits in, if nothing else is asked until then."""
     decided: Effect | None = None
     """What the policy decided, where something else is shown; None: what is shown (A1)."""
     decided_by: tuple[Rule, ...] = ()
@@ -123,6 +128,8 @@ class Ruling:
                 return Effect.PERMIT
             case common_pb2.OUTCOME_KIND_REFERRED:
                 return Effect.REFER
+            case common_pb2.OUTCOME_KIND_RATE_LIMITED:
+                return Effect.LIMIT
             case _:
                 return Effect.REFUSE
 
@@ -174,6 +181,14 @@ def _ruling(
             return _permitted(request, decision, stores, documents)
         case Effect.REFUSE:
             return refusal(decision.public_reason, *decision.rules, errors=decision.errors)
+        case Effect.LIMIT:
+            return Ruling(
+                kind=common_pb2.OUTCOME_KIND_RATE_LIMITED,
+                rules=decision.rules,
+                public_reason=decision.public_reason,
+                exceeded=tuple(item.budget for item in decision.exceeded),
+                errors=decision.errors,
+            )
         case Effect.REFER:
             return Ruling(
                 kind=common_pb2.OUTCOME_KIND_REFERRED,
@@ -302,6 +317,7 @@ def facts_of(
     now: datetime,
     *,
     told: ReasonFacts,
+    spent: Spent,
 ) -> DecisionRequest:
     """Return the verified facts that the policy decides by; raise `ValueError` for what is no question."""
     return DecisionRequest(
@@ -331,6 +347,7 @@ def facts_of(
         plate_country=question.country,
         elements=question.wanted,
         told=told,
+        spent=spent,
         agreement=None
         if terms is None
         else AgreementFacts(

@@ -39,6 +39,7 @@ from comity.adapters.people import People
 from comity.adapters.receipts import ReceiptSigner
 from comity.adapters.receipts_open import OpenReceipt, SettledMark, read_open
 from comity.adapters.replay import ReplayGuard
+from comity.adapters.spending import Spending
 from comity.adapters.state import open_state
 from comity.adapters.subjects import Subjects
 from comity.adapters.telemetry import METERING
@@ -164,6 +165,7 @@ class _Adapter:
             standing=standing,
             log=log,
             replay=replay,
+            spending=Spending(engine, clock=clock),
             announcements=announcements,
             signer=self._signer,
             threads=self._threads,

@@ -1,4 +1,5 @@
-"""The adapter's own tables in its `state.db`: exchanges that were seen, settled receipts, who is barred.
+"""The adapter's own tables in its `state.db`: exchanges that were seen, what was asked within a day (for
+budgets, under keyed hashes), settled receipts, who is barred.
 
 The signed log keeps its openings and evidence in the same file, in tables of its own; neither touches the
 other's. The file holds what the log only commits to, so nobody else may read it (mode 0600).
@@ -36,6 +37,24 @@ SEEN: Final = Table(
     Column("agency", String(32), primary_key=True, comment="the agency that asked"),
     Column("exchange_id", LargeBinary(16), primary_key=True),
     Column("until_ms", BigInteger, nullable=False, index=True, comment="end of its window, ms since 1970"),
+)
+
+SPENT: Final = Table(
+    "spent_budgets",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False, index=True, comment="when it was asked, ms since 1970"),
+    Column("agency", LargeBinary(16), nullable=False, comment="keyed hash of who asked"),
+    Column("user", LargeBinary(16), nullable=False, comment="keyed hash of agency and user"),
+    Column("text", LargeBinary(16), nullable=False, comment="keyed hash of agency, user and reason text"),
+    Column("plates", LargeBinary, nullable=False, comment="16 bytes each: keyed hash of agency and plate"),
+)
+
+SPENDING_KEY: Final = Table(
+    "spending_key",
+    METADATA,
+    Column("id", Integer, primary_key=True, comment="always 1"),
+    Column("key", LargeBinary(32), nullable=False, comment="of the keyed hashes in `spent_budgets`"),
 )
 
 SETTLED: Final = Table(

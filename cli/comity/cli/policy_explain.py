@@ -31,8 +31,14 @@ _SHOWN = {
     "fewer_hits": "an answer of all stores, in which nothing tells of those that aren't searched (A1)",
     "refuse": "a refusal that names other policies",
     "refer": "a referral",
+    "limit": "a limit, as of a question that no policy refuses",
 }
-_WORDS = {Effect.PERMIT: "permitted", Effect.REFUSE: "refused", Effect.REFER: "referred"}
+_WORDS = {
+    Effect.PERMIT: "permitted",
+    Effect.REFUSE: "refused",
+    Effect.REFER: "referred",
+    Effect.LIMIT: "over a budget",
+}
 
 
 @click.command(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich import box
@@ -207,6 +207,7 @@ def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
             text = clean(rule.text)
             cited = f"rule {', '.join(rule.rules)}; {clean(rule.document)}"
             yield cited if text == reason else f"{cited}: {text}"
+    yield from _come_back(detail)
     if detail.period_clipped and detail.HasField("searched"):
         start, end = moment(detail.searched.start), moment(detail.searched.end)
         yield f"period clipped to {start:%Y-%m-%d} … {end:%Y-%m-%d}"
@@ -218,6 +219,30 @@ def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
     if detail.truncated:
         yield "more reads matched than were sent"
     yield from (clean(line) for line in detail.violations)
+
+
+def _come_back(detail: result_pb2.ResultDetail) -> Iterable[str]:
+    """Yield when to ask again, where a provider's limit turned the question away."""
+    if detail.kind != common_pb2.OUTCOME_KIND_RATE_LIMITED:
+        return
+    wait = f"in {_span(detail.retry_after_seconds)}"
+    if not detail.HasField("retry_at"):
+        yield f"come back {wait}"
+        return
+    yield f"come back at {_up_to_seconds(moment(detail.retry_at)):%Y-%m-%d %H:%M:%S} UTC ({wait})"
+
+
+def _up_to_seconds(at: datetime) -> datetime:
+    """Return an instant at a whole second, never before: who comes then doesn't come too early."""
+    return at.replace(microsecond=0) + timedelta(seconds=bool(at.microsecond))
+
+
+def _span(seconds: int) -> str:
+    """Return a number of seconds as a person says it, the last part rounded up."""
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = -(-seconds // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _where(read: result_pb2.Read) -> str:
@@ -277,6 +302,9 @@ def _outcome_json(item: query_service_pb2.ProviderOutcome) -> JsonObject:
             "truncated": detail.truncated,
             "banner": clean(detail.marking.banner),
         }
+        if item.kind == common_pb2.OUTCOME_KIND_RATE_LIMITED:
+            value["retry_after_seconds"] = detail.retry_after_seconds
+            value["retry_at"] = moment(detail.retry_at).isoformat() if detail.HasField("retry_at") else None
     return value
 
 

@@ -152,6 +152,11 @@ def verify_receipt(
         _check(
             detail.page_count == 0 and detail.read_count == 0, "detail: reads beside an outcome without any"
         )
+    if detail.HasField("retry_at"):
+        try:
+            to_instant(detail, "retry_at")
+        except ValueError as error:
+            raise Unverifiable("detail: the time to come back cannot be read") from error
     if detail.HasField("searched"):
         try:
             to_instant(detail.searched, "start"), to_instant(detail.searched, "end")

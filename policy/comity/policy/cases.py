@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
 
+from comity.policy.budgets import Spent
 from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.decision import Decision, PolicyEngine
 from comity.policy.errors import CaseInvalid
@@ -50,6 +51,7 @@ _QUESTION: Final = frozenset(
         "reason_vague",
         "reason_words",
         "reason_plates",
+        "spent",
         "elements",
         "subject",
         "agreement",
@@ -304,6 +306,7 @@ def _request(words: _Table, where: str) -> DecisionRequest:
             plates=_get(words, "reason_plates", int, 1, where),
         ),
         readings=_get(words, "readings", int, 1, where),
+        spent=_spent(_get(words, "spent", dict, {}, where), where),
         agreement=_agreement(words.get("agreement"), where),
         now=_instant(words, "now", where),
     )
@@ -323,6 +326,11 @@ def _subject(table: _Table, where: str) -> SubjectFacts:
         good_standing=_get(table, "good_standing", bool, False, where),
         protections_attested=_get(table, "protections_attested", bool, False, where),
     )
+
+
+def _spent(table: _Table, where: str) -> Spent:
+    _known(table, frozenset(Spent.__slots__), where)
+    return Spent(**{name: _get(table, name, int, 0, where) for name in table})
 
 
 def _agreement(value: object, where: str) -> AgreementFacts | None:

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
+from comity.policy.budgets import Exceeded
 from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.cedar import SEARCH, VIEWS, PreparedPolicies, Question, Verdict
 from comity.policy.errors import PolicyError
@@ -53,6 +54,8 @@ class Effect(Enum):
     PERMIT = "permit"
     REFUSE = "refuse"
     REFER = "refer"
+    LIMIT = "limit"
+    """It would be permitted, and a budget is used up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,8 @@ class Decision:
     """Strictest over all permitted stores; `None` unless `effect` is `PERMIT`."""
     errors: tuple[str, ...]
     """Ids of policies that failed while evaluated; for the provider's own eyes."""
+    exceeded: tuple[Exceeded, ...] = ()
+    """The budgets that the question doesn't fit in; empty unless `effect` is `LIMIT`."""
     shown: Decision | None = None
     """What the requester is shown instead, as far as it can be shown without a read (A1); `None`: this.
 
@@ -123,7 +128,7 @@ class Decision:
 
     @property
     def shown_as(self) -> str:
-        """How it is shown, if not as it is: `no_hits`, `fewer_hits`, `refuse` or `refer`; else empty."""
+        """How it is shown, if not as it is: `no_hits`, `fewer_hits`, `refuse`, `refer`, `limit`; or empty."""
         if self.shown is None:
             return ""
         if self.shown.effect is not Effect.PERMIT:
@@ -173,7 +178,9 @@ class PolicyEngine:
         if not self._hides:
             return decision
         shown = self._decide(self._open, request, stores, showing=True)
-        if decision.errors or shown == decision or decision.effect is Effect.PERMIT is not shown.effect:
+        if decision.errors or shown == decision:
+            return decision
+        if decision.effect is Effect.PERMIT and shown.effect not in (Effect.PERMIT, Effect.LIMIT):
             return decision
         return replace(decision, shown=shown)
 
@@ -204,7 +211,8 @@ class PolicyEngine:
             outcome = self._store(question, request, store, verdict, errors, showing=showing)
             decided.append(outcome.decision)
             reasons.append(outcome.reason)
-        return self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
+        decision = self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
+        return self._within_budgets(request, decision) if decision.effect is Effect.PERMIT else decision
 
     def counts(self, rules: Iterable[Rule]) -> bool:
         """Tell whether a refusal by these is one for want of authorization, as the bundle marks it (Q8)."""
@@ -372,6 +380,32 @@ class PolicyEngine:
         if refers and all(store.rules for store in stores):
             return replace(_refusal(stores, rules, first, ()), effect=Effect.REFER)
         return _refusal(stores, rules, first, ())
+
+    def _within_budgets(self, request: DecisionRequest, permit: Decision) -> Decision:
+        """Return a permit as it is if the question fits into every budget of the policies that determine it.
+
+        Otherwise it is one of `LIMIT`; and refused where it never could fit, because it searches more
+        readings of the plate than a budget has questions.
+        """
+        exceeded = tuple(
+            Exceeded(budget=budget, policy_id=rule.policy_id)
+            for rule in permit.rules
+            for budget in self._by_id[rule.policy_id].terms.budgets
+            if budget.is_exceeded(request.spent, request.readings)
+        )
+        if not exceeded:
+            return permit
+        causes = {item.policy_id for item in exceeded}
+        rules = tuple(rule for rule in permit.rules if rule.policy_id in causes)
+        stores = tuple(_refused(store.store_id, *rules) for store in permit.stores)
+        never = [item for item in exceeded if item.budget.costs(request.readings) > item.budget.most]
+        if never:
+            asked = f"{request.readings} readings of one plate"
+            reason = f"{asked} are more than the budget: {never[0].budget.text}"
+            return _refusal(stores, rules, reason, permit.errors)
+        texts = dict.fromkeys(item.budget.text for item in exceeded)
+        limited = _refusal(stores, rules, f"the budget is used up: {'; '.join(texts)}", permit.errors)
+        return replace(limited, effect=Effect.LIMIT, exceeded=exceeded)
 
     def _failed(self, stores: tuple[StoreDecision, ...], errors: tuple[str, ...]) -> Decision:
         return _refusal(stores, (), _FAILED, errors)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from comity.policy.budgets import Spent
 from comity.v1 import common_pb2
 
 
@@ -177,6 +178,8 @@ class DecisionRequest:
     """Of the free text that gives the reason."""
     readings: int = 1
     """Readings of the plate that are searched, itself among them; 1: exactly the plate (Q10)."""
+    spent: Spent = field(default_factory=Spent)
+    """How much this agency, this user of it, and it about this plate, asked in the hour and day before."""
     agreement: AgreementFacts | None
     """`None`: no agreement, so everything is refused."""
     now: datetime

@@ -6,6 +6,8 @@
 @max_window_days("730")          permit of Search, and of several the strictest wins
 @max_window("none" | "statute")  "statute": the offence's, from the bundle's table (Q5)
 @max_reads("200")                most reads of one answer
+@budget("user 200/day, …")       most questions of an agency, a user, about a plate (`comity.policy.budgets`);
+                                 on a permit of Search
 @obligation("withhold_images …") obligations, separated by spaces; those of a place on a permit of Search
 @grid("wgs84-0.01")              with `coarsen_location`: the grid, of `comity.policy.grids`
 @say("no")                       what this policy withholds isn't called withheld; with `withhold_…`, or on a
@@ -28,13 +30,14 @@ from difflib import get_close_matches
 from enum import Enum
 from typing import Final
 
+from comity.policy.budgets import Budget, BudgetInvalid, read_budgets
 from comity.policy.errors import ObligationUnknown, PolicyError
 from comity.policy.grids import GRIDS
 from comity.policy.obligations import COARSEN, elements_of
 from comity.policy.windows import Limitation, Windows, amount, days_before
 
 _CITATION: Final = ("id", "rule", "document", "text")
-_LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads")
+_LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads", "budget")
 _PERMIT_ONLY: Final = (*_LIMITS, "obligation", "grid", "caveat")
 _FORBID_ONLY: Final = ("refer", "shown_as", "authorization")
 _KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", *_FORBID_ONLY)
@@ -116,6 +119,7 @@ class Terms:
     """Whether its refusal is shown as an answer without hits."""
     authorization: bool = False
     """Whether a refusal by it is one for want of authorization (Q8)."""
+    budgets: tuple[Budget, ...] = ()
 
     def check_complete(self) -> None:
         """Check that a permit of `Search` sets retention and a window.
@@ -186,6 +190,7 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         refers="refer" in annotations,
         hides="shown_as" in annotations,
         authorization="authorization" in annotations,
+        budgets=_budgets(annotations),
     )
 
 
@@ -206,6 +211,15 @@ def _check_say(obligations: tuple[str, ...], annotations: Mapping[str, str], *, 
         raise AnnotationInvalid("annotation `@say`: a location that was made coarser always says its grid")
     if permits and not obligations:
         raise AnnotationInvalid("annotation `@say` has no effect on a permit that withholds nothing")
+
+
+def _budgets(annotations: Mapping[str, str]) -> tuple[Budget, ...]:
+    if "budget" not in annotations:
+        return ()
+    try:
+        return read_budgets(annotations["budget"])
+    except BudgetInvalid as error:
+        raise AnnotationInvalid(f"annotation `@budget`: {error}") from error
 
 
 def _number(annotations: Mapping[str, str], name: str, *, least: int) -> int | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from comity.policy.budgets import Spent
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cedar import STORE_CLASSES
 from comity.policy.facts import (
@@ -196,6 +197,7 @@ def variations(bundle: PolicyBundle, named: Named) -> Mapping[str, Sequence[Vari
             _request("plateState", "the plate were of", _shown(word), plate_state=word)
             for word in named.words_of("plateState")
         ),
+        _request("spent", "nothing had been asked within a day", "", spent=Spent()),
         *(_readings(number) for number in _near(named, "readings", 1)),
         _told("reasonVague", "the free text told something", "", vague=False),
         _told("reasonVague", "the free text told too little", "", vague=True),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from comity.policy.budgets import Spent
 from comity.policy.errors import PolicyError
 from comity.policy.facts import (
     AgreementFacts,
@@ -65,6 +66,7 @@ def write_facts(request: DecisionRequest, stores: Sequence[StoreFacts]) -> str:
         },
         "told": [request.told.vague, request.told.words, request.told.plates],
         "readings": request.readings,
+        "spent": request.spent.written(),
         "now": _written(request.now),
         "stores": [[store.store_id, store.store_class] for store in stores],
     }
@@ -122,6 +124,7 @@ def _request(told: Mapping[str, object]) -> DecisionRequest:
         elements=frozenset(_texts(told["elements"])),
         told=_told(told.get("told")),
         readings=_number(told.get("readings", 1)),
+        spent=Spent(**{name: _number(number) for name, number in _table(told.get("spent", {})).items()}),
         agreement=None if agreement is None else _agreement(_table(agreement)),
         now=_instant(told["now"]),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import MUST_NOT, REPLAY
+from tests.patched_out.checks.files import BUDGETS_PATH, MUST_NOT, REPLAY, SPENDING
 from tests.patched_out.checks.shared import ANY_SIGNATURE
 from tests.patched_out.patching import Body, Instead, Without
 
@@ -13,9 +13,10 @@ SERVE = "comity.adapters.path:ExchangePath"
 QUESTIONS = "comity.adapters.questions"
 RULING = "comity.adapters.ruling"
 SEEN = "comity.adapters.replay:ReplayGuard"
+SPENT = "comity.adapters.spending:Spending"
 IN_FORCE = "comity.certs.agreements:AgreementBook.grant"
 
-KNOWN = Without(f"{SEEN}.admit", "if key in self._known:")
+KNOWN = Without(f"{SEEN}.claim", "if key in self._known:")
 """An exchange that was seen is taken again."""
 SECOND_RECEIPT = Without(f"{SERVE}._first_receipt", "if isinstance(rejected, Replayed)")
 
@@ -300,7 +301,7 @@ CHECKS = (
     ),
     check(
         "adapter: what was admitted is durable before it is served",
-        Without(f"{SERVE}._serve", "await self._admit(work, order, until=order.replay_until)"),
+        Without(f"{SERVE}._serve", "await remembering"),
         MUST_NOT(
             "test_unwritable_state_is_no_excuse",
         ),
@@ -311,6 +312,40 @@ CHECKS = (
         MUST_NOT(
             "test_requester_over_its_limit_gets_a_receipt_and_nothing_else",
         ),
+    ),
+    check(
+        "adapter: a question that was decided on is spent",
+        Instead(f"{SERVE}._serve", "None if ruling.exceeded else self._spending.spend(looked)", "None"),
+        BUDGETS_PATH(
+            "test_restart_gives_no_budget_back",
+            "test_refused_questions_count",
+            "test_questions_at_the_same_time_get_no_more_than_the_budget",
+        ),
+    ),
+    check(
+        "adapter: a question that a budget turned away isn't spent",
+        Instead(
+            f"{SERVE}._serve",
+            "None if ruling.exceeded else self._spending.spend(looked)",
+            "self._spending.spend(looked)",
+        ),
+        BUDGETS_PATH("test_who_comes_back_when_told_is_answered"),
+    ),
+    check(
+        "adapter: what was spent is known after a restart",
+        Without(f"{SPENT}.__init__", "self._read(connection)"),
+        SPENDING("test_restart_keeps_the_counts"),
+        BUDGETS_PATH("test_restart_gives_no_budget_back"),
+    ),
+    check(
+        "adapter: a clock that steps back frees no budget",
+        Without(f"{SPENT}._date_anew", "times[ahead:] = [now]"),
+        SPENDING("test_clock_that_steps_back_frees_nothing[False-back2]"),
+    ),
+    check(
+        "adapter: budgets are counted for each agency by itself",
+        Instead(f"{SPENT}.look", 'self._hash("agency", agency)', 'self._hash("agency", "")'),
+        SPENDING("test_each_agency_user_and_plate_is_counted_by_itself"),
     ),
     check(
         "replay: an exchange is admitted once",
@@ -348,7 +383,7 @@ CHECKS = (
     ),
     check(
         "replay: every admitted exchange is written",
-        Without(f"{SEEN}._write", "connection.execute(insert(SEEN), rows)"),
+        Without(f"{SEEN}._write", "connection.execute(insert(SEEN), batch.rows)"),
         REPLAY("test_many_at_once_are_all_durable"),
     ),
 )

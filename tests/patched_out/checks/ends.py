@@ -227,7 +227,7 @@ REQUESTER = (
     ),
     check(
         "lying requester: an exchange is served once",
-        Without("comity.adapters.replay:ReplayGuard.admit", "if key in self._known:"),
+        Without("comity.adapters.replay:ReplayGuard.claim", "if key in self._known:"),
         LYING_REQUESTER("test_question_asked_twice_is_answered_once"),
     ),
     check(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.patched_out.check import check
 from tests.patched_out.checks.files import (
+    BUDGETS,
+    BUDGETS_PATH,
     BUNDLE,
     DECISION,
     MARKINGS,
@@ -38,6 +40,19 @@ CHECKS = (
         REASONS_TOLD(
             "test_vague_reason_is_refused_with_its_policy_and_no_store_is_touched[burglary]",
         ),
+    ),
+    check(
+        "policy: a permit holds as far as its budgets",
+        Instead(
+            "comity.policy.budgets:Budget.is_exceeded",
+            "spent.of(self.scope, self.span) + self.costs(readings) > self.most",
+            "False",
+        ),
+        BUDGETS(
+            "test_question_over_a_budget_is_limited_under_its_policy",
+            "test_each_budget_of_each_permit_holds",
+        ),
+        BUDGETS_PATH("test_question_over_the_budget_gets_a_signed_limit_that_says_when"),
     ),
     check(
         "policy: plate and case are no reason",

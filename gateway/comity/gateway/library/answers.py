@@ -101,6 +101,8 @@ class Outcome:
     """Whom to ask, about this outcome or instead."""
     retry_after: timedelta | None = None
     """Of `RATE_LIMITED`: after which time a new query may be made."""
+    retry_at: datetime | None = None
+    """Of `RATE_LIMITED` by a budget of the provider's policy: when the question fits in again."""
     marking: Marking | None = None
     """At least as strict as each read's; None where the provider signed nothing."""
     stamped: bool = False
@@ -242,6 +244,7 @@ def _outcome(item: query_service_pb2.ProviderOutcome, pages: list[result_pb2.Pag
         retry_after=timedelta(seconds=detail.retry_after_seconds)
         if kind is OutcomeKind.RATE_LIMITED
         else None,
+        retry_at=to_instant(detail, "retry_at") if detail.HasField("retry_at") else None,
         marking=Marking.from_proto(detail.marking),
         stamped=stamped,
         elapsed=elapsed,
