@@ -583,7 +583,7 @@ async def test_unwritable_state_is_no_excuse(bench: Bench, monkeypatch: pytest.M
     async def failing(*_: object, **__: object) -> None:
         raise StateUnwritable("disk")
 
-    monkeypatch.setattr("comity.adapters.replay.ReplayGuard.admit", failing)
+    monkeypatch.setattr("comity.adapters.replay.ReplayGuard.settle", failing)
     reply = await bench.reply()
     assert reply.kind == common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE
     assert bench.source.queries == []
