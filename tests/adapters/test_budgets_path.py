@@ -66,7 +66,8 @@ async def test_who_comes_back_when_told_is_answered(budgeted: Bench) -> None:
     await budgeted.reply()
     told = to_instant(detail_of(await budgeted.reply()), "retry_at")
     budgeted.clock.forward(1800)
-    assert to_instant(detail_of(await budgeted.reply()), "retry_at") == told
+    for _ in range(2):
+        assert to_instant(detail_of(await budgeted.reply()), "retry_at") == told
     budgeted.clock.forward((told - budgeted.clock()).total_seconds())
     assert (await budgeted.reply()).kind == RESPONDED
 

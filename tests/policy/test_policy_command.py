@@ -105,7 +105,7 @@ def test_policy_that_no_case_tries_is_told(folder: Path) -> None:
     cases.write_text(text[:start] + text[text.index("[[case]]", start + 1) :])
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 0
-    assert "30-people.cedar:24: lapd.protections-attested determines none of them" in result.output
+    assert "lapd.protections-attested determines none of them" in result.output
     said = re.search(r"(\d+) of (\d+) policies determine a case", result.output)
     assert said and int(said[1]) == int(said[2]) - 1
     assert CliRunner().invoke(group, ["test", "--covered", str(folder)]).exit_code == 1

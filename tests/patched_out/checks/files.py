@@ -117,7 +117,9 @@ REASONS = File(
 )
 REASONS_TOLD = File("tests/adapters/test_reasons_told.py", honest="test_words_of_the_bundle_in_force_decide")
 BUDGETS = File("tests/policy/test_budgets.py", honest="test_budgets_are_read_in_their_order")
-BUDGETS_PATH = File("tests/adapters/test_budgets_path.py", honest="test_one_text_for_many_plates_is_refused")
+BUDGETS_PATH = File(
+    "tests/adapters/test_budgets_path.py", honest="test_other_agency_is_answered_while_one_is_limited"
+)
 SPENDING = File("tests/adapters/test_spending.py", honest="test_budgets_are_told_in_words")
 PLATES = File("tests/policy/test_plates.py", honest="test_ways_to_write_one_plate_fold_alike")
 SHIPPED = File(
