@@ -15,6 +15,7 @@ from comity.certs.authority_keys import (
     FOLLOWED_FILE,
     change_document,
     changed,
+    changes_in,
     follow,
 )
 from comity.certs.envelope import seal, to_json
@@ -193,9 +194,9 @@ def test_change_that_is_none_leads_nowhere(data: bytes, tmp_path: Path) -> None:
     """Each by itself, and the end stays with the keys that it has; what comes behind it is still found."""
     assert changed(A, data) is None
     (tmp_path / CHANGE_FILE.format(1)).write_bytes(data)
-    assert follow(A, tmp_path) == A
+    assert follow(A, changes_in(tmp_path)) == A
     (tmp_path / CHANGE_FILE.format(2)).write_bytes(signed(*BOTH))
-    assert follow(A, tmp_path) == B
+    assert follow(A, changes_in(tmp_path)) == B
 
 
 def test_interrupted_replacement_goes_on(fed: Path, monkeypatch: pytest.MonkeyPatch) -> None:

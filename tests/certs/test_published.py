@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from comity.certs import published
+from comity.certs.delivered import Documents
 from comity.certs.envelope import to_json
 from comity.certs.errors import FileUnusable, RosterExpired, RosterInvalid
+from comity.certs.instants import from_instant
 from comity.certs.published import SEEN_FILE, PublishedRoster, SeenRoster
 from tests.support.rosters import DAY, NOON, Forge
 
@@ -200,3 +202,76 @@ def test_pin_that_is_missing_is_named(place: Place) -> None:
     place.pin.unlink()
     with pytest.raises(FileUnusable, match=r"authority\.json"):
         place.start()
+
+
+def brought(place: Place, forge: Forge, version: int) -> bytes:
+    """What a broker hands out, of a roster that lies in no folder of this end."""
+    forge.version = version
+    roster = forge.roster()
+    return Documents(
+        roster=to_json(roster), timestamp=to_json(forge.timestamp(roster)), changes=()
+    ).to_bytes()
+
+
+def test_roster_that_the_broker_brought_counts_where_it_is_newer(place: Place) -> None:
+    """Also for an end that starts without its published folder, which is a second source and no more."""
+    running = place.start()
+    running.load()
+    assert running.take(brought(place, place.forge, 7))
+    assert running.load().version == 7
+    assert not running.take(brought(place, place.forge, 7)), "it is in force already"
+    for path in place.public.iterdir():
+        path.unlink()
+    assert running.load().version == place.start().load().version == 7
+    place.publish(version=8)
+    assert running.load().version == 8, "the folder is back, and newer"
+    assert place.start().load().version == 8
+
+
+def test_newer_timestamp_of_the_same_roster_is_taken(place: Place) -> None:
+    """So a folder that nobody refreshes lets no roster run out while the broker has a fresh one."""
+    running = place.start()
+    before = running.load().trusted_until
+    place.forge.change_timestamp = lambda stamp: stamp.expires_at.CopyFrom(from_instant(NOON + 60 * DAY))
+    assert running.take(brought(place, place.forge, 5))
+    assert running.load().trusted_until == NOON + 60 * DAY > before
+
+
+def test_what_the_broker_brought_is_trusted_no_more_than_what_is_published(place: Place) -> None:
+    """Older, another of the same version, of another authority, expired, garbage: refused, nothing kept."""
+    running = place.start()
+    running.load()
+    other = Forge()
+    other.pin, other.keys = place.forge.pin, place.forge.keys
+    other.roster_signers, other.timestamp_signers = place.forge.roster_signers, place.forge.timestamp_signers
+    late = brought(place, place.forge, 9)
+    for data in (
+        brought(place, place.forge, 4),
+        brought(place, other, 5),
+        brought(place, Forge(), 9),
+        late[:-7],
+        b"",
+        b"\xff",
+    ):
+        with pytest.raises(RosterInvalid):
+            running.take(data)
+    place.now = NOON + 31 * DAY
+    with pytest.raises(RosterExpired):
+        running.take(late)
+    assert not running.delivered.exists()
+    place.now = NOON
+    assert running.load().version == 5
+
+
+def test_delivered_roster_of_before_brings_nothing_back(place: Place) -> None:
+    """What lies in the home is judged like the rest: an older one that somebody put there is left out."""
+    running = place.start()
+    running.take(brought(place, place.forge, 6))
+    kept = {path.name: path.read_bytes() for path in running.delivered.iterdir()}
+    running.take(brought(place, place.forge, 7))
+    assert running.load().version == 7
+    for name, data in kept.items():
+        (running.delivered / name).write_bytes(data)
+    place.forge.version = 7
+    place.publish(version=7)
+    assert place.start().load().version == 7

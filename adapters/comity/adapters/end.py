@@ -28,6 +28,7 @@ from comity.certs.roster import Federation
 from comity.links.client import LinkClient
 from comity.links.frames import reason_name
 from comity.links.peer_logs import PeerLogs
+from comity.links.roster import RosterInbox
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
 from comity.v1.result_pb2 import Acknowledgement
@@ -67,6 +68,8 @@ class AdapterEnd:
         self._announcements = announcements
         self._beside = beside
         self._clock = clock
+        self.rosters: RosterInbox | None = None
+        """Where rosters go that the broker brings."""
         self._open: dict[str, Session] = {}
         self.open: Mapping[str, Session] = MappingProxyType(self._open)
         """The newest open session of each agency."""
@@ -97,6 +100,8 @@ class AdapterEnd:
         LOGGER.log(level, "the link to the broker ended (%s): %s", reason_name(reason), text)
         self.sessions.unlinked(reason, text)
         self._announcements.clear()
+        if self.rosters is not None:
+            self.rosters.unlinked()
         self._record("link_closed", peer=self.federation.operator.agency, reason=reason_name(reason))
 
     def frames(self, frames: Sequence[LinkFrame]) -> None:
@@ -111,6 +116,9 @@ class AdapterEnd:
                     )
                 case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
                     self.logs.took(self.federation.operator.agency, getattr(frame, name))
+                case "roster":
+                    if self.rosters is not None:
+                        self.rosters.add(frame.roster)
                 case _:
                     self.sessions.frames((frame,))
 

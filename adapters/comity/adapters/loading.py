@@ -24,6 +24,7 @@ from comity.audit.summary import Law
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials, load_end
+from comity.certs.delivered import DELIVERED_FOLDER
 from comity.certs.errors import CertsError
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
@@ -51,7 +52,12 @@ def open_published(config: AdapterConfig, *, clock: Clock) -> PublishedRoster:
 
 def watched(config: AdapterConfig) -> FileWatch:
     """Return the watch on everything that may change while the adapter runs."""
-    return FileWatch((config.public, "*.json"), (config.agreements, "*.json"), (config.policy, "**/*"))
+    return FileWatch(
+        (config.public, "*.json"),
+        (config.home / DELIVERED_FOLDER, "*.json"),
+        (config.agreements, "*.json"),
+        (config.policy, "**/*"),
+    )
 
 
 def load_standing(config: AdapterConfig, published: PublishedRoster) -> Standing:

@@ -63,6 +63,7 @@ from comity.certs.watching import FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
+from comity.links.roster import RosterInbox
 from comity.links.sessions.hub import AdapterSessions, SessionLimits, own_identity
 from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
@@ -239,6 +240,7 @@ class _Adapter:
                 sessions_per_requester=config.max_sessions_per_requester,
             ),
         )
+        self._rosters = self._end.rosters = RosterInbox(published.take, log=LOGGER)
         log.on_published(lambda note: self._end.logs.offer())
         self._retaining = Retaining(
             home=config.home,
@@ -283,6 +285,7 @@ class _Adapter:
             self._link.run(),
             self._end.tick(),
             self._end.logs.run(),
+            self._rosters.run(),
             self._follow(),
             self._age.run(),
             self._own.follow(self._member, self._take_own, faults=(AuditError,)),
@@ -422,4 +425,5 @@ def _link_config(config: AdapterConfig, standing: Standing, credentials: EndCred
         spiffe_id=credentials.spiffe_id,
         role=common_pb2.END_ROLE_ADAPTER,
         roster_version=standing.federation.version,
+        roster_timestamp_digest=standing.federation.timestamp_digest,
     )

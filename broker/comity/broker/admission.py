@@ -16,7 +16,7 @@ several CAs in one bundle it accepts agency B's CA minting agency A's name. So, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -58,6 +58,8 @@ class Admitted:
     origin: str
     ends_at: datetime
     roster_version: int
+    roster_timestamp_digest: bytes = field(default=b"", repr=False)
+    """Which timestamp the end has, by its own word."""
 
 
 def admit(
@@ -86,6 +88,7 @@ def admit(
         origin=f"{member.domain}/{path}",
         ends_at=leaf.not_after,
         roster_version=hello.roster_version,
+        roster_timestamp_digest=hello.roster_timestamp_digest,
     )
 
 

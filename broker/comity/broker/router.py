@@ -63,6 +63,8 @@ class Router:
         self._scribe = scribe
         self._clock = clock
         self._max_links = max_links
+        self._roster: tuple[LinkFrame, ...] = ()
+        self._roster_timestamp = b""
         self._numbers = 0
         self._presence_due = False
         self._followers: dict[EndId, Link] = {}
@@ -121,6 +123,8 @@ class Router:
     def _enter(self, link: Link) -> None:
         self._table.add(link)
         self._witness.connected(link.admitted.origin)
+        if link.admitted.roster_timestamp_digest != self._roster_timestamp:
+            self._send_roster(link)
         logger.info("link %d of `%s` is up", link.number, link.end)
         if link.end.role == GATEWAY:
             link.peer.send(self._presence())
@@ -170,6 +174,20 @@ class Router:
             except LinkRefused as refused:
                 logger.warning("link %d of `%s` is closed: %s", link.number, link.end, refused.detail)
                 self._end(link, CloseReason.CLOSE_REASON_CREDENTIALS, refused.refusal.value.text)
+
+    def hand_out(self, roster: tuple[LinkFrame, ...], *, timestamp_digest: bytes) -> None:
+        """Hand the published roster to every end that is linked, if it is another one; and to those to come.
+
+        Each verifies it under its own pin: that it came from here says nothing for it.
+        """
+        is_other = timestamp_digest != self._roster_timestamp
+        self._roster, self._roster_timestamp = roster, timestamp_digest
+        for link in self._table if is_other else ():
+            self._send_roster(link)
+
+    def _send_roster(self, link: Link) -> None:
+        for frame in self._roster:
+            link.peer.send(frame)
 
     def stop(self) -> None:
         """Say goodbye to every link; open no more."""

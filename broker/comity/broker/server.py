@@ -44,6 +44,7 @@ from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
 from comity.links.errors import ConfigUnusable
 from comity.links.relay import SessionRelay
+from comity.links.roster import cut
 from comity.links.server import LinkPeer, server_options
 from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
@@ -221,6 +222,7 @@ class Broker:
         host = self._config.listen.rpartition(":")[0]
         self.address = f"{host}:{port}"
         await self._log.append(journal.started(self._clock(), roster=state.federation.version))
+        self._hand_out(state.federation)
         await self._server.start()
         for name in ("", SERVICE_NAME):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -284,6 +286,14 @@ class Broker:
         await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
         self._new_tls = self._tls(state.federation)
         self._router.trust_replaced()
+        self._hand_out(state.federation)
+
+    def _hand_out(self, federation: Federation) -> None:
+        """Hand the roster in force to the ends over their links: their own source of it may be away."""
+        frames = cut(self._published.documents, max_frame_bytes=self._config.link_limits.max_frame_bytes)
+        if not frames:
+            logger.warning("the roster is too large to be handed out over links")
+        self._router.hand_out(frames, timestamp_digest=federation.timestamp_digest)
 
     def _fetch_tls(self) -> grpc.ServerCertificateConfiguration | None:
         """Give gRPC newer roots if there are any. Runs on a thread of gRPC's, so it only swaps a value."""

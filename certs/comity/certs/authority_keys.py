@@ -16,7 +16,7 @@ The broker imports this module: nothing here needs pyjwt.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,12 +40,12 @@ MAX_CHANGES: Final = 1_000
 """Changes that are followed."""
 
 
-def follow(pin: AuthorityPin, public: Path) -> AuthorityPin:
-    """Return the authority's keys in force by the changes in the folder `public`, beginning with `pin`.
+def follow(pin: AuthorityPin, changes: Iterable[bytes]) -> AuthorityPin:
+    """Return the authority's keys in force by these changes, in their order, beginning with `pin`.
 
-    Without changes it is `pin`. Raises `FileUnusable` for a change that can't be read.
+    Without changes it is `pin`.
     """
-    for data in _changes(public):
+    for data in changes:
         pin = changed(pin, data) or pin
     return pin
 
@@ -91,10 +91,11 @@ def change_document(
 
 def next_number(public: Path) -> int:
     """Return the number of the change that comes next in a public folder; raise `FileUnusable`."""
-    return 1 + sum(1 for _ in _changes(public))
+    return 1 + sum(1 for _ in changes_in(public))
 
 
-def _changes(public: Path) -> Iterator[bytes]:
+def changes_in(public: Path) -> Iterator[bytes]:
+    """Yield the changes in a public folder in the order of their numbers; raise `FileUnusable`."""
     for number in range(1, MAX_CHANGES + 1):
         path = public / CHANGE_FILE.format(number)
         if not path.exists():

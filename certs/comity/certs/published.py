@@ -11,6 +11,9 @@ roster from before a member was suspended. So an end keeps two things outside of
   verified here. A lower version is refused, and so is another roster of the same version, also after a
   restart. Who has to go back all the same (the authority lost its newest roster) removes that file.
 
+What the broker brings over the link (`delivered`) is a second source beside the folder, under the same rules;
+the newer of the two counts, so the folder may be away until the timestamp ends.
+
 The broker imports this module: nothing here needs pyjwt.
 """
 
@@ -19,12 +22,15 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from comity.certs.authority_keys import FollowedAuthority, follow
 from comity.certs.clock import Clock
+from comity.certs.delivered import DELIVERED_FOLDER, Documents
 from comity.certs.errors import CertsError, FileUnusable, RosterInvalid
 from comity.certs.files import write_private
 from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation
@@ -83,10 +89,16 @@ class PublishedRoster:
         self.pin = AuthorityPin.load(authority)
         self._authority, self._home = authority, home
         self._followed = FollowedAuthority.load(home, self.pin)
+        self.delivered = home / DELIVERED_FOLDER
+        """What the broker brought: as good a source as the published folder, if it verifies."""
+        self.documents = b""
+        """What is in force, as `RosterDocuments` to hand on; empty before it was loaded."""
         self._seen_path = home / SEEN_FILE
         self._seen = SeenRoster.load(self._seen_path)
         self._clock = clock
         self._published_pin: bytes | None = None
+        self._in_force: Federation | None = None
+        self._said = ""
 
     def load(self) -> Federation:
         """Return the roster that is published now, verified, and remembered durably before it counts.
@@ -94,27 +106,65 @@ class PublishedRoster:
         Raises `RosterExpired`; `RosterInvalid`, also for an older roster than one that was seen; and
         `FileUnusable`, also if it can't be remembered.
         """
-        pin = self._follow()
         try:
-            federation = self._verified(pin)
+            found = self._newest()
         except CertsError:  # perhaps between the writing of roster and timestamp
             time.sleep(SETTLE_SECONDS)
-            pin = self._follow()
-            federation = self._verified(pin)
+            found = self._newest()
+        federation, pin, documents = found
         if pin != self._followed.pin:
             followed = FollowedAuthority(pinned=self.pin.digest, pin=pin)
             followed.save(self._home)
             self._followed = followed
             _log.warning("the authority's keys gave way to others, by its signed change; they are in force")
-        found = SeenRoster(version=federation.version, digest=federation.digest)
-        if found != self._seen:
-            found.save(self._seen_path)
-            self._seen = found
+        seen = SeenRoster(version=federation.version, digest=federation.digest)
+        if seen != self._seen:
+            seen.save(self._seen_path)
+            self._seen = seen
+        self._in_force, self.documents = federation, documents.to_bytes()
         return federation
 
-    def _verified(self, pin: AuthorityPin) -> Federation:
-        """Return the roster if it verifies and isn't older than, or another than, the one that was seen."""
-        federation = Federation.load(self.public, now=self._clock(), pin=pin)
+    def take(self, data: bytes) -> bool:
+        """Keep what the broker brought, a `RosterDocuments`, if it verifies; `load` gives it then.
+
+        Return whether it is newer than what is in force. Raises what `load` raises of it.
+        """
+        documents = Documents.parse(data)
+        federation, _ = self._verified(documents)
+        if self._in_force is not None and _age(federation) <= _age(self._in_force):
+            return False
+        documents.write(self.delivered)
+        return True
+
+    def _newest(self) -> tuple[Federation, AuthorityPin, Documents]:
+        """Return the newest roster that verifies, from the published folder or from what was brought."""
+        found, fault = list[tuple[Federation, AuthorityPin, Documents]](), None
+        try:
+            documents = Documents.read(self.public)
+            self._look_at_published_pin(follow(self._followed.pin, documents.changes))
+            found.append((*self._verified(documents), documents))
+        except CertsError as error:
+            fault = error
+        with suppress(CertsError):  # what was brought was judged when it came; it is being written, or is old
+            documents = Documents.read(self.delivered)
+            found.append((*self._verified(documents), documents))
+        if fault is not None and not found:
+            raise fault
+        said = "" if fault is None else str(fault)
+        if said and said != self._said:
+            _log.error("the published roster is not taken, the one that the broker brought is: %s", fault)
+        self._said = said
+        return max(found, key=lambda each: _age(each[0]))
+
+    def _verified(self, documents: Documents) -> tuple[Federation, AuthorityPin]:
+        """Return the roster if it verifies and isn't older than, or another than, the one that was seen.
+
+        And the authority's keys under which it does.
+        """
+        pin = follow(self._followed.pin, documents.changes)
+        federation = Federation.verify(
+            roster=documents.roster, timestamp=documents.timestamp, pin=pin, now=self._clock()
+        )
         seen = self._seen
         if federation.version < seen.version:
             raise RosterInvalid(
@@ -126,13 +176,7 @@ class PublishedRoster:
                 f"roster version {federation.version} is another one than the version {seen.version} that "
                 f"was in force here before (`{self._seen_path}`)"
             )
-        return federation
-
-    def _follow(self) -> AuthorityPin:
-        """Return the authority's keys in force; say it if the published folder comes with other ones."""
-        pin = follow(self._followed.pin, self.public)
-        self._look_at_published_pin(pin)
-        return pin
+        return federation, pin
 
     def _look_at_published_pin(self, pin: AuthorityPin) -> None:
         """Say it if the published folder comes with other keys than `pin`. They are not used."""
@@ -149,3 +193,8 @@ class PublishedRoster:
             differs = True
         if differs:
             _log.error("`%s` names other keys than the pin `%s`: it is not trusted", path, self._authority)
+
+
+def _age(federation: Federation) -> tuple[int, datetime]:
+    """Return by what one roster is newer than another: its version, then its timestamp."""
+    return federation.version, federation.timestamp_expires_at

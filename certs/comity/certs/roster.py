@@ -33,7 +33,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from comity.certs.authority_keys import follow
+from comity.certs.authority_keys import changes_in, follow
 from comity.certs.envelope import Opened, from_json, open_envelope
 from comity.certs.errors import (
     EnvelopeInvalid,
@@ -98,6 +98,8 @@ class Federation:
     """When the timestamp was signed; of a roster without one, when the roster was."""
     timestamp_expires_at: datetime
     """When the timestamp ends, and with it the trust in the roster being the newest."""
+    timestamp_digest: bytes = field(default=b"", repr=False)
+    """SHA-256 of the timestamp's payload; empty where none was verified."""
     operator: MemberView
     members: Mapping[str, MemberView]
     """By agency id, in alphabetical order; without the operator."""
@@ -115,7 +117,9 @@ class Federation:
         return cls.verify(
             roster=read_public(public / ROSTER_FILE),
             timestamp=read_public(public / TIMESTAMP_FILE),
-            pin=follow(AuthorityPin.load(public / AUTHORITY_FILE) if pin is None else pin, public),
+            pin=follow(
+                AuthorityPin.load(public / AUTHORITY_FILE) if pin is None else pin, changes_in(public)
+            ),
             now=now,
             last_seen_version=last_seen_version,
         )
@@ -129,7 +133,8 @@ class Federation:
         Raises `RosterExpired` if one is past its time, `RosterInvalid` for any other rule.
         """
         require_aware(now)
-        stamped = _open(timestamp, RosterTimestamp, pin, "roster timestamp").message
+        stamp = _open(timestamp, RosterTimestamp, pin, "roster timestamp")
+        stamped = stamp.message
         stamped_until = _in_time("roster timestamp", stamped, now)
         opened = _open(roster, Roster, pin, "roster")
         found = opened.message
@@ -143,7 +148,8 @@ class Federation:
                 f"roster version {found.version} is older than version {last_seen_version}, seen before"
             )
         _in_time("roster", found, now)
-        return cls._of(opened, pin, _instant(stamped, "signed_at", "roster timestamp"), stamped_until)
+        stamped_at = _instant(stamped, "signed_at", "roster timestamp")
+        return cls._of(opened, pin, stamped_at, stamped_until, stamp.digest)
 
     @classmethod
     def for_evidence(cls, *, roster: bytes, pin: AuthorityPin) -> Federation:
@@ -158,7 +164,12 @@ class Federation:
 
     @classmethod
     def _of(
-        cls, opened: Opened[Roster], pin: AuthorityPin, stamped_at: datetime, stamped_until: datetime
+        cls,
+        opened: Opened[Roster],
+        pin: AuthorityPin,
+        stamped_at: datetime,
+        stamped_until: datetime,
+        timestamp_digest: bytes = b"",
     ) -> Federation:
         """Return the view of a roster whose signatures verified."""
         roster = opened.message
@@ -179,6 +190,7 @@ class Federation:
             expires_at=_instant(roster, "expires_at", "roster"),
             stamped_at=stamped_at,
             timestamp_expires_at=stamped_until,
+            timestamp_digest=timestamp_digest,
             operator=operator,
             members=MappingProxyType(
                 {member.agency: member for member in sorted(members, key=lambda m: m.agency)}

@@ -40,6 +40,7 @@ from comity.gateway.telemetry import METERING
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
+from comity.links.roster import RosterInbox
 from comity.links.sessions.hub import GatewaySessions, SessionLimits, own_identity
 from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
@@ -205,6 +206,7 @@ class GatewayEnd:
             await _follow_log_key(config, self._log, gateway.federation)
             self._tell_fronts()
 
+        rosters = gateway.rosters = RosterInbox(self._published.take, log=LOGGER)
         faults = (CertsError, AuditUnavailable, ConfigInvalid)
         age = RosterAge(
             lambda: gateway.federation,
@@ -215,6 +217,7 @@ class GatewayEnd:
         self._beside = [
             asyncio.create_task(age.run()),
             asyncio.create_task(self._link.run()),
+            asyncio.create_task(rosters.run()),
             asyncio.create_task(gateway.exchange_checkpoints()),
             asyncio.create_task(retaining.run()),
             asyncio.create_task(gateway.logs.run()),
@@ -327,4 +330,5 @@ def _link_config(config: GatewayConfig, federation: Federation, credentials: End
         spiffe_id=credentials.spiffe_id,
         role=common_pb2.END_ROLE_GATEWAY,
         roster_version=federation.version,
+        roster_timestamp_digest=federation.timestamp_digest,
     )

@@ -71,6 +71,7 @@ from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
 from comity.links.peer_logs import PeerLogs
+from comity.links.roster import RosterInbox
 from comity.links.sessions.hub import GatewaySessions, Session, own_identity
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
@@ -136,6 +137,8 @@ class Gateway:
         self._places = Places(limits)
         self._held = Tally()
         self._logons = Logons()
+        self.rosters: RosterInbox | None = None
+        """Where rosters go that the broker brings."""
         self._running: dict[bytes, _Running] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -694,6 +697,9 @@ class Gateway:
             case "order_rejection":
                 rejection = frame.order_rejection
                 self._with(rejection.exchange_id, lambda e: e.on_rejected(rejection.text, rejection.reason))
+            case "roster":
+                if self.rosters is not None:
+                    self.rosters.add(frame.roster)
             case "checkpoint" | "proof_request" | "proofs" | "cosignature" as name:
                 self.logs.took(self.federation.operator.agency, getattr(frame, name))
             case _:
@@ -787,6 +793,8 @@ class Gateway:
         level = logging.INFO if self.is_stopping else logging.WARNING
         LOGGER.log(level, "the link to the broker ended (%s): %s", reason_name(reason), text)
         self.link_up.clear()
+        if self.rosters is not None:
+            self.rosters.unlinked()
         if self.sessions is not None:
             self.sessions.unlinked(reason, text)
         for running in self._running.values():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from comity.certs.agreements import AgreementBook
+from comity.certs.delivered import DELIVERED_FOLDER
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.watching import FileWatch
@@ -62,4 +63,8 @@ def load_standing(config: GatewayConfig, published: PublishedRoster) -> Standing
 
 def watched(config: GatewayConfig) -> FileWatch:
     """Return the watch on everything that may change while the gateway runs."""
-    return FileWatch((config.public, "*.json"), (config.agreements, "*.json"))
+    return FileWatch(
+        (config.public, "*.json"),
+        (config.home / DELIVERED_FOLDER, "*.json"),
+        (config.agreements, "*.json"),
+    )

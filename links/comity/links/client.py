@@ -75,6 +75,8 @@ class LinkConfig:
     """`END_ROLE_GATEWAY` or `END_ROLE_ADAPTER`."""
     roster_version: int
     """The version of the roster that the end has."""
+    roster_timestamp_digest: bytes = b""
+    """SHA-256 of the payload of its timestamp."""
 
 
 class LinkEvents(Protocol):
@@ -514,4 +516,5 @@ def _hello(config: LinkConfig) -> Hello:
         role=config.role,
         chain=chain,
         roster_version=config.roster_version,
+        roster_timestamp_digest=config.roster_timestamp_digest,
     )

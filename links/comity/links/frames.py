@@ -78,6 +78,7 @@ _BOTH = frozenset(
     {"goodbye", "session_open", "session_data", "session_credit", "session_close"}
     | {"checkpoint", "proof_request", "proofs", "cosignature", "handover"}
 )
+_TO_BOTH = _BOTH | {"welcome", "presence", "roster"}
 SENT_BY: dict[EndRole, frozenset[str]] = {
     EndRole.END_ROLE_GATEWAY: _BOTH | {"hello", "order", "cancel"},
     EndRole.END_ROLE_ADAPTER: _BOTH - {"session_open"} | {"hello", "receipt"},
@@ -85,8 +86,8 @@ SENT_BY: dict[EndRole, frozenset[str]] = {
 """Kinds of frames that an end of a role sends to the broker; any other is a violation."""
 
 SENT_TO: dict[EndRole, frozenset[str]] = {
-    EndRole.END_ROLE_GATEWAY: _BOTH | {"welcome", "presence", "order_rejection", "stamp", "account"},
-    EndRole.END_ROLE_ADAPTER: _BOTH | {"welcome", "presence", "announcement", "cancel"},
+    EndRole.END_ROLE_GATEWAY: _TO_BOTH | {"order_rejection", "stamp", "account"},
+    EndRole.END_ROLE_ADAPTER: _TO_BOTH | {"announcement", "cancel"},
 }
 """Kinds of frames that the broker sends to an end of a role; any other is a violation."""
 

@@ -561,7 +561,7 @@ CHECKS = (
     ),
     check(
         "certs: a roster is remembered",
-        Without("comity.certs.published:PublishedRoster.load", "if found != self._seen:"),
+        Without("comity.certs.published:PublishedRoster.load", "if seen != self._seen:"),
         PUBLISHED(
             "test_older_roster_is_refused_while_running", "test_older_roster_is_refused_after_a_restart"
         ),
@@ -772,14 +772,19 @@ CHECKS = (
         "certs: a published folder is verified under the pinned keys",
         Instead(
             "comity.certs.published:PublishedRoster._verified",
-            "Federation.load(self.public, now=self._clock(), pin=pin)",
-            "Federation.load(self.public, now=self._clock())",
+            "follow(self._followed.pin, documents.changes)",
+            "AuthorityPin.load(self.public / AUTHORITY_FILE)",
         ),
         PUBLISHED("test_replaced_folder_is_not_trusted"),
     ),
     check(
+        "certs: a roster that was brought is newer than what is in force",
+        Without("comity.certs.published:PublishedRoster.take", "if self._in_force is not None"),
+        PUBLISHED("test_roster_that_the_broker_brought_counts_where_it_is_newer"),
+    ),
+    check(
         "certs: a roster is remembered before it counts",
-        Without("comity.certs.published:PublishedRoster.load", "found.save(self._seen_path)"),
+        Without("comity.certs.published:PublishedRoster.load", "seen.save(self._seen_path)"),
         PUBLISHED(
             "test_roster_that_cannot_be_remembered_is_not_taken", "test_roster_is_taken_and_remembered"
         ),

@@ -1,0 +1,70 @@
+"""The roster as documents, whatever brought them: a published folder, or the broker over a link.
+
+::
+
+    home/roster/   roster.json timestamp.json authority-change-N.json        what the broker brought last
+
+What comes over a link is no more trusted than what lies in the published folder: it counts once it verifies
+under the end's own pin, and is newer than what is in force. It is kept, so that an end whose published folder
+can't be had starts with it. The broker imports this module: nothing here needs pyjwt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from comity.certs.authority_keys import CHANGE_FILE, MAX_CHANGES, changes_in
+from comity.certs.errors import RosterInvalid
+from comity.certs.files import read_public, write_public
+from comity.v1.link_pb2 import RosterDocuments
+
+DELIVERED_FOLDER: Final = "roster"
+"""Where an end keeps what was brought to it, in its home."""
+ROSTER_FILE: Final = "roster.json"
+TIMESTAMP_FILE: Final = "timestamp.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """Roster, timestamp and the authority's changes in DSSE's JSON form: nothing is verified."""
+
+    roster: bytes = field(repr=False)
+    timestamp: bytes = field(repr=False)
+    changes: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> Documents:
+        """Return what lies in a folder; raise `FileUnusable`."""
+        return cls(
+            roster=read_public(folder / ROSTER_FILE),
+            timestamp=read_public(folder / TIMESTAMP_FILE),
+            changes=tuple(changes_in(folder)),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Put them into a folder, each file whole; raise `FileUnusable`."""
+        for number, change in enumerate(self.changes, start=1):
+            write_public(folder / CHANGE_FILE.format(number), change)
+        write_public(folder / ROSTER_FILE, self.roster)
+        write_public(folder / TIMESTAMP_FILE, self.timestamp)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Documents:
+        """Return the documents in a serialized `RosterDocuments`; raise `RosterInvalid` if it is none."""
+        try:
+            found = RosterDocuments.FromString(data)
+        except DecodeError as error:
+            raise RosterInvalid("what was brought is no `RosterDocuments`") from error
+        if len(found.authority_changes) > MAX_CHANGES:
+            raise RosterInvalid(f"what was brought has more than {MAX_CHANGES} authority changes")
+        return cls(roster=found.roster, timestamp=found.timestamp, changes=tuple(found.authority_changes))
+
+    def to_bytes(self) -> bytes:
+        """Return them as a serialized `RosterDocuments`."""
+        return RosterDocuments(
+            roster=self.roster, timestamp=self.timestamp, authority_changes=self.changes
+        ).SerializeToString()

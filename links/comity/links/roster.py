@@ -1,0 +1,81 @@
+"""The published roster over a link: cut into parts by the broker, put together and taken by an end.
+
+An end asks for nothing: it says in its `Hello` which timestamp it has, and the broker sends its own where it
+is another one, then and whenever it changes. What came waits in one slot, the newest in the place of an older
+one, and one is looked at at a time: whatever a broker sends, the work it makes is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from comity.certs.errors import CertsError
+from comity.v1.link_pb2 import LinkFrame, RosterDelivery
+
+PART_BYTES: Final = 256 * 1024
+"""Bytes of one part."""
+MAX_PARTS: Final = 32
+"""Parts of one roster: 8 MiB, twice what a thousand members need, and half of what a link's queue holds."""
+PACE_SECONDS: Final = 1.0
+"""How long to wait between two looks."""
+
+
+def cut(data: bytes, *, max_frame_bytes: int = PART_BYTES) -> tuple[LinkFrame, ...]:
+    """Return the frames that carry `data`; none if it is empty or larger than all parts together.
+
+    `max_frame_bytes`: what a frame of this link may measure.
+    """
+    room = min(PART_BYTES, max_frame_bytes - 64)
+    pieces = [data[at : at + room] for at in range(0, len(data), room)]
+    if len(pieces) > MAX_PARTS:
+        return ()
+    return tuple(
+        LinkFrame(roster=RosterDelivery(part=part, parts=len(pieces), data=piece))
+        for part, piece in enumerate(pieces)
+    )
+
+
+class RosterInbox:
+    """Puts parts together and has what is whole taken. Plain calls on the event loop; `run` works."""
+
+    def __init__(self, take: Callable[[bytes], bool], *, log: logging.Logger) -> None:
+        """`take` verifies and keeps a serialized `RosterDocuments`, on a thread; True: it is a newer one."""
+        self._take = take
+        self._log = log
+        self._parts: list[bytes] = []
+        self._waiting: bytes | None = None
+        self._wake = asyncio.Event()
+
+    def add(self, delivery: RosterDelivery) -> None:
+        """Take a part; one that doesn't follow the last is let go, and what was begun with it."""
+        if delivery.part == 0:
+            self._parts = []
+        fits = delivery.part == len(self._parts) < delivery.parts <= MAX_PARTS
+        if not fits or not 0 < len(delivery.data) <= PART_BYTES:
+            self._parts = []
+            return
+        self._parts.append(delivery.data)
+        if len(self._parts) == delivery.parts:
+            self._waiting, self._parts = b"".join(self._parts), []
+            self._wake.set()
+
+    def unlinked(self) -> None:
+        """Let go of what was begun: the link is gone."""
+        self._parts = []
+
+    async def run(self) -> None:
+        """Take what is whole, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            data, self._waiting = self._waiting, None
+            if data is not None:
+                try:
+                    if await asyncio.to_thread(self._take, data):
+                        self._log.info("the broker brought a newer roster or timestamp")
+                except CertsError as error:
+                    self._log.error("the roster that the broker brought is not taken: %s", error)
+            await asyncio.sleep(PACE_SECONDS)

@@ -1,0 +1,131 @@
+"""The published roster over a link: whole, in order, bounded, and taken one at a time."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comity.certs.errors import RosterInvalid
+from comity.links import roster
+from comity.links.roster import MAX_PARTS, PART_BYTES, RosterInbox, cut
+from comity.v1.link_pb2 import LinkFrame, RosterDelivery
+
+LOG = logging.getLogger("test")
+
+
+class Taken:
+    """What an inbox had taken; refuses `bad`."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+
+    def __call__(self, data: bytes) -> bool:
+        self.all.append(data)
+        if data == b"bad":
+            raise RosterInvalid("roster isn't signed by the pinned authority")
+        return True
+
+
+@contextlib.asynccontextmanager
+async def running(taken: Taken) -> AsyncIterator[RosterInbox]:
+    inbox = RosterInbox(taken, log=LOG)
+    task = asyncio.create_task(inbox.run())
+    yield inbox
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def settled(taken: Taken, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(taken.all) < count:
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roster, "PACE_SECONDS", 0.0)
+
+
+def add(inbox: RosterInbox, *frames: LinkFrame) -> None:
+    for frame in frames:
+        inbox.add(frame.roster)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.binary(min_size=1, max_size=3_000), room=st.integers(70, 700))
+def test_what_is_cut_is_put_together_again(data: bytes, room: int) -> None:
+    """Whatever a frame may measure; no frame is larger."""
+    frames = cut(data, max_frame_bytes=room)
+    if not frames:
+        assert len(data) > MAX_PARTS * (room - 64)
+        return
+    assert b"".join(frame.roster.data for frame in frames) == data
+    assert all(frame.ByteSize() <= room for frame in frames)
+
+
+async def test_roster_is_taken_when_its_last_part_came() -> None:
+    taken = Taken()
+    async with running(taken) as inbox:
+        frames = cut(b"x" * (2 * PART_BYTES + 5))
+        assert len(frames) == 3
+        add(inbox, *frames[:2])
+        await asyncio.sleep(0.01)
+        assert not taken.all
+        add(inbox, frames[2])
+        await settled(taken, 1)
+    assert taken.all == [b"x" * (2 * PART_BYTES + 5)]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([(1, 2)], id="begins in the middle"),
+        pytest.param([(0, 3), (2, 3)], id="leaves one out"),
+        pytest.param([(0, 2), (1, 2, b"")], id="empty part"),
+        pytest.param([(0, 1, b"x" * (PART_BYTES + 1))], id="too large a part"),
+        pytest.param([(part, MAX_PARTS + 1) for part in range(MAX_PARTS + 1)], id="too many parts"),
+        pytest.param([(0, 0)], id="of none"),
+    ],
+)
+async def test_parts_that_do_not_fit_are_let_go(
+    parts: list[tuple[int, int, bytes] | tuple[int, int]],
+) -> None:
+    """And cost nobody the next whole one."""
+    taken = Taken()
+    async with running(taken) as inbox:
+        for part in parts:
+            data = part[2] if len(part) == 3 else b"y"
+            inbox.add(RosterDelivery(part=part[0], parts=part[1], data=data))
+        add(inbox, *cut(b"whole"))
+        await settled(taken, 1)
+    assert taken.all == [b"whole"]
+
+
+async def test_a_link_that_ends_leaves_no_half_behind() -> None:
+    """The rest of it over the next link is not put to it."""
+    taken, two = Taken(), cut(b"x" * (PART_BYTES + 1))
+    async with running(taken) as inbox:
+        add(inbox, two[0])
+        inbox.unlinked()
+        add(inbox, two[1])
+        add(inbox, *cut(b"whole"))
+        await settled(taken, 1)
+    assert taken.all == [b"whole"]
+
+
+async def test_of_many_that_wait_the_newest_is_taken(caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that sends without end makes no more work than one at a time; what is bad is said."""
+    taken = Taken()
+    async with running(taken) as inbox:
+        for number in range(500):
+            add(inbox, *cut(b"%d" % number))
+        add(inbox, *cut(b"bad"))
+        await settled(taken, 1)
+        add(inbox, *cut(b"good"))
+        await settled(taken, 2)
+    assert taken.all == [b"bad", b"good"]
+    assert "is not taken: roster isn't signed" in caplog.text
