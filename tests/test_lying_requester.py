@@ -195,7 +195,7 @@ def ended(book: AgreementBook, federation: FederationSimulator) -> AgreementBook
 async def test_question_under_a_stale_agreement_releases_nothing(
     federation: FederationSimulator, when: str
 ) -> None:
-    """The sheriff holds up an agreement that is over at LAPD: no session, and no search in an open one."""
+    """The sheriff holds up an agreement that is over at LAPD: no session, no search in one (A2, D4)."""
     adapter = federation["lapd"].end
     assert adapter is not None
     path = federation["lapd"].adapter_answers.__self__  # type: ignore[attr-defined]

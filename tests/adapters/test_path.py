@@ -151,7 +151,7 @@ def _without_images(agreement: AgreementView) -> AgreementView:
 
 
 async def test_reads_from_before_the_agreement_stay(bench: Bench) -> None:
-    """Where the grant says so, only what was collected since the effective date is shared (MOU 3.1)."""
+    """Where the grant says so, only what was collected since the effective date is shared (A2, MOU 3.1)."""
     book = bench.path.standing.agreements
     agreements = tuple(
         replace(

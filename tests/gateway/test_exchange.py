@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,8 +13,9 @@ from comity.certs.envelope import digest
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
 from comity.gateway.exchange import Settled
+from comity.gateway.summary import summarize
 from comity.policy import markings
-from comity.v1 import common_pb2, query_service_pb2, result_pb2, session_pb2
+from comity.v1 import common_pb2, query_pb2, query_service_pb2, result_pb2, session_pb2
 from tests.gateway.conftest import NOW, Lies, Provider, Story
 
 AT_DEADLINE = NOW + timedelta(seconds=10)
@@ -46,6 +48,22 @@ def test_verified_stamped_results_of_both_providers_are_shown(story: Story) -> N
     assert not story.exchange.is_finished
     story.exchange.on_account(story.an_account(**stamps), now=AT_DEADLINE)
     assert story.exchange.is_finished and not story.exchange.findings
+
+
+def test_answer_says_to_whom_reads_may_be_passed_on() -> None:
+    """As each agreement has it; empty means nobody; of who gave no read nothing is said (A2, D4)."""
+    told, quiet, silent = Provider("lapd"), Provider("lahd"), Provider("dea", reads=0)
+    told.grant = replace(told.grant, onward_sharing="prosecutors of the county")
+    story = Story(told, quiet, silent)
+    for agency in story.providers:
+        story.answers(agency)
+        story.stamps(agency)
+    rule = query_pb2.Completeness(best_effort=True)
+    summary = summarize(b"x", settled(story), (), rule, story.exchange)
+    assert [line for line in summary.caveats if line.startswith("Pass on")] == [
+        "Pass on what lahd gave: to nobody (the agreement).",
+        "Pass on what lapd gave: prosecutors of the county (the agreement).",
+    ]
 
 
 def test_nothing_is_shown_before_its_receipt_has_verified(story: Story) -> None:

@@ -317,6 +317,10 @@ class Exchange:
         settled, self._settled = self._settled, []
         return settled
 
+    def onward_sharing(self, provider: str) -> str:
+        """Return to whom what a provider gives may be passed on, by the agreement; empty: to nobody (D4)."""
+        return self._parts[provider].expected.grant.onward_sharing
+
     @property
     def findings(self) -> list[Finding]:
         """What is known to be wrong by now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from comity.gateway.errors import FieldViolation, RequestInvalid
 from comity.gateway.exchange import Exchange, Settled
@@ -35,7 +35,7 @@ def summarize(
         incomplete_text=lacking,
         findings=[finding.text for finding in found],
         found=[finding.to_message() for finding in found],
-        caveats=caveats(settled.values()),
+        caveats=[*caveats(settled.values()), *(onward(settled.values(), exchange) if exchange else ())],
     )
     summary.providers.extend(
         query_service_pb2.ProviderCount(
@@ -70,6 +70,16 @@ def caveats(settled: Iterable[Settled]) -> list[str]:
             if line not in lines and not line.startswith(SOLE_BASIS):
                 lines.append(line)
     return lines
+
+
+def onward(settled: Iterable[Settled], exchange: Exchange) -> Iterator[str]:
+    """Yield to whom reads may be passed on, as the agreements have it: empty means nobody (A2, D4)."""
+    given: dict[str, list[str]] = {}
+    for item in settled:
+        if item.result is not None and item.result.read_count:
+            given.setdefault(exchange.onward_sharing(item.provider), []).append(item.provider)
+    for text, providers in sorted(given.items()):
+        yield f"Pass on what {', '.join(sorted(providers))} gave: {text or 'to nobody'} (the agreement)."
 
 
 def lacks(completeness: query_pb2.Completeness, settled: Mapping[str, Settled]) -> str:

@@ -249,7 +249,7 @@ async def test_replaced_ca_ends_sessions_of_the_old_one(world: World) -> None:
 
 
 async def test_expired_agreement_ends_the_session(world: World) -> None:
-    """When the agreement's time is over, so is the session (A2)."""
+    """When the agreement's time is over, so is the session (A2, D4)."""
     book = replace(
         world.agreements,
         agreements=tuple(
