@@ -321,3 +321,23 @@ async def test_cancel_during_the_search_releases_nothing(bench: Bench, tmp_path)
     await beside.settled()
     assert diary == []
     assert bench.log.kinds() == ["received", "decided", "cancelled"]
+
+
+async def test_what_is_in_flight_of_a_dismissed_user_ends(desk: Desk) -> None:
+    """Nothing more of it is sent, the log says why, and what others asked goes on (Q8)."""
+    desk.path.go.clear()
+    desk.ask()
+    desk.ask(bytes(16))
+    mine, other = (running.ask for running in desk.exchanges._running)
+    desk.subjects.enter(mine, requester="lahd", user="x")
+    desk.subjects.enter(other, requester="lahd", user="y")
+    desk.exchanges.dismiss("sheriff", "x")
+    await desk.settle()
+    assert len(desk.exchanges) == 2, "another agency's user of that name is another person"
+    desk.exchanges.dismiss("lahd", "x")
+    await desk.settle()
+    assert [running.ask for running in desk.exchanges._running] == [other]
+    assert [(entry.kind, entry.public["reason"]) for entry in desk.log.entries] == [
+        ("cancelled", "terminated")
+    ]
+    assert desk.diary == []

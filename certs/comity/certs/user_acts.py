@@ -27,6 +27,10 @@ from comity.certs.roster import MemberView
 from comity.v1 import users_pb2
 from comity.v1.envelope_pb2 import Envelope
 
+FOLDER: Final = "user-acts"
+"""Below a gateway's folder: its agency's acts in force; those still to be taken are in `NEW` below it."""
+NEW: Final = "new"
+
 NONCE_BYTES: Final = 16
 EXCHANGE_ID_BYTES: Final = 16
 MOST_EXCHANGES: Final = 1_000
@@ -94,6 +98,11 @@ def sign_user_act(
             raise UserActInvalid("a recertification goes with a readmission, and lies before it")
         act.recertified_at.CopyFrom(from_instant(recertified_at))
     return seal(act, key)
+
+
+def file_name(act: bytes) -> str:
+    """Return the name of an act's file, from its digest: it names nobody."""
+    return f"{act.hex()[:32]}.json"
 
 
 def is_user_act(envelope: Envelope) -> bool:

@@ -16,6 +16,7 @@ from comity.certs.roster import AuthorityPin
 from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
 from comity.cli import agency_calendar
+from comity.cli.agency_acts import readmit_user, terminate_user
 from comity.cli.logkeys import make_log_key
 from comity.cli.reporting import Day, json_option, refused_as_usage, report, spelled, stop, working
 
@@ -251,3 +252,7 @@ def assert_command(
     assertion = provider.issue(user, leaf, now, lifetime)
     expires_at = spelled(datetime.fromtimestamp(int((now + lifetime).timestamp()), UTC))
     report(as_json, {"user": user, "assertion": assertion, "expires_at": expires_at}, assertion)
+
+
+for _command in (terminate_user, readmit_user):
+    group.add_command(_command)

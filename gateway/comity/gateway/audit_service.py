@@ -67,6 +67,7 @@ class AuditService(audit_service_pb2_grpc.AuditServiceServicer):
             member=gateway.standing.own(gateway.agency),
             now=self._clock(),
         )
+        gateway.people.require_access(claims)
         gateway.retrievals.require_auditor(claims)
         wanted = parse_request(request, within=remaining(context))
         patience = asyncio.timeout(wanted.timeout.total_seconds() + self._limits.read_seconds)

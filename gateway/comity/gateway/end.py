@@ -29,12 +29,15 @@ from comity.certs.errors import CertsError
 from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
+from comity.certs.user_acts import FOLDER as USER_ACTS
+from comity.certs.user_acts import NEW
 from comity.certs.watching import FileWatch, follow
 from comity.gateway import records
 from comity.gateway.config import GatewayConfig
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError, HomeInUse
 from comity.gateway.gateway import Gateway
 from comity.gateway.house import activated, load_house
+from comity.gateway.people import ACTS_SECONDS
 from comity.gateway.standing import load_standing, watched
 from comity.gateway.telemetry import METERING
 from comity.links.client import LinkClient, LinkConfig
@@ -129,6 +132,7 @@ class GatewayEnd:
                 auditor_role=config.auditor_role,
                 house=house,
             )
+            gateway.people.load(config.home / USER_ACTS)
             try:
                 link = LinkClient(
                     _link_config(config, federation, credentials),
@@ -192,6 +196,10 @@ class GatewayEnd:
             raise AuditUnavailable(
                 "this gateway's log cannot be written, so nothing is asked or shown"
             ) from error
+        acts = config.home / USER_ACTS
+        new_acts = FileWatch((acts / NEW, "*.json"))
+        new_acts.doubt()
+        await gateway.people.take(acts)
         retaining = Retaining(
             home=config.home,
             agency=config.agency,
@@ -223,6 +231,16 @@ class GatewayEnd:
             asyncio.create_task(gateway.logs.run()),
             asyncio.create_task(
                 follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+            ),
+            asyncio.create_task(
+                follow(
+                    new_acts,
+                    partial(gateway.people.take, acts),
+                    seconds=ACTS_SECONDS,
+                    faults=faults,
+                    log=LOGGER,
+                    what="an act about a user",
+                )
             ),
             asyncio.create_task(
                 self.own.follow(self._member, self._take_own, faults=(AuditUnavailable, GatewayError))

@@ -1,7 +1,8 @@
 """The one way to this gateway's `search`, whoever calls: over gRPC, or in the same process.
 
-Rules, in order: the caller's certificate is known; the user's assertion verifies for it; the user is fit to
-ask (Q4, Q9); the question passes every check. Who is turned down after the assertion verified is logged so.
+Rules, in order: the caller's certificate is known; the user's assertion verifies for it; the agency has not
+ended the user's access (Q8); the user is fit to ask (Q4, Q9); the question passes every check. Who is turned
+down after the assertion verified is logged so.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ async def answer_to(
             )
         try:
             with TRACING.step(span, "check question"):
+                gateway.people.require_access(claims)
                 require_fit(claims, now=now)
                 question = parse_question(request, now=now).within(within)
         except (SubjectRefused, RequestInvalid) as error:

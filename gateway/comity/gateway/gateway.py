@@ -54,6 +54,7 @@ from comity.gateway.errors import (
     NotAMember,
     RequestInvalid,
     RosterOutOfDate,
+    SubjectRefused,
 )
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import SaidAbsent, said_absent
@@ -62,6 +63,7 @@ from comity.gateway.limits import GatewayLimits, Place, Places, Tally
 from comity.gateway.logons import Logons
 from comity.gateway.order import SignedOrder, sign_order
 from comity.gateway.own_records import Retrievals
+from comity.gateway.people import People
 from comity.gateway.question import Question
 from comity.gateway.standing import Standing
 from comity.gateway.summary import has_answer, require_reachable, summarize
@@ -94,15 +96,22 @@ class _Running:
     """One exchange in flight with the event that wakes its caller."""
 
     def __init__(
-        self, exchange: Exchange, order: SignedOrder, asked_at: datetime, place: Place, trail: Trail
+        self,
+        exchange: Exchange,
+        order: SignedOrder,
+        asked_at: datetime,
+        place: Place,
+        trail: Trail,
+        user: str,
     ) -> None:
+        self.user = user
         self.exchange = exchange
         self.order = order
         self.asked_at = asked_at
         self.place = place
         self.trail = trail
         self.overdue: asyncio.TimerHandle | None = None
-        self.let_go: Busy | None = None
+        self.let_go: Busy | SubjectRefused | None = None
         self.changed = asyncio.Event()
         self.opening: list[asyncio.Task[None]] = []
         self.sessions: dict[str, Session] = {}
@@ -173,6 +182,17 @@ class Gateway:
             clock=clock,
         )
         """Records of this agency's own users, for its auditors."""
+        self.people = People(
+            agency=agency,
+            member=lambda name: self.federation.members.get(name),
+            key=lambda: self.credentials.statement,
+            sessions=self._open_sessions,
+            append=self._append,
+            beside=self.start,
+            let_go=self._dismiss,
+            clock=clock,
+        )
+        """This agency's own users, as far as their access goes."""
 
     @property
     def in_flight(self) -> Sized:
@@ -459,7 +479,7 @@ class Gateway:
             limits=self._limits,
             tally=self._held,
         )
-        running = _Running(exchange, order, now, place, trail)
+        running = _Running(exchange, order, now, place, trail, claims.user)
         self._running[order.exchange_id] = running
         self._idle.clear()
         assert self.link is not None
@@ -636,7 +656,13 @@ class Gateway:
         self._send_link(link_pb2.LinkFrame(cancel=link_pb2.ExchangeCancel(exchange_id=exchange_id)))
         self.start(self._record_cancelled(exchange_id))
 
-    def _let_go(self, running: _Running, why: Busy) -> None:
+    def _dismiss(self, user: str, why: SubjectRefused) -> None:
+        """Let go of all that is in flight of a user whose access ended (Q8)."""
+        for running in list(self._running.values()):
+            if running.user == user:
+                self._let_go(running, why)
+
+    def _let_go(self, running: _Running, why: Busy | SubjectRefused) -> None:
         """End an exchange whether its caller reads or not; the caller learns `why` when it reads on."""
         if running.order.exchange_id in self._running:
             LOGGER.warning("an exchange is let go: %s", why.reason.lower())
@@ -717,6 +743,10 @@ class Gateway:
                 )
             case "page":
                 self._on_page(session, message.page)
+            case "suspensions":
+                self.people.suspensions(session, message.suspensions.notices)
+            case "noted":
+                self.people.noted(session, message.noted.digests)
             case "records_answer":
                 self.retrievals.came(session, message.records_answer)
             case "records_page":
@@ -746,6 +776,7 @@ class Gateway:
         """A session became ready; from now on both ends show each other their newest checkpoints."""
         self.logs.connected(session.peer)
         self._open_sessions[session.peer] = session
+        self.people.opened(session)
         self._hold_to_account(session)
         self._record("session_opened", {"peer": session.peer, "certificate": session.certificate.hex()})
 
