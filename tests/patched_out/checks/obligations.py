@@ -98,7 +98,6 @@ CHECKS = (
             "max((name for name in names if name), key=lambda name: GRIDS[name].cells, default='')",
         ),
         GRIDS("test_two_grids_tell_no_more_than_the_finer"),
-        OBLIGATIONS("test_strictest_wins_in_every_order_and_grouping"),
     ),
     check(
         "grid: degrees are read as decimals",
