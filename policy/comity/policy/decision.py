@@ -26,6 +26,7 @@ from comity.policy.obligations import (
     Applied,
     Obligations,
     elements_of,
+    later,
     retention,
     strictest,
     touched_by,
@@ -295,7 +296,8 @@ class PolicyEngine:
         applied = {item for item in withheld if touched_by(item.name) & request.elements}
         if limit is not None and limit.earliest > request.period_start:
             applied.add(_clip(limit))
-        if kept is not None and kept.earliest > request.period_start:
+        searched = later(request.period_start, limit.earliest if limit else None)
+        if kept is not None and kept.earliest > (searched or request.period_start):
             applied.add(Applied(name="clip_retention", text=kept.words, policy_id=kept.rule.policy_id))
         retained = [policy.terms.retain_days for policy in sources if policy.terms.retain_days is not None]
         fewest = min(
