@@ -47,7 +47,7 @@ def test_readme_walks_to_every_policy_and_to_no_other(agency: str) -> None:
 def test_digest_is_what_sha256sum_would_list() -> None:
     """The digest can be recomputed without Comity: a header line, then `sha256sum` of the sorted files."""
     folder = shipped("lapd")
-    names = ["bundle.toml", "entities.json", "schema.cedarschema"]
+    names = ["bundle.toml", "entities.json", "schema.cedarschema", "windows.toml"]
     names += [f"policies/{path.name}" for path in (folder / "policies").iterdir()]
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in sorted(names)
@@ -65,7 +65,7 @@ def test_digest_does_not_depend_on_order_or_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bundle.toml", "entities.json", "schema.cedarschema", "policies/10-law.cedar"]
+    "name", ["bundle.toml", "entities.json", "schema.cedarschema", "windows.toml", "policies/10-law.cedar"]
 )
 def test_tampering_with_any_part_of_the_law_changes_the_digest(name: str) -> None:
     """One byte of any file that a decision depends on gives another digest."""

@@ -156,6 +156,8 @@ def _manifest(path: Path, text: str) -> tuple[str, str, ReasonWords]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+    if table.get("kind") != KIND:
+        raise BundleInvalid(path, 0, f'is no house bundle: a gateway\'s has `kind = "{KIND}"`')
     for key in table:
         if key not in _KEYS:
             near = get_close_matches(key, _KEYS, n=1)
@@ -164,8 +166,6 @@ def _manifest(path: Path, text: str) -> tuple[str, str, ReasonWords]:
     agency, version = table.get("agency"), table.get("version")
     if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
         raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
-    if table.get("kind") != KIND:
-        raise BundleInvalid(path, 0, f'is no house bundle: a gateway\'s has `kind = "{KIND}"`')
     if version_order(version) is None:
         raise BundleInvalid(path, line_of(text, "version"), "`version` is not numbers joined by dots: `2.1`")
     told = table.get("reasons", {})
