@@ -16,8 +16,8 @@ from comity.policy.bundle import shipped
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of LAPD's bundle."""
-    shutil.copytree(shipped("lapd"), tmp_path / "lapd")
+    """A copy of LAPD's bundle, with the cases that stand alone."""
+    shutil.copytree(shipped("lapd"), tmp_path / "lapd", ignore=shutil.ignore_patterns("tables.toml"))
     return tmp_path / "lapd"
 
 
@@ -105,7 +105,8 @@ def test_policy_that_no_case_tries_is_told(folder: Path) -> None:
     cases.write_text(text[:start] + text[text.index("[[case]]", start + 1) :])
     result = CliRunner().invoke(group, ["test", str(folder)])
     assert result.exit_code == 0
-    assert "lapd.protections-attested determines none of them" in result.output
+    told = r"30-people\.cedar:\d+: lapd\.protections-attested determines none of them"
+    assert re.search(told, result.output)
     said = re.search(r"(\d+) of (\d+) policies determine a case", result.output)
     assert said and int(said[1]) == int(said[2]) - 1
     assert CliRunner().invoke(group, ["test", "--covered", str(folder)]).exit_code == 1

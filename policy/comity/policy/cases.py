@@ -1,7 +1,8 @@
 """A bundle's own tests: cases in `tests/*.toml`, each a question and what must be decided.
 
 A file has `[defaults]`, of which every case takes what it does not say itself, and `[[case]]` tables
-with `name`, the words of the question, and `[case.expect]`. Only what `expect` says is compared; the
+with `name`, the words of the question, and `[case.expect]`. Cases that differ in a few words alone make a
+`[[table]]` (`comity.policy.case_tables`). Only what `expect` says is compared; the
 words are those of `_QUESTION`, `_SUBJECT`, `_AGREEMENT`, `_STORE` and `_EXPECT` below. An unknown word is
 an error, and so is a bundle without cases: a collection of checks that is empty shows nothing.
 """
@@ -18,6 +19,7 @@ from typing import Final, TypeVar
 
 from comity.policy.budgets import Spent
 from comity.policy.bundle import Policy, PolicyBundle
+from comity.policy.case_tables import rows_of
 from comity.policy.decision import Decision, PolicyEngine
 from comity.policy.errors import CaseInvalid
 from comity.policy.facts import (
@@ -131,10 +133,13 @@ def load_cases(folder: Path) -> tuple[Case, ...]:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CaseInvalid(f"{path}: cannot be read: {error}") from error
-        _known(table, frozenset({"defaults", "case"}), str(path))
+        _known(table, frozenset({"defaults", "case", "table"}), str(path))
         defaults = _get(table, "defaults", dict, {}, str(path))
         for entry in _get(table, "case", list, [], str(path)):
             cases.append(_case(path, defaults, entry))
+        for entry in _get(table, "table", list, [], str(path)):
+            for row in rows_of(entry, str(path)):
+                cases.append(_case(path, defaults, row))
     if not cases:
         raise CaseInvalid(f"{folder / 'tests'}: no case in any `.toml` file")
     return tuple(cases)
