@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from comity.certs.authority_keys import follow
 from comity.certs.envelope import from_json, open_envelope
 from comity.certs.errors import CertificateRejected, CertsError, RosterInvalid
 from comity.certs.files import read_private, read_public
@@ -41,11 +42,13 @@ class Held:
     path: Path
 
 
-def published(public: Path, pin: AuthorityPin) -> Federation:
-    """Return the roster in `public` with its timestamp, though both may be past their time.
+def published(public: Path, pin: AuthorityPin) -> tuple[Federation, AuthorityPin]:
+    """Return the roster in `public` with its timestamp, though both may be past their time, and its signers.
 
+    The signers are those that follow from `pin` by the authority's own signed changes.
     For showing alone: whom to trust is `Federation.load`'s. Raises `RosterInvalid`, `FileUnusable`.
     """
+    pin = follow(pin, public)
     federation = Federation.for_evidence(roster=read_public(public / ROSTER_FILE), pin=pin)
     try:
         envelope = from_json(read_public(public / TIMESTAMP_FILE))
@@ -55,7 +58,7 @@ def published(public: Path, pin: AuthorityPin) -> Federation:
         raise RosterInvalid(f"roster timestamp isn't signed by the pinned authority: {error}") from error
     if (stamp.roster_version, stamp.roster_digest) != (federation.version, federation.digest):
         raise RosterInvalid(f"roster version {federation.version} isn't the one that the timestamp names")
-    return replace(federation, stamped_at=signed_at, timestamp_expires_at=until)
+    return replace(federation, stamped_at=signed_at, timestamp_expires_at=until), pin
 
 
 def held_by_authority(keys: Path) -> Iterator[Held | Credential]:

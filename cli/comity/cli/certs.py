@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from comity.cli.certs_doctor import command as doctor
 from comity.cli.certs_status import command as status
 
 
@@ -16,4 +17,5 @@ def group() -> None:
     """Certificates and keys of the federation: what there is, how old it is, and what is due."""
 
 
+group.add_command(doctor)
 group.add_command(status)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from comity.certs.agency import AgencyHome
 from comity.certs.authority import OPERATOR
+from comity.certs.diagnosis import Finding, explain
 from comity.certs.errors import CertsError, SetupRefused
 from comity.certs.files import read_public
 from comity.certs.holdings import (
@@ -22,9 +23,11 @@ from comity.certs.holdings import (
     marked,
     published,
 )
+from comity.certs.instants import CLOCK_SKEW
 from comity.certs.inventory import Credential, of_federation, of_pin
 from comity.certs.key_changes import EndFolder
 from comity.certs.members import MemberView
+from comity.certs.pairs import LeafPair
 from comity.certs.profile import check_leaf, load_certificate
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
@@ -68,11 +71,11 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
     try:
         pin = pin or places.pin
         trusted = AuthorityPin.load(pin) if pin is not None else None
-        if trusted is not None:
-            rows += of_pin(trusted)
         if trusted is not None and places.public is not None:
-            federation = published(places.public, trusted)
-            rows += of_federation(federation, now=now)
+            federation, trusted = published(places.public, trusted)
+            rows += [*of_pin(trusted), *of_federation(federation, now=now)]
+        elif trusted is not None:
+            rows += of_pin(trusted)
     except CertsError as error:
         findings.append(f"roster: {error}")
     member = _member(federation, places.agency)
@@ -164,3 +167,79 @@ def _domain(places: _Places) -> str:
         return check_leaf(load_certificate(leaf)).spiffe_id.domain
     except (CertsError, ValueError, IndexError):
         return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standpoint:
+    """Who dials, from a folder: its leaf, its roster, whom it dials."""
+
+    pair: LeafPair | None
+    """What it presents; None: nothing."""
+    federation: Federation | None
+    """Whom it knows; None: nobody."""
+    dials: str
+    """The SPIFFE id of whom it dials; empty: nobody in particular."""
+    faults: tuple[Finding, ...]
+    """What is wrong with its leaf's files or its roster."""
+
+
+def standpoint(folder: Path, *, now: datetime) -> Standpoint:
+    """Return how the network looks from `folder`; raise `SetupRefused` if it is none that is known.
+
+    An agency's folder dials as its first end, a client system its agency's gateway, an end the broker. A
+    client system in an agency's folder has that agency's roster.
+    """
+    client = (folder / "client.toml").is_file()
+    above = folder.parent.parent
+    at_home = client and (above / "agency.toml").is_file()
+    places = _places(above if at_home else folder)
+    faults: list[Finding] = []
+    federation = None
+    if places.pin is not None and places.public is not None:
+        try:
+            federation, _ = published(places.public, AuthorityPin.load(places.pin))
+        except CertsError as error:
+            faults.append(_roster_fault(str(error)))
+    if federation is not None:
+        faults += _aged(federation, now)
+    keys = folder if client else places.ends[0] / "keys" if places.ends else None
+    pair = None
+    if keys is not None:
+        try:
+            pair = LeafPair.load(keys)
+        except CertsError as error:
+            faults.append(explain(str(error), whose="own"))
+    dials = ""
+    if client and pair is not None:
+        dials = f"spiffe://{pair.domain}/gateway"
+    elif keys is not None and federation is not None and places.agency != OPERATOR:
+        dials = federation.operator.spiffe_id("broker")
+    return Standpoint(pair=pair, federation=federation, dials=dials, faults=tuple(faults))
+
+
+def _roster_fault(said: str) -> Finding:
+    return Finding(
+        code="roster",
+        whose="own",
+        text=f"the roster here is not to be trusted ({said})",
+        act="fetch the published folder anew; compare the authority's keys with those you got out of band",
+    )
+
+
+def _aged(federation: Federation, now: datetime) -> Iterator[Finding]:
+    if now >= federation.trusted_until:
+        yield Finding(
+            code="roster-expired",
+            whose="own",
+            text=f"the roster here is past its time since {federation.trusted_until:%Y-%m-%d %H:%M} UTC",
+            act="fetch the newest; the authority signs it with `comity federation refresh`",
+        )
+    newest = max(federation.signed_at, federation.stamped_at)
+    if newest > now + CLOCK_SKEW:
+        behind = int((newest - now).total_seconds() // 60)
+        yield Finding(
+            code="clock",
+            whose="own",
+            text=f"this host's clock is {behind} minutes or more behind: the roster was signed later",
+            act="set this host's clock (timedatectl; chronyc tracking)",
+        )
