@@ -11,7 +11,7 @@ from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation
+from comity.certs.authority import FederationSpec, admit, init_federation, suspend
 from comity.certs.ends import make_issuer, make_leaf
 from comity.certs.errors import SetupRefused
 from comity.certs.instants import from_instant
@@ -184,6 +184,22 @@ def test_roster_of_another_authority_is_a_finding(fed: Path, tmp_path: Path) -> 
     seen = look_at(fed / "lapd", pin=other / "authority" / "authority.json", now=NOON)
     assert [finding for finding in seen.findings if "pinned authority" in finding]
     assert not [one for one in seen.credentials if one.kind is Kind.ROSTER]
+
+
+def test_newest_of_published_and_brought_roster_is_shown(fed: Path) -> None:
+    """While the published folder is old or away, an end shows the roster that the broker brought it."""
+    public, brought = fed / "public", fed / "lapd" / "gateway" / "roster"
+    old = shutil.copytree(public, fed / "old")
+    assert row(at(fed / "lapd").credentials, Kind.ROSTER).name == "version 2"
+    suspend(fed, "lapd", NOON)
+    shutil.copytree(public, brought)
+    shutil.rmtree(public)
+    shutil.copytree(old, public)
+    assert row(at(fed / "lapd").credentials, Kind.ROSTER).name == "version 3"
+    shutil.rmtree(public)
+    assert row(at(fed / "lapd" / "gateway").credentials, Kind.ROSTER).name == "version 3"
+    shutil.rmtree(brought)
+    assert "roster" in at(fed / "lapd").findings[0]
 
 
 def test_replaced_statement_key_is_past_and_not_expired() -> None:

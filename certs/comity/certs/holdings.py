@@ -6,14 +6,14 @@ fail at the peers, for reasons that only they see. Here they are told where they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from comity.certs.authority_keys import follow
+from comity.certs.authority_keys import changes_in, follow
 from comity.certs.envelope import from_json, open_envelope
 from comity.certs.errors import CertificateRejected, CertsError, RosterInvalid
 from comity.certs.files import read_private, read_public
@@ -48,7 +48,7 @@ def published(public: Path, pin: AuthorityPin) -> tuple[Federation, AuthorityPin
     The signers are those that follow from `pin` by the authority's own signed changes.
     For showing alone: whom to trust is `Federation.load`'s. Raises `RosterInvalid`, `FileUnusable`.
     """
-    pin = follow(pin, public)
+    pin = follow(pin, changes_in(public))
     federation = Federation.for_evidence(roster=read_public(public / ROSTER_FILE), pin=pin)
     try:
         envelope = from_json(read_public(public / TIMESTAMP_FILE))
@@ -59,6 +59,22 @@ def published(public: Path, pin: AuthorityPin) -> tuple[Federation, AuthorityPin
     if (stamp.roster_version, stamp.roster_digest) != (federation.version, federation.digest):
         raise RosterInvalid(f"roster version {federation.version} isn't the one that the timestamp names")
     return replace(federation, stamped_at=signed_at, timestamp_expires_at=until), pin
+
+
+def newest(folders: Sequence[Path], pin: AuthorityPin) -> tuple[Federation, AuthorityPin]:
+    """Return the newest of the rosters that lie in `folders`: the published one, and what a broker brought.
+
+    Raises what `published` raises of the first, if none of them verifies.
+    """
+    found, faults = list[tuple[Federation, AuthorityPin]](), list[CertsError]()
+    for folder in folders:
+        try:
+            found.append(published(folder, pin))
+        except CertsError as error:
+            faults.append(error)
+    if not found:
+        raise faults[0]
+    return max(found, key=lambda each: (each[0].version, each[0].stamped_at))
 
 
 def held_by_authority(keys: Path) -> Iterator[Held | Credential]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from comity.certs.agency import AgencyHome
 from comity.certs.authority import OPERATOR
+from comity.certs.delivered import DELIVERED_FOLDER
 from comity.certs.diagnosis import Finding, explain
 from comity.certs.errors import CertsError, SetupRefused
 from comity.certs.files import read_public
@@ -21,7 +22,7 @@ from comity.certs.holdings import (
     held_by_end,
     leaf_in,
     marked,
-    published,
+    newest,
 )
 from comity.certs.instants import CLOCK_SKEW
 from comity.certs.inventory import Credential, of_federation, of_pin
@@ -61,6 +62,13 @@ class _Places:
     ends: tuple[Path, ...] = ()
     clients: tuple[Path, ...] = ()
 
+    @property
+    def rosters(self) -> tuple[Path, ...]:
+        """Where a roster may lie: published, or brought by the broker over an end's link."""
+        public = (self.public,) if self.public is not None else ()
+        brought = (home / DELIVERED_FOLDER for home in self.ends)
+        return (*public, *(folder for folder in brought if folder.is_dir()))
+
 
 def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
     """Return what `folder` shows; raise `SetupRefused` if it is none of the folders that are known."""
@@ -72,7 +80,7 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         pin = pin or places.pin
         trusted = AuthorityPin.load(pin) if pin is not None else None
         if trusted is not None and places.public is not None:
-            federation, trusted = published(places.public, trusted)
+            federation, trusted = newest(places.rosters, trusted)
             rows += [*of_pin(trusted), *of_federation(federation, now=now)]
         elif trusted is not None:
             rows += of_pin(trusted)
@@ -197,7 +205,7 @@ def standpoint(folder: Path, *, now: datetime) -> Standpoint:
     federation = None
     if places.pin is not None and places.public is not None:
         try:
-            federation, _ = published(places.public, AuthorityPin.load(places.pin))
+            federation, _ = newest(places.rosters, AuthorityPin.load(places.pin))
         except CertsError as error:
             faults.append(_roster_fault(str(error)))
     if federation is not None:
