@@ -70,6 +70,17 @@ def test_eight_years_are_clipped_to_five_for_ero(federation: Federation) -> None
     assert outcomes["vendor"]["period_clipped"] is True
     earliest = min(read["captured_at"] for read in answer["reads"])  # type: ignore[attr-defined]
     assert earliest >= (utc_now() - timedelta(days=5 * 366)).isoformat()
+    warned = answer["house_warnings"]
+    assert isinstance(warned, list)
+    assert [(rule["policy"], rule["document"]) for rule in warned] == [("ice.civil-five-years", "GUI J.2")]
+
+
+def test_cbp_asks_nobody_without_a_border_nexus(federation: Federation) -> None:
+    """CBP's own rule for its own people (Q7): stopped in the house, with the rule and exit status 1."""
+    stopped = federation.ask("cbp", "--reason", "NARCOTICS")
+    assert stopped["exit"] == 1 and "outcomes" not in stopped
+    (rule,) = stopped["house_rules"]  # type: ignore[misc, attr-defined]
+    assert rule["policy"] == "cbp.border-nexus"
 
 
 def test_without_agreement_nobody_is_asked_and_nothing_leaves(federation: Federation) -> None:
