@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
@@ -21,7 +22,7 @@ from comity.policy.house.cases import load_house_cases, run_house, sketched_hous
 from comity.policy.house.facts import AskedOf, HouseQuestion, names_a_person, years_back
 from comity.policy.house.rules import FAILED, EnforcementUnknown, HouseRules
 from comity.policy.house.variations import explain_house, unmet
-from comity.policy.windows import years_before
+from comity.policy.windows import Windows
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TEMPLATE = Path(bundles.__file__).parent / "template"
@@ -202,9 +203,10 @@ def test_rule_names_a_group_of_providers(house: Path) -> None:
 def test_years_back_are_those_of_the_calendar(start: datetime, now: datetime) -> None:
     """The least number of years whose window holds the start, by the provider's own calendar (Q5)."""
     start, now = start.replace(tzinfo=UTC), now.replace(tzinfo=UTC)
-    years = years_back(start, now)
-    assert years_before(now, years) <= start
-    assert years == 0 or years_before(now, years - 1) > start
+    windows = Windows(zone=ZoneInfo("America/New_York"))
+    years = years_back(start, now, windows)
+    assert windows.years_before(now, years) <= start
+    assert years == 0 or windows.years_before(now, years - 1) > start
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,8 @@ def _facts(
     )
     return HouseQuestion(
         agency=claims.agency,
+        agency_kind=federation.member(claims.agency).kind,
+        agency_state=federation.member(claims.agency).state,
         providers=tuple(AskedOf(agency=name, kind=federation.member(name).kind) for name in providers),
         office=claims.office,
         duty_station=claims.duty_station,

@@ -3,6 +3,7 @@
     bundle.toml            agency, version, kind
     schema.cedarschema     what a question looks like to the rules
     entities.json          groups of providers that rules name; may be an empty list
+    windows.toml           calendar and statutes of limitations; may be absent
     policies/*.cedar       the rules, read in the order of file names
     tests/*.toml           cases, run by `comity policy test`
     README.md              from the documents' paragraphs to the rules
@@ -33,6 +34,8 @@ from comity.policy.errors import BundleInvalid
 from comity.policy.house.cedar import PROVIDER, PROVIDER_GROUP, probe_fault
 from comity.policy.manifest import line_of, version_order
 from comity.policy.reasons import ReasonsInvalid, ReasonWords, own_words
+from comity.policy.windows import FILE as WINDOWS
+from comity.policy.windows import Windows, parse_windows
 
 KIND: Final = "house"
 _TYPES: Final = (PROVIDER, PROVIDER_GROUP)
@@ -84,6 +87,8 @@ class HouseBundle:
     """In the order of file names, then as they stand in the file."""
     schema_text: str
     entities_text: str
+    windows: Windows
+    """Its `windows.toml`: zone and statutes of limitations (Q5)."""
     files: Mapping[str, bytes] = field(repr=False)
     """What the digest covers, by name."""
 
@@ -108,6 +113,11 @@ class HouseBundle:
             raise BundleInvalid(
                 folder / SCHEMA, 0, f"does not describe the questions that a gateway asks: {fault}"
             )
+        windows = Windows()
+        if WINDOWS in files:
+            windows = parse_windows(folder / WINDOWS, _text(folder, files, WINDOWS))
+        for kept in windows.retention.values():
+            raise BundleInvalid(folder / WINDOWS, kept.line, "a house keeps no reads: leave `retention` out")
         policies: dict[str, HousePolicy] = {}
         for name in sorted(files):
             if name.startswith(f"{POLICIES}/"):
@@ -126,6 +136,7 @@ class HouseBundle:
             policies=tuple(policies.values()),
             schema_text=schema_text,
             entities_text=entities_text,
+            windows=windows,
             files=files,
         )
 

@@ -27,6 +27,8 @@ _QUESTION: Final = frozenset(
     [
         "now",
         "agency",
+        "agency_kind",
+        "agency_state",
         "provider",
         "kind",
         "reason",
@@ -198,6 +200,8 @@ def _question(words: _Table, where: str) -> HouseQuestion:
     try:
         return HouseQuestion(
             agency=_need(words, "agency", str, where),
+            agency_kind=_get(words, "agency_kind", str, "federal", where),
+            agency_state=_get(words, "agency_state", str, "", where),
             providers=(
                 AskedOf(agency=_need(words, "provider", str, where), kind=_need(words, "kind", str, where)),
             ),

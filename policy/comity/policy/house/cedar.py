@@ -18,6 +18,7 @@ import cedarpy
 
 from comity.policy.cedar import SKEW
 from comity.policy.house.facts import AskedOf, HouseQuestion, years_back
+from comity.policy.windows import Windows, jurisdiction_of
 
 ASK: Final = "Ask"
 """The one action of a house bundle."""
@@ -45,7 +46,9 @@ class Met:
 class PreparedRules:
     """Rules, schema and groups, parsed once. Nothing is forbidden but what a rule forbids."""
 
-    def __init__(self, policies: Mapping[str, str], schema_text: str, entities_text: str) -> None:
+    def __init__(
+        self, policies: Mapping[str, str], schema_text: str, entities_text: str, windows: Windows
+    ) -> None:
         """Prepare `policies`, Cedar's JSON of each by its id."""
         static = {policy_id: json.loads(text) for policy_id, text in policies.items()}
         opening = json.loads(cedarpy.policies_to_json_str(_PERMIT))["staticPolicies"]
@@ -54,6 +57,7 @@ class PreparedRules:
         self._policies = cedarpy.PolicySet.from_json_str(json.dumps(joined))
         self._schema = cedarpy.Schema.from_str(schema_text)
         self._groups = _groups(entities_text)
+        self._windows = windows
 
     def met(self, question: HouseQuestion) -> tuple[Met, ...]:
         """Return what the rules say of each provider, in the question's order.
@@ -61,7 +65,8 @@ class PreparedRules:
         Raises:
             ValueError: the facts do not follow the bundle's schema.
         """
-        entities = cedarpy.Entities.from_json_str(json.dumps(_entities(question, self._groups)), self._schema)
+        found = json.dumps(_entities(question, self._groups, self._windows))
+        entities = cedarpy.Entities.from_json_str(found, self._schema)
         requests = [_request(provider.agency) for provider in question.providers]
         return tuple(map(_met, cedarpy.is_authorized_batch(requests, self._policies, entities)))
 
@@ -83,7 +88,7 @@ def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
     )
     try:
         entities = cedarpy.Entities.from_json_str(
-            json.dumps(_entities(question, _groups(entities_text))), schema
+            json.dumps(_entities(question, _groups(entities_text), Windows())), schema
         )
     except ValueError as error:
         return f"its `Person`, `Provider` or `Query` has other attributes ({_line(error)})"
@@ -118,7 +123,9 @@ def _met(result: cedarpy.AuthzResult) -> Met:
     return Met(rules=tuple(sorted(reasons - {_OPEN})), errors=tuple(sorted(failed)))
 
 
-def _entities(question: HouseQuestion, groups: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+def _entities(
+    question: HouseQuestion, groups: Iterable[Mapping[str, object]], windows: Windows
+) -> list[Mapping[str, object]]:
     parents: dict[str, object] = {}
     entities: list[Mapping[str, object]] = []
     for entity in groups:
@@ -137,7 +144,7 @@ def _entities(question: HouseQuestion, groups: Iterable[Mapping[str, object]]) -
             }
         )
     entities.append({"uid": _PERSON, "attrs": _person(question), "parents": []})
-    entities.append({"uid": _QUERY, "attrs": _query(question), "parents": []})
+    entities.append({"uid": _QUERY, "attrs": _query(question, windows), "parents": []})
     return entities
 
 
@@ -155,7 +162,15 @@ def _person(question: HouseQuestion) -> dict[str, object]:
     return attributes
 
 
-def _query(question: HouseQuestion) -> dict[str, object]:
+def _query(question: HouseQuestion, windows: Windows) -> dict[str, object]:
+    start, now, offence, stated = (
+        question.period_start,
+        question.now,
+        question.offence,
+        question.limitation_years,
+    )
+    where = jurisdiction_of(question.agency_kind, question.agency_state)
+    years = windows.limitation(offence=offence, jurisdiction=where, stated_years=stated).years
     return {
         "reason": _ref("Reason", question.reason),
         "onBehalfOf": question.on_behalf_of,
@@ -163,8 +178,10 @@ def _query(question: HouseQuestion) -> dict[str, object]:
         "hasArea": question.has_area,
         "periodDays": _days(question.period_end - question.period_start),
         "oldestDaysAgo": max(0, _days(question.now - question.period_start)),
-        "yearsBack": years_back(question.period_start, question.now),
+        "yearsBack": years_back(start, now, windows),
         "limitationYears": question.limitation_years,
+        "limitationKnown": stated > 0 or (offence, where) in windows.statutes,
+        "beyondLimitation": years is not None and start < windows.years_before(now, years),
         "offence": question.offence,
         "plateState": question.plate_state,
         "plateCountry": question.plate_country,

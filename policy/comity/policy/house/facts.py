@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from comity.policy.facts import KINDS, REASONS
-from comity.policy.windows import years_before
+from comity.policy.windows import Windows
 
 _NAME: Final = re.compile(r"[^\W\d_]{2,}")
 _NOBODY: Final = frozenset(
@@ -74,6 +74,10 @@ class HouseQuestion:
 
     agency: str
     """The requester, whose house it is."""
+    agency_kind: str = "federal"
+    """One of `KINDS`; with `agency_state` it tells whose statutes hold."""
+    agency_state: str = ""
+    """ISO 3166-2 after the dash; empty: none or federal."""
     providers: tuple[AskedOf, ...]
     """Those that would be asked; at least one."""
     office: str = ""
@@ -124,13 +128,14 @@ class HouseQuestion:
             raise ValueError("nobody would be asked")
 
 
-def years_back(start: datetime, now: datetime) -> int:
+def years_back(start: datetime, now: datetime, windows: Windows) -> int:
     """Return the least number of calendar years within which `start` lies, counted back from `now` (Q5).
 
-    The same day and time of day five years before is within five years; an instant earlier is not.
+    On the clocks of the bundle's zone. The same day and time of day five years before is within five years;
+    an instant earlier is not.
     """
-    years = max(0, now.year - start.year - 1)
-    while years_before(now, years) > start:
+    years = max(0, now.year - start.year - 2)
+    while windows.years_before(now, years) > start:
         years += 1
     return years
 

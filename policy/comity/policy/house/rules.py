@@ -65,6 +65,7 @@ class HouseRules:
             {policy.policy_id: policy.json_text for policy in bundle.policies},
             bundle.schema_text,
             bundle.entities_text,
+            bundle.windows,
         )
 
     def judge(self, question: HouseQuestion) -> tuple[Judgement, ...]:

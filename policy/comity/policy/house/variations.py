@@ -78,7 +78,8 @@ def explain_house(rules: HouseRules, question: HouseQuestion) -> Explained:
 def unmet(bundle: HouseBundle) -> Iterator[tuple[HousePolicy, int]]:
     """Yield each rule that meets no question made of what it compares with, and how many were tried."""
     for policy in bundle.policies:
-        alone = PreparedRules({policy.policy_id: policy.json_text}, bundle.schema_text, bundle.entities_text)
+        rule = {policy.policy_id: policy.json_text}
+        alone = PreparedRules(rule, bundle.schema_text, bundle.entities_text, bundle.windows)
         named = named_in([policy.json_text])
         space = _changes([policy])
         looked_at = {_FACTS.get(name, name) for name in named.attributes} | {_PROVIDER}
@@ -153,6 +154,8 @@ _FACTS: Final = {
     "onBehalfNamed": "onBehalfOf",
     "oldestDaysAgo": "yearsBack",
     "limitationYears": "yearsBack",
+    "limitationKnown": "yearsBack",
+    "beyondLimitation": "yearsBack",
     "kind": _PROVIDER,
 }
 """Attributes that change together with another one."""
