@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import comity.certs.own as own_room
-from comity.certs.pairs import LeafPair, put_pair
-from comity.certs.x509 import issue_leaf, load_ca
+from comity.certs.issuing import make_issuing_folder
+from comity.certs.pairs import LeafPair
+from comity.certs.renewing import RenewalSettings, renew_once
 from tests.simulator import Answer, FederationSimulator
 
 PROVIDERS = ("cbp", "lapd")
 ASKING_AT_ONCE = 4
-DNS_ROLES = ("gateway", "broker")
 
 
 @pytest.fixture(autouse=True)
@@ -57,16 +57,15 @@ def homes(federation: FederationSimulator) -> dict[str, tuple[Path, str]]:
 
 
 def renew(federation: FederationSimulator, name: str) -> LeafPair:
-    """Put a fresh pair of an end's CA into its folder."""
+    """Put a fresh pair into an end's folder, from an issuing CA under its agency's."""
     home, spiffe_id = homes(federation)[name]
-    certificate, key = load_ca(home.parent / "ca.pem", home.parent / "ca.key")
-    domain, role = spiffe_id.removeprefix("spiffe://").split("/")
-    dns = (f"{role}.{domain}",) if role in DNS_ROLES else ()
-    now = federation.clock()
-    issued = issue_leaf(
-        certificate, key, spiffe_id=spiffe_id, dns_names=dns, now=now, lifetime=timedelta(days=2)
-    )
-    return put_pair(home / "keys", chain_pem=issued.chain_pem, key_pem=issued.key_pem)
+    folder, now = home.parent / "issuing", federation.clock()
+    if not folder.exists():
+        make_issuing_folder(home.parent, folder, now=now, lifetime=timedelta(days=14))
+    settings = RenewalSettings(issuer=folder, lifetime=timedelta(days=2))
+    pair = renew_once(home / "keys", spiffe_id=spiffe_id, settings=settings, now=now)
+    assert pair is not None and len(pair.chain_der) == 3
+    return pair
 
 
 async def rotate(federation: FederationSimulator, name: str, done: Callable[[], Awaitable[None]]) -> None:

@@ -38,6 +38,7 @@ from comity.audit.errors import RetentionRefused
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
 from comity.audit.retention import TABLE as RETENTION
 from comity.certs import words
+from comity.certs.renewing import NO_RENEWAL, RENEWAL, RenewalSettings, parse_renewal
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
 
@@ -59,7 +60,7 @@ RANGES: Final = {
 """The least and the most that each number may be."""
 _STORES: Final = "store"
 _SIGNED: Final = "require_signed_policy"
-_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, _SIGNED, *RANGES, TABLE, RETENTION, _STORES)
+_KEYS: Final = (*_TEXTS, *_FILES, *_FOLDERS, _SIGNED, *RANGES, TABLE, RETENTION, RENEWAL, _STORES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,8 @@ class AdapterConfig:
     """How long a ping may stay unanswered before the link counts as lost."""
     telemetry: TelemetrySettings = OFF
     """What is emitted, and where to: by default nothing."""
+    renewal: RenewalSettings = NO_RENEWAL
+    """Where the next leaf comes from."""
     retention: RetentionTerms = SEVEN_YEARS
     """When openings, envelopes and old segments are deleted (L5)."""
 
@@ -144,6 +147,7 @@ def _from_table(home: Path, table: Mapping[str, object]) -> AdapterConfig:
         policy=_folder(home, "policy", texts),
         telemetry=parse_telemetry(table.get(TABLE), home=home),
         retention=parse_terms(table.get(RETENTION)),
+        renewal=parse_renewal(table.get(RENEWAL), home=home),
         stores=parse_stores(table.get(_STORES), home=home),
         require_signed_policy=_flag(table, _SIGNED, default=True),
         **numbers,

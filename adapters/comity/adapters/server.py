@@ -110,7 +110,9 @@ async def _serve(
                 require_succession(standing.engine.bundle, log.law)
                 await follow_roster(log, config.home / "keys", standing.federation)
                 mark = SettledMark(engine)
-                own = OwnCredentials(credentials, home=config.home, role=ROLE, clock=clock)
+                own = OwnCredentials(
+                    credentials, home=config.home, role=ROLE, clock=clock, renewal=config.renewal
+                )
                 adapter = _Adapter(config, published, files, standing, own, engine, log, mark, clock)
                 adapter.take_up(await asyncio.to_thread(_still_open, config.home, log, mark))
             except (ConfigUnusable, StateUnwritable, AuditError) as error:

@@ -13,6 +13,7 @@ from comity.audit.errors import RetentionRefused
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
 from comity.audit.retention import TABLE as RETENTION
 from comity.broker.errors import ConfigInvalid
+from comity.certs.renewing import NO_RENEWAL, RENEWAL, RenewalSettings, parse_renewal
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import FRAME_OVERHEAD_BYTES, MAX_MESSAGE_BYTES, LinkLimits
 from comity.links.telemetry.settings import OFF, TABLE, TelemetrySettings, parse_telemetry
@@ -53,6 +54,7 @@ class BrokerConfig:
     keepalive_timeout_ms: how long a ping may stay unanswered before its link counts as lost.
     telemetry: the table `[telemetry]`; off by default.
     retention: the table `[retention]`: when openings, envelopes and old segments are deleted (L5).
+    renewal: the table `[renewal]`: where the next leaf comes from.
     """
 
     home: Path
@@ -71,6 +73,7 @@ class BrokerConfig:
     queue_frames: int = 65_536
     keepalive_timeout_ms: int = 1_000
     telemetry: TelemetrySettings = OFF
+    renewal: RenewalSettings = NO_RENEWAL
     retention: RetentionTerms = SEVEN_YEARS
 
     def __post_init__(self) -> None:
@@ -126,7 +129,7 @@ def load_config(path: Path) -> BrokerConfig:
 
 
 def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
-    known = (*_PATHS, *_TEXTS, *RANGES, TABLE, RETENTION)
+    known = (*_PATHS, *_TEXTS, *RANGES, TABLE, RETENTION, RENEWAL)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -150,7 +153,8 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
         retention = parse_terms(table.get(RETENTION))
-    except (ConfigUnusable, RetentionRefused) as error:
+        renewal = parse_renewal(table.get(RENEWAL), home=home)
+    except (ConfigUnusable, RetentionRefused, ValueError) as error:
         raise ConfigInvalid(str(error)) from error
     return BrokerConfig(
         home=home,
@@ -161,6 +165,7 @@ def _from_table(home: Path, table: dict[str, object]) -> BrokerConfig:
         capture=paths.get("capture"),
         telemetry=telemetry,
         retention=retention,
+        renewal=renewal,
         **numbers,
     )
 

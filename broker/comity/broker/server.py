@@ -38,7 +38,7 @@ from comity.certs.authority import OPERATOR
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
-from comity.certs.own import OwnCredentials
+from comity.certs.own import HEALTH_SERVICE, OwnCredentials
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
@@ -158,7 +158,9 @@ class Broker:
             await log.publish()
             broker = cls(
                 config=config,
-                own=OwnCredentials(credentials, home=config.home, role="broker", clock=clock),
+                own=OwnCredentials(
+                    credentials, home=config.home, role="broker", clock=clock, renewal=config.renewal
+                ),
                 trust=Trust(state),
                 published=published,
                 files=files,
@@ -224,8 +226,9 @@ class Broker:
         await self._log.append(journal.started(self._clock(), roster=state.federation.version))
         self._hand_out(state.federation)
         await self._server.start()
-        for name in ("", SERVICE_NAME):
+        for name in ("", SERVICE_NAME, HEALTH_SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._own.on_health.append(self._tell_health)
         retaining = Retaining(
             home=self._config.home,
             agency=state.federation.operator.agency,
@@ -258,6 +261,12 @@ class Broker:
         """Take newer rosters and lodgements into force, until cancelled."""
         faults = (CertsError, AuditError)
         await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=logger)
+
+    def _tell_health(self, well: bool) -> None:
+        """Tell who asks for our health that our own credentials are well, or not."""
+        found = health_pb2.HealthCheckResponse
+        work = self._health.set(HEALTH_SERVICE, found.SERVING if well else found.NOT_SERVING)
+        self._telling = asyncio.ensure_future(work)
 
     async def _follow_own(self) -> None:
         """Put a newer leaf or statement key of our own in force, until cancelled."""

@@ -77,7 +77,7 @@ def refuse_existing(paths: Iterable[Path]) -> None:
 
 def make_issuer(home: Path, *, domain: str, now: datetime) -> Issuer:
     """Make a CA for `domain`, save it as `ca.pem` and `ca.key` in `home`, and return it to issue with."""
-    certificate, key = make_ca(domain, now, CA_LIFETIME)
+    certificate, key = make_ca(domain, now, CA_LIFETIME, path_length=1)
     write_private(home / "ca.key", private_key_pem(key))
     write_public(home / "ca.pem", certificate_pem(certificate))
     return Issuer(domain=domain, certificate=certificate, key=key)

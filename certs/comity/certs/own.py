@@ -12,14 +12,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
+from comity.certs import renewing
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError, CredentialsUnusable
 from comity.certs.members import MemberView
 from comity.certs.pairs import CHAIN_FILE, KEY_FILE, LINK, judge_pair
+from comity.certs.renewing import NO_RENEWAL, Renewal, RenewalSettings
 from comity.certs.watching import FileWatch, follow
 
-__all__ = ["LOOK_SECONDS", "OwnCredentials"]
+__all__ = ["HEALTH_SERVICE", "LOOK_SECONDS", "OwnCredentials"]
+
+HEALTH_SERVICE: Final = "comity.credentials"
+"""Under this name the health service of a broker or gateway tells whether its own credentials are well."""
 
 LOOK_SECONDS: Final = 0.5
 """How often a process looks at its own files; what changed counts from the second look on."""
@@ -33,11 +38,23 @@ Taken = Callable[[EndCredentials, EndCredentials], Awaitable[None]]
 class OwnCredentials:
     """The credentials in force of one end."""
 
-    def __init__(self, credentials: EndCredentials, *, home: Path, role: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        credentials: EndCredentials,
+        *,
+        home: Path,
+        role: str,
+        clock: Clock,
+        renewal: RenewalSettings = NO_RENEWAL,
+    ) -> None:
         self.current = credentials
         """Those in force."""
         self.fault = ""
         """Why what lies on disk is not in force; empty if it is."""
+        self.on_health: list[Callable[[bool], None]] = []
+        """Called with whether all is well, when that changes: the leaf is in time, usable and renewed."""
+        self.renewal = Renewal(renewal, home=home, current=lambda: self.current, clock=clock)
+        self._was_well = True
         self._home = home
         self._role = role
         self._clock = clock
@@ -51,6 +68,16 @@ class OwnCredentials:
     def is_faulty(self) -> bool:
         """Whether what lies on disk can't be put in force."""
         return bool(self.fault)
+
+    @property
+    def renewal_failures(self) -> int:
+        """Attempts to renew the leaf that failed since the last that worked."""
+        return self.renewal.failures
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the leaf in force is in its time, nothing on disk is unusable, and no renewal fails."""
+        return not self.fault and not self.renewal.is_failing and self.seconds_left > 0
 
     @property
     def seconds_left(self) -> float:
@@ -106,19 +133,34 @@ class OwnCredentials:
     async def follow(
         self, member: Callable[[], MemberView], taken: Taken, *, faults: tuple[type[Exception], ...]
     ) -> None:
-        """Look whenever a file changes, until cancelled. `faults`: what `taken` may raise and is tried again.
+        """Look whenever a file changes, and renew the leaf when it is due, until cancelled.
 
-        A fault is said in the log, and again when it is another one.
+        `faults`: what `taken` may raise and is tried again. A fault is said in the log, and again when it is
+        another one.
         """
 
         async def look() -> None:
             await self.look(member(), taken)
 
-        await follow(
-            self._files,
-            look,
-            seconds=LOOK_SECONDS,
-            faults=(CertsError, *faults),
-            log=_log,
-            what="the own certificate or key on disk",
-        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._renew())
+            tasks.create_task(
+                follow(
+                    self._files,
+                    look,
+                    seconds=LOOK_SECONDS,
+                    faults=(CertsError, *faults),
+                    log=_log,
+                    what="the own certificate or key on disk",
+                )
+            )
+
+    async def _renew(self) -> None:
+        """Renew the leaf when it is due, and tell whether all is well, until cancelled."""
+        while True:
+            await asyncio.sleep(renewing.LOOK_SECONDS)
+            await self.renewal.look()
+            if self.is_well != self._was_well:
+                self._was_well = not self._was_well
+                for told in self.on_health:
+                    told(self._was_well)

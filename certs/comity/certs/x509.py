@@ -79,14 +79,14 @@ class VerifiedLeaf:
 
 
 def make_ca(
-    domain: str, now: datetime, lifetime: timedelta
+    domain: str, now: datetime, lifetime: timedelta, *, path_length: int = 0
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return a self-signed CA for `domain` and its key (P-256).
 
     Its critical name constraints permit URIs of host `domain`, DNS names and mail addresses of `domain`, and
-    exclude every IP address; it issues leaves only (path length 0). Directory names are not constrained,
-    because Go's verifier refuses a CA that constrains them; `profile` takes none in a SAN, and nobody is
-    known by the subject of a leaf.
+    exclude every IP address. With `path_length` 0 it issues leaves only, with 1 issuing CAs as well.
+    Directory names are not constrained, because Go's verifier refuses a CA that constrains them; `profile`
+    takes none in a SAN, and nobody is known by the subject of a leaf.
     Raises `CertificateRejected` for a `domain` that is not a lower-case DNS name.
     """
     if not is_dns_name(domain):
@@ -105,11 +105,48 @@ def make_ca(
     skid = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
         _builder(subject, subject, key.public_key(), now, _whole(now + lifetime))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(digital_signature=False, ca=True), critical=True)
         .add_extension(constraints, critical=True)
         .add_extension(skid, critical=False)
         .sign(key, hashes.SHA256())
+    )
+    return certificate, key
+
+
+def make_issuing_ca(
+    ca_certificate: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return an issuing CA under a CA that can then be offline: as constrained as it, for leaves only.
+
+    It never outlives its CA. Raises `CertificateRejected` for a CA that may have none below it.
+    """
+    domain = constrained_domain(ca_certificate)
+    basic = ca_certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if basic.path_length is not None and basic.path_length < 1:
+        raise CertificateRejected(f"CA of `{domain}` may issue leaves only: a CA with path length 1 is right")
+    key = ec.generate_private_key(ec.SECP256R1())
+    organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, domain)
+    name = x509.NameAttribute(NameOID.COMMON_NAME, f"Comity issuing CA {now:%Y-%m-%d %H:%M}")
+    constraints = ca_certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    end = min(_whole(now + lifetime), ca_certificate.not_valid_after_utc)
+    if end <= now:
+        raise CertificateRejected(
+            f"issuing CA of `{domain}` would expire at once, as its lifetime or its CA does"
+        )
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    certificate = (
+        _builder(x509.Name([organization, name]), ca_certificate.subject, key.public_key(), now, end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(digital_signature=False, ca=True), critical=True)
+        .add_extension(constraints, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(authority_id, critical=False)
+        .sign(ca_key, hashes.SHA256())
     )
     return certificate, key
 
@@ -128,25 +165,15 @@ def issue_leaf(
     It never outlives its CA: a longer `lifetime` is cut. What is returned has passed `verify_leaf`. Raises
     `CertificateRejected` for names outside the CA's domain, an expired CA, or a key that isn't the CA's.
     """
-    domain = constrained_domain(ca_certificate)
-    outside = [name for name in dns_names if not is_dns_name(name) or not is_within(name, domain)]
-    if SpiffeId.parse(spiffe_id).domain != domain or outside:
-        raise CertificateRejected(f"leaf `{spiffe_id}`: names are not all within `{domain}`")
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.UniformResourceIdentifier(spiffe_id), *map(x509.DNSName, dns_names)]
-    end = min(_whole(now + lifetime), ca_certificate.not_valid_after_utc)
-    if end <= now:
-        raise CertificateRejected(f"leaf `{spiffe_id}`: would expire at once, as its lifetime or its CA does")
-    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
-    certificate = (
-        _builder(x509.Name([]), ca_certificate.subject, key.public_key(), now, end)
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True, ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(BOTH_USAGES), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(authority_id, critical=False)
-        .sign(ca_key, hashes.SHA256())
+    certificate = sign_leaf(
+        ca_certificate,
+        ca_key,
+        public_key=key.public_key(),
+        spiffe_id=spiffe_id,
+        dns_names=dns_names,
+        now=now,
+        lifetime=lifetime,
     )
     ca_der = certificate_der(ca_certificate)
     verify_leaf([certificate_der(certificate)], ca_certificates=[ca_der], spiffe_id=spiffe_id, now=now)
@@ -155,6 +182,40 @@ def issue_leaf(
         chain_pem=certificate_pem(certificate) + certificate_pem(ca_certificate),
         key_pem=private_key_pem(key),
     )
+
+
+def sign_leaf(
+    ca_certificate: x509.Certificate,
+    ca_key: ec.EllipticCurvePrivateKey,
+    *,
+    public_key: ec.EllipticCurvePublicKey,
+    spiffe_id: str,
+    dns_names: Sequence[str],
+    now: datetime,
+    lifetime: timedelta,
+) -> x509.Certificate:
+    """Return a leaf for a key that somebody else holds; as `issue_leaf`, raises as it does."""
+    domain = constrained_domain(ca_certificate)
+    outside = [name for name in dns_names if not is_dns_name(name) or not is_within(name, domain)]
+    if SpiffeId.parse(spiffe_id).domain != domain or outside:
+        raise CertificateRejected(f"leaf `{spiffe_id}`: names are not all within `{domain}`")
+    names = [x509.UniformResourceIdentifier(spiffe_id), *map(x509.DNSName, dns_names)]
+    end = min(_whole(now + lifetime), ca_certificate.not_valid_after_utc)
+    if end <= now:
+        raise CertificateRejected(f"leaf `{spiffe_id}`: would expire at once, as its lifetime or its CA does")
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    certificate = (
+        _builder(x509.Name([]), ca_certificate.subject, public_key, now, end)
+        .add_extension(x509.SubjectAlternativeName(names), critical=True)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True, ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(BOTH_USAGES), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(authority_id, critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    check_leaf(certificate)
+    return certificate
 
 
 def verify_leaf(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from comity.cli.certs_doctor import command as doctor
+from comity.cli.certs_issue import issue, issuing, renew, request, take
 from comity.cli.certs_status import command as status
 
 
@@ -17,5 +18,5 @@ def group() -> None:
     """Certificates and keys of the federation: what there is, how old it is, and what is due."""
 
 
-group.add_command(doctor)
-group.add_command(status)
+for command in (status, doctor, request, issue, issuing, take, renew):
+    group.add_command(command)

@@ -18,6 +18,7 @@
 
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
     [retention]                               # optional: see `comity.audit.retention`
+    [renewal]                                 # optional: see `comity.certs.renewing`
 
 The limits are those of `comity.gateway.limits.GatewayLimits`, by name; docs/limits.md explains them.
 """
@@ -32,6 +33,7 @@ from pathlib import Path
 from comity.audit.errors import RetentionRefused
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
 from comity.audit.retention import TABLE as RETENTION
+from comity.certs.renewing import NO_RENEWAL, RENEWAL, RenewalSettings, parse_renewal
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.house import TABLE as HOUSE
 from comity.gateway.house import HouseSettings, parse_house
@@ -61,6 +63,7 @@ class GatewayConfig:
     auditor_role: str = _AUDITOR
     limits: GatewayLimits = field(default_factory=GatewayLimits)
     telemetry: TelemetrySettings = OFF
+    renewal: RenewalSettings = NO_RENEWAL
     retention: RetentionTerms = SEVEN_YEARS
     house: HouseSettings | None = None
 
@@ -78,9 +81,9 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    optional = ("home", "limits", "house", AUDITOR_ROLE, TABLE, RETENTION)
+    optional = ("home", "limits", "house", AUDITOR_ROLE, TABLE, RETENTION, RENEWAL)
     required = [one.name for one in fields(GatewayConfig) if one.name not in optional]
-    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION, HOUSE]
+    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION, RENEWAL, HOUSE]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -99,8 +102,9 @@ def load_config(path: Path) -> GatewayConfig:
     try:
         telemetry = parse_telemetry(table.get(TABLE), home=home)
         retention = parse_terms(table.get(RETENTION))
+        renewal = parse_renewal(table.get(RENEWAL), home=home)
         house = parse_house(table.get(HOUSE), home=home)
-    except (ConfigUnusable, RetentionRefused, ConfigInvalid) as error:
+    except (ConfigUnusable, RetentionRefused, ConfigInvalid, ValueError) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
     return GatewayConfig(
         home=home,
@@ -115,6 +119,7 @@ def load_config(path: Path) -> GatewayConfig:
         limits=_limits(path, limits),
         telemetry=telemetry,
         retention=retention,
+        renewal=renewal,
         house=house,
     )
 

@@ -105,7 +105,9 @@ class GatewayEnd:
             federation, agreements = standing.federation, standing.agreements
             member = federation.member(config.agency)
             credentials = EndCredentials.load(config.home)
-            own = OwnCredentials(credentials, home=config.home, role="gateway", clock=clock)
+            own = OwnCredentials(
+                credentials, home=config.home, role="gateway", clock=clock, renewal=config.renewal
+            )
             origin = f"{member.domain}/gateway"
             keys = LogKeys.load(credentials.log_key.parent, origin)
             if member.asks:

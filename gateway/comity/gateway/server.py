@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from comity.certs.clock import Clock, utc_now
+from comity.certs.own import HEALTH_SERVICE
 from comity.gateway.audit_service import SERVICE_NAME as AUDIT_SERVICE
 from comity.gateway.audit_service import AuditService, audit_handler
 from comity.gateway.config import GatewayConfig
 from comity.gateway.end import GatewayEnd
 from comity.gateway.errors import ConfigInvalid
+from comity.gateway.gateway import Gateway
 from comity.gateway.service import SERVICE_NAME, QueryService, search_handler
 from comity.links.errors import ConfigUnusable
 from comity.links.telemetry.process import emitting
@@ -82,9 +85,17 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
     if bound == 0:
         raise ConfigInvalid(f"key `listen`: cannot listen on `{config.listen}`")
     gateway.start(checks.set(AUDIT_SERVICE, health_pb2.HealthCheckResponse.SERVING))
+    gateway.start(checks.set(HEALTH_SERVICE, health_pb2.HealthCheckResponse.SERVING))
+    end.own.on_health.append(partial(_tell_health, gateway, checks))
     gateway.start(checks.set(SERVICE_NAME, health_pb2.HealthCheckResponse.SERVING))
     gateway.start(checks.set("", health_pb2.HealthCheckResponse.SERVING))
     return server
+
+
+def _tell_health(gateway: Gateway, checks: health.aio.HealthServicer, well: bool) -> None:
+    """Tell who asks for our health that our own credentials are well, or not."""
+    found = health_pb2.HealthCheckResponse
+    gateway.start(checks.set(HEALTH_SERVICE, found.SERVING if well else found.NOT_SERVING))
 
 
 class _FrontTls:

@@ -300,7 +300,7 @@ class SessionHub(ABC):
         if not session.certificate:
             session.certificate = tls.peer.fingerprint
             session.ends_at = min(tls.peer.not_after, session.progress.own_end)
-            session.progress.leaf = tls.peer_der
+            session.progress.leaf, session.progress.others = tls.peer_der, tls.peer_others
         return self._judged(session, messages)
 
     def _ready(self, session: Session) -> None:
@@ -475,7 +475,7 @@ class SessionHub(ABC):
             return error.reason, str(error)
         if trust.expected != progress.trust.expected:
             try:
-                trust.expected.verify(progress.leaf, now)
+                trust.expected.verify(progress.leaf, now, others=progress.others)
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
         if trust == progress.trust and not self._is_worn(session, now):

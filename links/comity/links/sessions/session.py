@@ -80,6 +80,8 @@ class Progress:
     """When it was first found past its age, or under other terms than those in force."""
     leaf: bytes = b""
     """The peer's leaf, DER, once judged."""
+    others: tuple[bytes, ...] = ()
+    """What the peer sent after its leaf."""
     was_ready: bool = False
     waiter: asyncio.Future[None] | None = None
     """Done when the session is ready or over: what the callers of an opening share."""

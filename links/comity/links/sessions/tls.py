@@ -28,7 +28,7 @@ from pathlib import Path
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertificateRejected
-from comity.certs.x509 import VerifiedLeaf, verify_leaf
+from comity.certs.x509 import MAX_CHAIN, VerifiedLeaf, verify_leaf
 from comity.links.errors import ConfigUnusable, ProtocolViolation
 from comity.links.frames import PROTOCOL_VERSION
 from comity.v1.link_pb2 import CloseReason, Lane
@@ -72,10 +72,13 @@ class ExpectedPeer:
     ca_certificates: tuple[bytes, ...]
     """The CAs of that agency's domain, DER, and no others."""
 
-    def verify(self, leaf_der: bytes, now: datetime) -> VerifiedLeaf:
-        """Return the peer's leaf if it is this peer's; raises `CertificateRejected`."""
+    def verify(self, leaf_der: bytes, now: datetime, *, others: Sequence[bytes] = ()) -> VerifiedLeaf:
+        """Return the peer's leaf if it is this peer's; raises `CertificateRejected`.
+
+        `others` came with it and help to find a path; they are trusted in nothing.
+        """
         return verify_leaf(
-            [leaf_der], ca_certificates=self.ca_certificates, spiffe_id=self.spiffe_id, now=now
+            [leaf_der, *others], ca_certificates=self.ca_certificates, spiffe_id=self.spiffe_id, now=now
         )
 
 
@@ -155,6 +158,8 @@ class TlsEnd:
         self._peer: VerifiedLeaf | None = None
         self.peer_der = b""
         """The peer's leaf, DER; empty until the handshake is complete."""
+        self.peer_others: tuple[bytes, ...] = ()
+        """What the peer sent after its leaf, DER."""
 
     @property
     def peer(self) -> VerifiedLeaf | None:
@@ -215,7 +220,8 @@ class TlsEnd:
         if leaf is None:
             raise _violation(CloseReason.CLOSE_REASON_CREDENTIALS, "peer has no certificate")
         try:
-            verified = self._expected.verify(leaf, self._clock())
+            self.peer_others = _others(self._tls, leaf)
+            verified = self._expected.verify(leaf, self._clock(), others=self.peer_others)
         except CertificateRejected as error:
             raise _violation(CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}") from error
         self.peer_der = leaf
@@ -236,6 +242,21 @@ class TlsEnd:
                 raise _refused(error) from error
             raise _fault(CloseReason.CLOSE_REASON_PROTOCOL, "record doesn't decrypt", error) from error
         raise _violation(CloseReason.CLOSE_REASON_PROTOCOL, "TLS ended inside the session")
+
+
+def _others(tls: ssl.SSLObject, leaf: bytes) -> tuple[bytes, ...]:
+    """Return what the peer sent after its leaf: issuing CAs, not verified. `ssl` tells it from 3.13 on."""
+    told = getattr(tls, "get_unverified_chain", None)
+    if told is not None:
+        found = list(told())
+    else:
+        inner = getattr(tls, "_sslobj", None)
+        found = (
+            [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in inner.get_unverified_chain() or ()]
+            if inner is not None
+            else []
+        )
+    return tuple(der for der in found if der != leaf)[: MAX_CHAIN - 1]
 
 
 def _violation(reason: CloseReason, text: str) -> ProtocolViolation:

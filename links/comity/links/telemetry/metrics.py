@@ -39,6 +39,11 @@ class Gauge(Enum):
     ROSTER_LEFT = ("comity.roster.left", "s", "Time for which the roster in force is still trusted")
     KEY_LEFT = ("comity.key.left", "s", "Time until the own newest CA or statement key in the roster expires")
     LEAF_FAULT = ("comity.leaf.fault", "{fault}", "1 while what lies on disk can't be put in force, else 0")
+    LEAF_RENEWALS = (
+        "comity.leaf.renewal.failures",
+        "{attempt}",
+        "Renewals that failed since one that worked",
+    )
 
 
 Reading = tuple[Gauge, float, Facts]
@@ -170,12 +175,17 @@ class WatchedCredentials(Protocol):
     def is_faulty(self) -> bool:
         """Whether what lies on disk can't be put in force."""
 
+    @property
+    def renewal_failures(self) -> int:
+        """Attempts to renew the leaf that failed since the last that worked."""
+
 
 def credential_readings(own: WatchedCredentials, roster: WatchedRoster) -> list[Reading]:
     """Return how long one's own leaf, CA and statement key and the roster last; and the leaf's faults."""
     return [
         (Gauge.LEAF_LEFT, own.seconds_left, {}),
         (Gauge.LEAF_FAULT, int(own.is_faulty), {}),
+        (Gauge.LEAF_RENEWALS, own.renewal_failures, {}),
         (Gauge.ROSTER_LEFT, roster.seconds_left, {}),
         *((Gauge.KEY_LEFT, left, facts(credential=kind)) for kind, left in roster.own_left().items()),
     ]
