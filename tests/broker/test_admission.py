@@ -175,6 +175,14 @@ def test_connection_older_than_tls_1_3_is_refused() -> None:
         assert caught.value.refusal is LinkRefusal.TLS_VERSION
 
 
+def test_resumed_connection_is_refused() -> None:
+    """A ticket of before a revocation proves nothing now."""
+    check_transport({"ssl_tls_version": [b"TLSv1.3"], "ssl_session_reused": [b"false"]})
+    with pytest.raises(LinkRefused) as caught:
+        check_transport({"ssl_tls_version": [b"TLSv1.3"], "ssl_session_reused": [b"true"]})
+    assert caught.value.refusal is LinkRefusal.RESUMED
+
+
 def test_every_refusal_tells_a_peer_one_line_and_nothing_internal() -> None:
     """The catalogue's texts are lines; a refusal's detail stays with the operator."""
     for refusal in LinkRefusal:

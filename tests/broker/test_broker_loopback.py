@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2
+from grpc.experimental.session_cache import ssl_session_cache_lru
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
@@ -148,13 +149,15 @@ class Stage:
             await until(lambda: seen.ups, f"link of {agency}")
         return end
 
-    async def refused(self, agency: str, end: str, **changes: Any) -> tuple[grpc.StatusCode, str]:
+    async def refused(
+        self, agency: str, end: str, options: Sequence[tuple[str, Any]] = (), **changes: Any
+    ) -> tuple[grpc.StatusCode, str]:
         """Greet by hand and return status and `ErrorInfo` reason of the refusal."""
         config = self.link_config(agency, end, **changes)
         credentials = grpc.ssl_channel_credentials(
             config.operator_ca_pem, config.leaf_key_pem, config.leaf_chain_pem
         )
-        options = [("grpc.ssl_target_name_override", BROKER_NAME)]
+        options = [("grpc.ssl_target_name_override", BROKER_NAME), *options]
         chain = changes.get("chain") or split_pem(config.leaf_chain_pem)
         hello = link_pb2.Hello(versions=[1], spiffe_id=config.spiffe_id, role=config.role, chain=chain)
         async with grpc.aio.secure_channel(config.broker, credentials, options) as channel:
@@ -417,6 +420,16 @@ async def test_member_that_is_suspended_loses_its_link_and_gets_no_other(stage: 
     await until(
         lambda: [e for e in stage.logged() if e.kind == "roster_activated"], "the roster stands in the log"
     )
+
+
+async def test_resumed_tls_opens_no_link(stage: Stage) -> None:
+    """A client that keeps a ticket skips the handshake's proof; TLS lets it in, and it gets no link."""
+    ticket = [("grpc.ssl_session_cache", ssl_session_cache_lru(4)), ("grpc.use_local_subchannel_pool", 1)]
+    stranger = {"spiffe_id": "spiffe://lapd.example/adapter"}
+    first = await stage.refused("lapd", "gateway", ticket, **stranger)
+    assert first[1] not in ("", "RESUMED")
+    again = await stage.refused("lapd", "gateway", ticket, **stranger)
+    assert again == (grpc.StatusCode.UNAUTHENTICATED, "RESUMED")
 
 
 async def test_checkpoints_travel_both_ways_once(stage: Stage) -> None:

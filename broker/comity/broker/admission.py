@@ -93,7 +93,10 @@ def admit(
 
 
 def check_transport(auth_context: Mapping[str, Iterable[bytes]]) -> None:
-    """Refuse a connection whose TLS is older than 1.3. Raises LinkRefused.
+    """Refuse a connection whose TLS is older than 1.3, or that resumed an earlier one. Raises LinkRefused.
+
+    A resumed connection proves no key: its certificate is that of then, and the CAs of now were not asked.
+    gRPC hands out tickets for it, for two days, and has no switch for it.
 
     gRPC tells the version under `ssl_tls_version`; releases that don't tell it are taken at their word,
     since none of them can be made to refuse.
@@ -101,6 +104,8 @@ def check_transport(auth_context: Mapping[str, Iterable[bytes]]) -> None:
     versions = list(auth_context.get("ssl_tls_version", ()))
     if versions and versions != [b"TLSv1.3"]:
         raise LinkRefused(LinkRefusal.TLS_VERSION)
+    if b"true" in auth_context.get("ssl_session_reused", ()):
+        raise LinkRefused(LinkRefusal.RESUMED)
 
 
 def _check_claim(hello: link_pb2.Hello) -> str:

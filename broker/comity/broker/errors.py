@@ -75,6 +75,11 @@ class LinkRefusal(Enum):
         text="the chain, the identity in `hello` and the certificate of the connection must be one",
     )
     TLS_VERSION = Public(status="UNAUTHENTICATED", reason="TLS_VERSION", text="a link needs TLS 1.3")
+    RESUMED = Public(
+        status="UNAUTHENTICATED",
+        reason="RESUMED",
+        text="a link needs a handshake of its own, and no resumed session",
+    )
     NOT_A_MEMBER = Public(
         status="PERMISSION_DENIED", reason="NOT_A_MEMBER", text="the roster has no such member"
     )

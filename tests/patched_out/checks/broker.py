@@ -190,6 +190,11 @@ CHECKS = (
         ADMISSION("test_connection_older_than_tls_1_3_is_refused"),
     ),
     check(
+        "broker: a connection's certificate was proved in its own handshake",
+        Without("comity.broker.admission:check_transport", 'if b"true" in auth_context'),
+        ADMISSION("test_resumed_connection_is_refused"),
+    ),
+    check(
         "broker: an end speaks this protocol's version",
         Without("comity.broker.admission:_check_claim", "if PROTOCOL_VERSION not in hello.versions:"),
         ADMISSION("test_greeting_without_chain_version_or_role_is_refused"),
