@@ -17,6 +17,7 @@ from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
 from comity.cli import agency_calendar
 from comity.cli.agency_acts import readmit_user, terminate_user
+from comity.cli.agency_users import suspensions, users
 from comity.cli.logkeys import make_log_key
 from comity.cli.reporting import Day, json_option, refused_as_usage, report, spelled, stop, working
 
@@ -254,5 +255,5 @@ def assert_command(
     report(as_json, {"user": user, "assertion": assertion, "expires_at": expires_at}, assertion)
 
 
-for _command in (terminate_user, readmit_user):
+for _command in (terminate_user, readmit_user, users, suspensions):
     group.add_command(_command)
