@@ -97,6 +97,7 @@ bench: $(VENV)/.done  ## Measure the full path beside a bare gRPC fan-out, what 
 	$(BIN)/python -m benchmarks.fanout
 	$(BIN)/python -m benchmarks.hung
 	$(BIN)/python -m benchmarks.log
+	$(BIN)/python -m benchmarks.decision
 
 lock: $(VENV)/.done  ## Renew the lock files, with hashes and without an index URL.
 	scripts/lock.sh
