@@ -39,6 +39,8 @@ CONFIGURATION_FILE: Final = "idp.toml"
 """Agency and issuer."""
 KEY_FILE: Final = "idp.key"
 """The private key that signs assertions."""
+NEXT_KEY_FILE: Final = "idp-next.key"
+"""The private key that is to follow, while it is being announced."""
 USERS_FILE: Final = "users.toml"
 """The users."""
 RULES_FILE: Final = "rules.txt"
@@ -142,8 +144,29 @@ class DemoIdentityProvider:
 
     @property
     def jwks(self) -> bytes:
-        """Its public key as a JWK set."""
-        return to_jwks({self._key.key_id: self._key.public})
+        """Its public key as a JWK set, and the one that is to follow, if there is one."""
+        following = self.following
+        keys = (self._key, *((following,) if following is not None else ()))
+        return to_jwks({key.key_id: key.public for key in keys})
+
+    @property
+    def following(self) -> SigningKey | None:
+        """The key that is to follow; None while none is announced."""
+        path = self._folder / NEXT_KEY_FILE
+        return SigningKey.load(path) if path.exists() else None
+
+    def prepare_next(self) -> None:
+        """Make the key that is to follow, unless there is one: announce it before it signs."""
+        if self.following is None:
+            SigningKey.generate().save(self._folder / NEXT_KEY_FILE)
+
+    def use_next(self) -> None:
+        """Sign with the key that was to follow, from now on; raise `SetupRefused` if there is none."""
+        following = self.following
+        if following is None:
+            raise SetupRefused(f"identity provider: there is no `{self._folder / NEXT_KEY_FILE}`")
+        (self._folder / NEXT_KEY_FILE).replace(self._folder / KEY_FILE)
+        self._key = following
 
     @property
     def rules(self) -> str:

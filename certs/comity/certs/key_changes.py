@@ -142,6 +142,22 @@ def finish_log_key(origin: str, *, last_size: int) -> Callable[[KeySet], None]:
     return change
 
 
+def set_identity_provider_keys(issuer: str, jwks: bytes) -> Callable[[KeySet], None]:
+    """Return the change that puts `jwks` in the place of an identity provider's keys.
+
+    The change raises `SetupRefused` if the key set doesn't name this issuer.
+    """
+
+    def change(keys: KeySet) -> None:
+        for provider in keys.identity_providers:
+            if provider.issuer == issuer:
+                provider.jwks = jwks
+                return
+        raise SetupRefused(f"the roster names no identity provider `{issuer}` of this agency")
+
+    return change
+
+
 def _published(end: EndFolder, federation: Federation) -> Member:
     """Return one's own entry in the roster that was verified as `federation`, to be changed."""
     try:

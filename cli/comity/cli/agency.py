@@ -15,7 +15,7 @@ from comity.certs.identity_provider import User
 from comity.certs.roster import AuthorityPin
 from comity.certs.words import AGENCY_KINDS
 from comity.certs.x509 import split_pem
-from comity.cli import agency_calendar
+from comity.cli import agency_calendar, agency_idp
 from comity.cli.agency_acts import readmit_user, terminate_user
 from comity.cli.agency_users import suspensions, users
 from comity.cli.logkeys import make_log_key
@@ -38,6 +38,7 @@ def group() -> None:
 
 
 group.add_command(agency_calendar.command)
+group.add_command(agency_idp.command)
 
 
 @group.command(
