@@ -21,6 +21,7 @@ from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.search import REQUESTERS_OWN
 from comity.audit.searching.walk import LogWalk
 from comity.certs.instants import to_instant
+from comity.policy import markings
 from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.facts import StoreFacts
 from comity.v1 import common_pb2, result_pb2
@@ -356,3 +357,59 @@ async def test_hidden_refusal_comes_out_the_same_when_it_is_made_again(
     with KeptBeside(home / "state.db") as kept:
         found = list(recompute(LogWalk(home / "log"), kept, Bundles([home / "bundles"])))
     assert [(each.outcome, each.differences, each.unknown) for each in found] == [("responded", (), "")] * 2
+
+
+# -- markings ----------------------------------------------------------------------------------------------
+
+
+def with_ceiling(bench: Bench, ceiling: result_pb2.Marking) -> None:
+    """Put the agreements' data under another ceiling."""
+    book = bench.path.standing.agreements
+    agreements = tuple(
+        replace(
+            agreement,
+            grants=tuple(replace(grant, ceiling=ceiling.SerializeToString()) for grant in agreement.grants),
+        )
+        for agreement in book.agreements
+    )
+    bench.standing(agreements=replace(book, agreements=agreements))
+
+
+def federal(*controls: str) -> result_pb2.Marking:
+    return markings.make_marking(
+        provider="lapd",
+        nature="licence plate reads",
+        scheme=result_pb2.MARKING_SCHEME_CUI,
+        categories=["LEI"],
+        controls=controls,
+    )
+
+
+async def test_data_for_federal_receivers_alone_is_refused_to_a_local_one(bench: Bench) -> None:
+    """FED ONLY: nothing is searched; the refusal cites the agreement, and is under no such marking (A4)."""
+    with_ceiling(bench, federal("FED ONLY"))
+    reply = await bench.reply()
+    assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert bench.source.queries == []
+    detail = detail_of(reply)
+    assert [(rule.policy_id, list(rule.rules)) for rule in detail.rules] == [
+        ("agreement:moa-lapd-lahd", ["A4"])
+    ]
+    assert detail.public_reason == "the marking of the agreement's data excludes local agencies"
+    assert detail.marking.banner == "OFFICIAL USE ONLY // LAPD"
+    assert markings.may_receive(detail.marking, "local")
+    assert markings.covers(federal("FED ONLY"), detail.marking)
+    assert detail.marking.agreement_digest == bench.receipt(reply.receipt).agreement_digest
+    with_ceiling(bench, federal("NOFORN"))
+    assert (await bench.reply()).kind == common_pb2.OUTCOME_KIND_RESPONDED
+
+
+async def test_data_that_its_marking_keeps_from_the_receiver_does_not_leave(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was decided: reads that may not be received are not composed (A4)."""
+    with_ceiling(bench, federal("FED ONLY"))
+    monkeypatch.setattr("comity.adapters.ruling._receives", lambda terms, member: True)
+    reply = await bench.reply()
+    assert reply.kind == common_pb2.OUTCOME_KIND_REFUSED
+    assert reply.pages == ()

@@ -157,6 +157,20 @@ LIES: list[tuple[str, Callable[[], Lies]]] = [
         "banner that its fields don't give",
         lambda: Lies(page=lambda p: setattr(p.reads[2].marking, "banner", "PUBLIC")),
     ),
+    (
+        "read marked with a caveat that its page lacks (A5)",
+        lambda: Lies(page=lambda p: p.reads[1].marking.caveats.append("zz: ask first")),
+    ),
+    (
+        "page that may be kept longer than a read of it (A4)",
+        lambda: Lies(page=lambda p: setattr(p.reads[1].marking, "retain_days", 3)),
+    ),
+    (
+        "detail marked looser than its page (A5)",
+        lambda: Lies(
+            page=lambda p: p.marking.caveats.append("zz: ask first"),
+        ),
+    ),
     ("marking of another agency (A4)", lambda: Lies(page=lambda p: setattr(p.marking, "provider", "lahd"))),
     (
         "page swapped",

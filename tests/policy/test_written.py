@@ -42,6 +42,7 @@ def requests(draw: st.DrawFn) -> DecisionRequest:
         elements=draw(_sets(ELEMENTS)),
         in_force=draw(st.booleans()),
         collected_from=draw(st.none() | INSTANTS),
+        receives=draw(st.booleans()),
     )
     return DecisionRequest(
         requester=draw(WORDS),

@@ -52,6 +52,8 @@ class Composer:
     """Whom to ask about its data, from the roster."""
     terms: Terms | None
     """None: no agreement is in force, so there is nothing but a refusal to write."""
+    requester_kind: str
+    """Whom the data is for: a kind of agency of the roster; empty: of nobody's who may have it."""
     exchange_id: bytes
     random: Callable[[int], bytes] = field(repr=False)
 
@@ -127,13 +129,16 @@ class Composer:
         """
         if self.terms is not None:
             try:
-                return markings.derive(
+                marking = markings.derive(
                     Marking.FromString(self.terms.grant.ceiling),
                     agreement_digest=self.terms.agreement.digest,
                     retain_days=0 if ruling is None else ruling.retain_days,
                     caveats=() if ruling is None else ruling.caveats,
                     contact=self.contact,
                 )
+                if not markings.may_receive(marking, self.requester_kind):
+                    raise MarkingInvalid(f"`{marking.banner}` excludes {self.requester_kind} agencies")
+                return marking
             except MarkingInvalid:
                 if ruling is not None and ruling.kind == common_pb2.OUTCOME_KIND_RESPONDED:
                     raise
@@ -142,6 +147,7 @@ class Composer:
             nature="no data",
             scheme=result_pb2.MARKING_SCHEME_PLAIN,
             level="OFFICIAL USE ONLY",
+            agreement_digest=b"" if self.terms is None else self.terms.agreement.digest,
             contact=self.contact,
         )
 

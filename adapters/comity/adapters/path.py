@@ -462,11 +462,13 @@ class ExchangePath:
 
     def _composer(self, work: _Work) -> Composer:
         """Return what writes this exchange's detail and pages, under the agreement in force."""
-        own = work.standing.federation.members.get(work.standing.agency)
+        members = work.standing.federation.members
+        own, peer = members.get(work.standing.agency), members.get(work.peer)
         return Composer(
             agency=work.standing.agency,
             contact="" if own is None else own.contact,
             terms=work.terms,
+            requester_kind="" if peer is None else peer.kind,
             exchange_id=work.exchange_id,
             random=self._random,
         )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, assert_never
 
+from google.protobuf.message import DecodeError
+
 from comity.adapters.questions import Question
 from comity.adapters.sources.source import Source
 from comity.certs.agreements import AgreementView, GrantView
@@ -20,7 +22,7 @@ from comity.certs.claims import Claims
 from comity.certs.roster import MemberView
 from comity.policy.budgets import Budget, Spent
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule
-from comity.policy.errors import PolicyError
+from comity.policy.errors import MarkingInvalid, PolicyError
 from comity.policy.facts import (
     ELEMENTS,
     AgreementFacts,
@@ -30,9 +32,11 @@ from comity.policy.facts import (
     SubjectFacts,
 )
 from comity.policy.grids import GRIDS, coarsest
+from comity.policy.markings import may_receive
 from comity.policy.obligations import IMPLEMENTED, Applied, Obligations, clip, later
 from comity.v1 import common_pb2
 from comity.v1.common_pb2 import OutcomeKind
+from comity.v1.result_pb2 import Marking
 
 KNOWN_OBLIGATIONS: Final = frozenset(IMPLEMENTED) | {"clip_period", "clip_retention", "limit_reads"}
 """Obligations that this adapter meets; a decision that asks for another one is refused."""
@@ -355,9 +359,18 @@ def facts_of(
             purposes=terms.grant.purposes,
             elements=terms.grant.elements,
             collected_from=terms.collected_from,
+            receives=_receives(terms, member),
         ),
         now=now,
     )
+
+
+def _receives(terms: Terms, member: MemberView) -> bool:
+    """Return whether the marking of the agreement's data lets this member have it (A4)."""
+    try:
+        return may_receive(Marking.FromString(terms.grant.ceiling), member.kind)
+    except (MarkingInvalid, DecodeError):
+        return True  # what can't be marked doesn't leave: `Composer` sees to that, and says so
 
 
 def _by_agreement(agreement: AgreementFacts | None, text: str, documents: str) -> Ruling:

@@ -7,8 +7,9 @@ carries that agreement's ceiling, byte for byte; its promise is of the provider'
 receipt tell the same kind; the period that was searched, where the detail tells it, can be read; the
 root over the detail and exactly the pages that came equals the receipt's; page numbers, counts and
 exchange ids agree; every read, page and detail carries a valid marking of this provider that the
-ceiling covers; every read is of the plate and in the period that were asked for (Q6). Whatever does
-not hold makes the whole outcome unverifiable: nothing is shown.
+ceiling covers; no page is marked looser than its reads, nor the detail than a page; every read is of
+the plate and in the period that were asked for (Q6). Whatever does not hold makes the whole outcome
+unverifiable: nothing is shown.
 """
 
 from __future__ import annotations
@@ -209,6 +210,7 @@ def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequenc
         _check_marking(expected, page.HasField("marking"), page.marking, "page")
         for read in page.reads:
             _check_read(expected, read, sound)
+        _check_strictness(receipt.detail, page)
         parsed.append(page)
     reads = sum(len(page.reads) for page in parsed)
     _check(reads == receipt.detail.read_count, "pages: their reads are not as many as signed")
@@ -288,6 +290,15 @@ def _check_marking(expected: Expectation, present: bool, marking: result_pb2.Mar
     _check(addressed, f"{where}: its controls exclude this agency's kind")
     _check(marking.agreement_digest == expected.agreement.digest, f"{where}: marking names another agreement")
     _check(marking.provider == expected.asking.provider, f"{where}: marking names another agency (A4)")
+
+
+def _check_strictness(detail: result_pb2.ResultDetail, page: result_pb2.Page) -> None:
+    """Check that no marking is looser than what it stands over: a person sees the banner of the detail."""
+    holds = markings.at_least_as_strict(detail.marking, page.marking)
+    _check(holds, "detail: its marking is looser than a page's (A4)")
+    distinct = {read.marking.SerializeToString(deterministic=True): read.marking for read in page.reads}
+    holds = all(markings.at_least_as_strict(page.marking, marking) for marking in distinct.values())
+    _check(holds, "page: its marking is looser than a read's (A4)")
 
 
 def _check_read(expected: Expectation, read: result_pb2.Read, sound: set[bytes]) -> None:

@@ -74,7 +74,7 @@ _SUBJECT: Final = frozenset(
         "protections_attested",
     }
 )
-_AGREEMENT: Final = frozenset({"id", "purposes", "elements", "in_force", "collected_from"})
+_AGREEMENT: Final = frozenset({"id", "purposes", "elements", "in_force", "collected_from", "receives"})
 _STORE: Final = frozenset({"id", "class"})
 _EXPECT: Final = frozenset(
     {
@@ -351,6 +351,7 @@ def _agreement(value: object, where: str) -> AgreementFacts | None:
         elements=_words(value, "elements", where, frozenset()),
         in_force=_get(value, "in_force", bool, True, where),
         collected_from=_maybe(value, "collected_from", where),
+        receives=_get(value, "receives", bool, True, where),
     )
 
 

@@ -496,6 +496,10 @@ def _agreement_fault(request: DecisionRequest) -> Rule | None:
         return _agreed("agreement", "no agreement is in force between the two agencies")
     if request.reason not in agreement.purposes:
         return _agreed(_of(agreement), "the agreement does not grant this purpose")
+    if not agreement.receives:
+        kind = request.requester_kind
+        text = f"the marking of the agreement's data excludes {kind} agencies"
+        return replace(_agreed(_of(agreement), text), rules=("A4",))
     return None
 
 

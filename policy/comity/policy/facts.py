@@ -110,6 +110,8 @@ class AgreementFacts:
     in_force: bool = True
     collected_from: datetime | None = None
     """Only reads captured at or after this instant (MOU 3.1); `None`: no such term."""
+    receives: bool = True
+    """Whether its marking lets the requester's kind of agency have the data (A4); `FED ONLY` may not."""
 
     def __post_init__(self) -> None:
         for purpose in self.purposes:

@@ -63,6 +63,7 @@ def write_facts(request: DecisionRequest, stores: Sequence[StoreFacts]) -> str:
             "elements": sorted(agreement.elements),
             "in_force": agreement.in_force,
             "collected_from": _written(agreement.collected_from),
+            "receives": agreement.receives,
         },
         "told": [request.told.vague, request.told.words, request.told.plates],
         "readings": request.readings,
@@ -137,6 +138,7 @@ def _agreement(told: Mapping[str, object]) -> AgreementFacts:
         elements=frozenset(_texts(told["elements"])),
         in_force=told["in_force"] is True,
         collected_from=_read(told["collected_from"]),
+        receives=told.get("receives", True) is True,
     )
 
 

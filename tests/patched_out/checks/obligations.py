@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import BUNDLE, GRIDS, HIDING, OBLIGATIONS, OBLIGED, WINDOWS
+from tests.patched_out.checks.files import BUNDLE, EXCHANGE, GRIDS, HIDING, OBLIGATIONS, OBLIGED, WINDOWS
 from tests.patched_out.patching import Instead, Without
 
 DECISION = "comity.policy.decision:PolicyEngine"
@@ -197,5 +197,37 @@ CHECKS = (
         "hiding: beside what would show it, it is refused",
         Without(f"{LIMITS}:read_terms", "if 'shown_as' in annotations and other in annotations:"),
         HIDING("test_hiding_that_would_not_hide_is_refused[refer]"),
+    ),
+    check(
+        "marking: data for federal receivers alone is refused to others before a search",
+        Without("comity.policy.decision:_agreement_fault", "if not agreement.receives:"),
+        OBLIGED("test_data_for_federal_receivers_alone_is_refused_to_a_local_one"),
+    ),
+    check(
+        "marking: reads that the receiver may not have are not composed",
+        Without("comity.adapters.content:Composer._marking", "if not markings.may_receive"),
+        OBLIGED("test_data_that_its_marking_keeps_from_the_receiver_does_not_leave"),
+    ),
+    check(
+        "marking: no page is marked looser than its reads",
+        Without(
+            "comity.gateway.verification:_check_strictness", '_check(holds, "page: its marking is looser'
+        ),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown"
+            "[read marked with a caveat that its page lacks (A5)]",
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown"
+            "[page that may be kept longer than a read of it (A4)]",
+        ),
+    ),
+    check(
+        "marking: no detail is marked looser than a page",
+        Without(
+            "comity.gateway.verification:_check_strictness", '_check(holds, "detail: its marking is looser'
+        ),
+        EXCHANGE(
+            "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown"
+            "[detail marked looser than its page (A5)]",
+        ),
     ),
 )
