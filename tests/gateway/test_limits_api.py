@@ -53,6 +53,7 @@ class Answering:
     def __post_init__(self) -> None:
         self.member = self.made.federation(utc_now()).member(self.agency)
         self.standing = SimpleNamespace(own=lambda agency: self.member)
+        self.people = SimpleNamespace(require_access=lambda claims: None)
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Any) -> None:
@@ -142,7 +143,10 @@ async def served(made: FederationOnDisk, **limits: int) -> AsyncIterator[Api]:
         agency="sheriff", listen=f"127.0.0.1:{port}", limits=GatewayLimits(**limits), home=made.root
     )
     credentials = EndCredentials.load(made.gateway_home("sheriff"))
-    end: Any = SimpleNamespace(config=config, gateway=gateway, credentials=credentials, clock=utc_now)
+    own = SimpleNamespace(on_health=[])
+    end: Any = SimpleNamespace(
+        config=config, gateway=gateway, credentials=credentials, clock=utc_now, fronts=[], own=own
+    )
     server = _grpc_server(end)
     await server.start()
     tls = grpc.ssl_channel_credentials(client.ca, client.key, client.leaf)
