@@ -36,11 +36,6 @@ TEXT = hashlib.sha256(b"the agreed text").hexdigest()
         (f'principal.rulesDigest == "{TEXT}"', {"rules_digest": TEXT}, Effect.PERMIT),
         (f'principal.rulesDigest == "{TEXT}"', {"rules_digest": "0" * 64}, Effect.REFUSE),
         (f'principal.rulesDigest == "{TEXT}"', {}, Effect.REFUSE),
-        (
-            f'principal.rulesDigest == "{TEXT}"',
-            {"rules_digest": TEXT, "rules_accepted_at": None},
-            Effect.REFUSE,
-        ),
     ],
 )
 def test_permit_that_asks_where_one_serves_or_what_one_accepted(
@@ -51,10 +46,20 @@ def test_permit_that_asks_where_one_serves_or_what_one_accepted(
     facts: dict[str, object],
     effect: Effect,
 ) -> None:
-    """A text that was not accepted at this logon counts for nothing, whatever digest is stated (Q4)."""
+    """Where one serves, and which text one accepted, are what a policy can ask for (Q4)."""
     request = asking()
     request = replace(request, subject=replace(request.subject, **facts))  # type: ignore[arg-type]
     assert engine_of(f"{SEARCH} when {{ {condition} }};").decide(request, stores).effect is effect
+
+
+def test_text_that_was_not_accepted_at_this_logon_is_no_fact(
+    engine_of: Callable[..., PolicyEngine], asking: Asking, stores: Stores
+) -> None:
+    """Whatever digest is stated: without acceptance at this logon it counts for nothing (Q4)."""
+    request = asking()
+    subject = replace(request.subject, rules_digest=TEXT, rules_accepted_at=None)
+    engine = engine_of(f'{SEARCH} when {{ principal.rulesDigest == "{TEXT}" }};')
+    assert engine.decide(replace(request, subject=subject), stores).effect is Effect.REFUSE
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.patched_out.checks import (
     policy,
     records,
     retention,
+    users,
 )
 from tests.patched_out.checks.files import FILES
 
@@ -40,6 +41,7 @@ CHECKS: tuple[Check, ...] = tuple(
         retention,
         peers,
         records,
+        users,
     )
     for check in room.CHECKS
 )

@@ -145,7 +145,24 @@ REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing
 HOUSE = File("tests/policy/test_house.py", honest="test_each_provider_is_judged_by_itself")
 HOUSE_RULES = File("tests/test_house_rules.py", honest="test_warning_is_shown_before_any_read")
 
+SUSPENDING = File("tests/adapters/test_suspension.py", honest="test_one_users_refusals_suspend_nobody_else")
+SUSPENSION = File(
+    "tests/policy/test_suspension.py", honest="test_shipped_bundles_suspend_until_recertification"
+)
+OWN_PEOPLE = File("tests/gateway/test_people.py", honest="test_provider_that_noted_an_act_is_logged")
+COMPARING = File(
+    "tests/audit/test_people.py", honest="test_user_with_training_review_and_logons_has_nothing_found"
+)
+USER_FACTS = File(
+    "tests/policy/test_user_facts.py",
+    honest="test_vendor_takes_the_text_that_the_demonstrations_users_accept",
+)
 FILES = (
+    SUSPENDING,
+    SUSPENSION,
+    OWN_PEOPLE,
+    COMPARING,
+    USER_FACTS,
     HOUSE,
     HOUSE_RULES,
     ACTS,
