@@ -196,11 +196,11 @@ class Provider:
 class Story:
     """One exchange at a gateway of `sheriff`, with its providers and the broker in the test's hands."""
 
-    def __init__(self, *providers: Provider) -> None:
+    def __init__(self, *providers: Provider, question: Question | None = None) -> None:
         self.providers = {provider.agency: provider for provider in providers}
         self.broker_key = SigningKey.generate()
         self.operator = make_member("operator", self.broker_key, role="broker")
-        self.question = make_question()
+        self.question = question or make_question()
         self.order = sign_order(
             self.question,
             requester="sheriff",

@@ -19,6 +19,7 @@ from comity.adapters.searching import Found, FoundRead
 from comity.certs.instants import from_instant
 from comity.policy import markings, obligations
 from comity.policy.errors import MarkingInvalid, PolicyError
+from comity.policy.plates import fold
 from comity.v1 import common_pb2, result_pb2
 from comity.v1.common_pb2 import OutcomeKind
 from comity.v1.result_pb2 import AppliedObligation, Marking, Read, ResultDetail, RuleCitation
@@ -165,4 +166,6 @@ def _read(item: FoundRead, question: Question, base: Marking) -> Read:
     )
     read.read_id = f"{item.store.store_id}:{item.read.read_id}"
     read.marking.CopyFrom(base)
+    if question.readings:  # which of them it is, is said in each read (Q10)
+        read.matched_reading = fold(item.read.plate)
     return read

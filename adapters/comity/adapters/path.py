@@ -44,7 +44,7 @@ from comity.adapters.errors import (
 )
 from comity.adapters.orders import FRESHNESS, SignedOrder
 from comity.adapters.people import People
-from comity.adapters.questions import Question, parse_question
+from comity.adapters.questions import Question, check_readings, parse_question
 from comity.adapters.receipts import Grounds, Outcome, ReceiptSigner
 from comity.adapters.replay import ReplayGuard, Write
 from comity.adapters.ruling import Ruling, Store, Terms, facts_of, rule
@@ -297,9 +297,13 @@ class ExchangePath:
         member = standing.member(peer, now)
         with TRACING.step(span, "decide"):
             work.terms = standing.terms(peer, now)
+            check_readings(question, standing.engine.bundle.manifest.confusions)  # Q10
             told = _told(question, standing)
             looked = self._spending.look(
-                agency=peer, user=claims.user, plates=(question.folded,), likeness=told.likeness
+                agency=peer,
+                user=claims.user,
+                plates=(question.folded, *question.readings),
+                likeness=told.likeness,
             )
             reason = ReasonFacts(vague=told.vague, words=told.words, plates=looked.text_plates)
             request = _facts(question, claims, member, work.terms, now, told=reason, spent=looked.spent)

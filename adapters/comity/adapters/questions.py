@@ -17,6 +17,7 @@ from comity.adapters.sources.source import SearchArea
 from comity.certs.instants import to_instant
 from comity.policy.facts import ELEMENTS, OFFENCE
 from comity.policy.plates import PlateInvalid, fold
+from comity.policy.readings import MOST, Confusions
 from comity.v1 import common_pb2
 from comity.v1.query_pb2 import Query
 
@@ -46,6 +47,8 @@ class Question:
     """Elements wanted besides the plate, of `ELEMENTS`, in the order asked."""
     area: SearchArea | None = field(repr=False)
     limitation_years: int = field(repr=False)
+    readings: tuple[str, ...] = field(repr=False)
+    """Other readings of the plate that are searched beside it, folded (Q10); empty: exactly the plate."""
     offence: str = field(repr=False)
     """Class of the offence; empty: not stated."""
     assertion: str = field(repr=False)
@@ -90,6 +93,7 @@ def parse_question(query: Query) -> Question:
     found.text("on_behalf_of", query.on_behalf_of, 128, required=False)
     known = all(element and element in common_pb2.Element.values() for element in query.elements)
     found.require(known, "elements: expected PLATE, LOCATION, IMAGES, VEHICLE, CAMERA")
+    _readings(query, folded, found)
     area = _area(query, found)
     found.require(0 < len(query.subject.jwt) <= _LONGEST_ASSERTION, "subject: expected an assertion (Q4)")
     found.require(len(query.retry_of) in (0, _NONCE_BYTES), "retry_of: expected 16 bytes, or none")
@@ -113,6 +117,7 @@ def parse_question(query: Query) -> Question:
         elements=tuple(name for name in names if name in ELEMENTS),
         area=area,
         limitation_years=query.limitation_years,
+        readings=tuple(query.readings),
         offence=query.offence,
         assertion=query.subject.jwt,
     )
@@ -131,6 +136,36 @@ def _plate(query: Query, found: _Findings) -> str:
     except PlateInvalid:
         found.require(False, "plate.number: expected one known plate, 1 to 16 characters (Q1)")
         return ""
+
+
+def _readings(query: Query, folded: str, found: _Findings) -> None:
+    """Note what is wrong with other readings of the plate, as far as their form goes (Q10)."""
+    if not query.readings:
+        return
+    found.require(len(query.readings) < MOST, f"readings: expected at most {MOST - 1} beside the plate (Q10)")
+    known = {folded}
+    for index, reading in enumerate(query.readings[: MOST - 1]):
+        found.require(_is_folded(reading), f"readings[{index}]: expected a folded plate number (Q10)")
+        found.require(reading not in known, f"readings[{index}]: expected each once, and not the plate (Q10)")
+        known.add(reading)
+
+
+def check_readings(question: Question, confusions: Confusions) -> None:
+    """Raise `Rejected` unless each reading is a likely one of the plate by the provider's own table (Q10)."""
+    violations = [
+        f"readings[{index}]: expected a likely reading of the plate, by this provider's table (Q10)"
+        for index, reading in enumerate(question.readings)
+        if not confusions.is_reading(question.folded, reading)
+    ]
+    if violations:
+        raise Rejected(RejectReason.MALFORMED, *violations)
+
+
+def _is_folded(reading: str) -> bool:
+    try:
+        return fold(reading) == reading
+    except PlateInvalid:
+        return False
 
 
 def _period(query: Query, found: _Findings) -> tuple[datetime | None, datetime | None]:

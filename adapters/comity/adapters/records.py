@@ -357,6 +357,8 @@ def _entered(question: Question, claims: Claims) -> dict[str, str]:
         fields["area"] = f"{area.latitude},{area.longitude},{area.radius_metres}"
     if question.limitation_years:
         fields["limitation_years"] = str(question.limitation_years)
+    if question.readings:
+        fields["readings"] = " ".join(question.readings)
     if question.offence:
         fields["offence"] = question.offence
     return fields

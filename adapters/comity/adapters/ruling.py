@@ -352,6 +352,7 @@ def facts_of(
         elements=question.wanted,
         told=told,
         spent=spent,
+        readings=1 + len(question.readings),
         agreement=None
         if terms is None
         else AgreementFacts(

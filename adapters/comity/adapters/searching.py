@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from comity.adapters.errors import Late
 from comity.adapters.questions import Question
 from comity.adapters.ruling import Ruling, Store, StoreRuling
-from comity.adapters.sources.source import SourceQuery, SourceResult, StoredRead
+from comity.adapters.sources.source import Source, SourceQuery, SourceResult, StoredRead
 from comity.adapters.threads import StoreThreads
 from comity.policy.plates import PlateInvalid, fold
 
@@ -69,9 +69,12 @@ async def search(
     )
     loop = asyncio.get_running_loop()
     sources = {store.store_id: store.source for store in stores}
-    queries = [_query_for(store, query) for store in ruling.stores]
+    plates = (question.folded, *question.readings)
+    queries = [
+        [_query_for(store, replace(query, folded_plate=plate)) for plate in plates] for store in ruling.stores
+    ]
     searches = [
-        loop.run_in_executor(threads.of(store.store_id), sources[store.store_id].search, each)
+        loop.run_in_executor(threads.of(store.store_id), _search_each, sources[store.store_id], each)
         for store, each in zip(ruling.stores, queries, strict=True)
     ]
     try:
@@ -81,7 +84,17 @@ async def search(
         raise Late from error
     finally:
         over.set()
-    return _merged(queries, ruling, results)
+    flat = [
+        (store, each, result)
+        for store, several, found in zip(ruling.stores, queries, results, strict=True)
+        for each, result in zip(several, found, strict=True)
+    ]
+    return _merged(flat, ruling)
+
+
+def _search_each(source: Source, queries: Sequence[SourceQuery]) -> list[SourceResult]:
+    """Search one store for each reading of the plate, one after the other, in one of its threads (Q10)."""
+    return [source.search(query) for query in queries]
 
 
 def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
@@ -97,9 +110,8 @@ def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
     return replace(query, start=store.start)
 
 
-def _merged(queries: Sequence[SourceQuery], ruling: Ruling, results: Sequence[SourceResult]) -> Found:
+def _merged(every: Sequence[tuple[StoreRuling, SourceQuery, SourceResult]], ruling: Ruling) -> Found:
     """Return the reads of all stores that answer the query, newest first, cut to the ruling's number."""
-    every = zip(ruling.stores, queries, results, strict=True)
     asked = [each for each in every if not each[0].decoy]
     found = [
         FoundRead(store=store, read=read)

@@ -11,6 +11,7 @@ from typing import TextIO
 import click
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.text import Text
 
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
@@ -18,6 +19,8 @@ from comity.certs.identity_provider import DemoIdentityProvider
 from comity.cli.asking import AskingFailed, Client, ask, load_client
 from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, client_option, user_option
 from comity.cli.rendering import MAX_ROWS, rule_json, show, terminal, to_json
+from comity.policy.plates import PlateInvalid, fold
+from comity.policy.readings import TooManyReadings, own_confusions, readings_of
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
 ELEMENTS = ["LOCATION", "IMAGES", "VEHICLE", "CAMERA"]
@@ -87,6 +90,24 @@ class _AreaType(click.ParamType[common_pb2.Area]):
     metavar="TEXT",
     help="What ties the query to the border, where your own house rules want it (Q7); no provider is told.",
 )
+@click.option(
+    "--readings",
+    "show_readings",
+    is_flag=True,
+    help="Show what the plate may have been read as (Q10), and ask nothing.",
+)
+@click.option(
+    "--changed",
+    type=click.IntRange(min=1),
+    help="With --readings: at most so many characters taken for others at once.",
+)
+@click.option(
+    "--search-readings",
+    "other_readings",
+    default="",
+    metavar="A,B,…",
+    help="Search these readings of the plate, too: some of those that --readings shows (Q10).",
+)
 @click.option("--all", "want_all", is_flag=True, help="Fail unless every asked provider answers itself.")
 @click.option("--quorum", type=click.IntRange(min=1), help="Fail unless so many providers respond.")
 @click.option(
@@ -119,6 +140,9 @@ def command(
     limitation_years: int | None,
     border_nexus: str,
     offence: str,
+    show_readings: bool,
+    changed: int | None,
+    other_readings: str,
     want_all: bool,
     quorum: int | None,
     required: tuple[str, ...],
@@ -131,6 +155,11 @@ def command(
     Exit status: 0 answered; 1 nobody answered, the completeness asked for was not met, or you may not ask;
     2 wrong use or configuration.
     """
+    if show_readings or changed is not None:
+        if other_readings or not show_readings:
+            raise click.UsageError("first look at the --readings, then ask with --search-readings (Q10)")
+        tell_readings(plate, changed, as_json=as_json)
+        return
     end = end or utc_now()
     if (start is None) == (days is None):
         raise click.UsageError("give the period: either --from or --days (Q2)")
@@ -154,6 +183,7 @@ def command(
         limitation_years=limitation_years or 0,
         border_nexus=border_nexus,
         offence=offence,
+        readings=_listed(other_readings),
     )
     try:
         client = load_client(client_file)
@@ -172,6 +202,51 @@ def command(
     else:
         show(answer, terminal(), max_rows=rows)
     sys.exit(1 if answer.problem else 0)
+
+
+def tell_readings(plate: str, changed: int | None, *, as_json: bool) -> None:
+    """Print what a plate may have been read as, and how to search it; exit 2 if that can't be said."""
+    try:
+        found = readings_of(fold(plate), confusions=own_confusions(), most_changed=changed)
+    except TooManyReadings as error:
+        fewer = "" if changed == 1 else "look at those with --changed 1, or "
+        message = f"{error}: {fewer}name those that you mean with --search-readings (Q10)"
+        _no_readings(plate, message, as_json=as_json)
+    except PlateInvalid as error:
+        _no_readings(plate, str(error), as_json=as_json)
+    else:
+        if as_json:
+            click.echo(json.dumps({"plate": plate, "folded": found[0], "readings": found[1:]}, indent=2))
+            return
+        console = terminal()
+        others = "1 other" if len(found) == 2 else f"{len(found) - 1} others"
+        said = f"may have been read as {others}" if found[1:] else "is not likely to be read as another"
+        console.print(f"{found[0]} {said}; nothing was asked", highlight=False)
+        for reading in found[1:]:
+            console.print(_marked(found[0], reading))
+        if found[1:]:
+            click.echo(f"\nto search all of them, add: --search-readings {','.join(found[1:])}")
+
+
+def _marked(plate: str, reading: str) -> Text:
+    """Return a reading with what differs from the plate standing out, and said beside it."""
+    pairs = list(zip(plate, reading, strict=True))
+    text = Text("  ")
+    for one, other in pairs:
+        text.append(other, style="" if one == other else "bold reverse")
+    text.append("   " + ", ".join(f"{other} for {one}" for one, other in pairs if one != other), style="dim")
+    return text
+
+
+def _no_readings(plate: str, message: str, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"plate": plate, "error": message}, indent=2))
+    click.echo(f"comity query: {message}", err=True)
+    sys.exit(2)
+
+
+def _listed(readings: str) -> list[str]:
+    return [reading.strip() for reading in readings.split(",") if reading.strip()]
 
 
 def mint(client: Client, user: str) -> str:

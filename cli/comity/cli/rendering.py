@@ -158,7 +158,7 @@ def _show_reads(answer: Answer, console: Console, max_rows: int) -> None:
         table.add_row(
             agency,
             f"{moment(read.captured_at):%Y-%m-%d %H:%M:%S}",
-            clean(read.plate.number),
+            _plate(read, answer),
             clean(read.plate.state),
             _where(read),
             *((vehicle, _images(read)) if wide else ()),
@@ -245,6 +245,15 @@ def _span(seconds: int) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def _plate(read: result_pb2.Read, answer: Answer) -> Text:
+    """Return the plate as the reader saw it; one that matched another reading stands out (Q10)."""
+    plate = clean(read.plate.number)
+    asked = answer.plan.folded_plate if answer.plan else ""
+    if read.matched_reading in ("", asked):
+        return Text(plate)
+    return Text(f"{plate} (read as)", style="bold yellow")
+
+
 def _where(read: result_pb2.Read) -> str:
     if not read.HasField("location"):
         return "(withheld)" if common_pb2.ELEMENT_LOCATION in read.withheld else ""
@@ -314,6 +323,7 @@ def _read_json(agency: str, read: result_pb2.Read) -> JsonObject:
         "agency": agency,
         "read_id": clean(read.read_id),
         "plate": clean(read.plate.number),
+        "matched_reading": clean(read.matched_reading),
         "state": clean(read.plate.state),
         "country": clean(read.plate.country),
         "captured_at": moment(read.captured_at).isoformat(),

@@ -216,6 +216,7 @@ def _facts(
         limitation_years=question.limitation_years,
         plate_state=question.plate.state,
         plate_country=question.plate.country,
+        readings=1 + len(question.readings),
         reason_vague=told.vague,
         offence=question.offence,
         border_nexus=bool(question.border_nexus.strip()),

@@ -142,4 +142,5 @@ def _query(
         retry_of=question.retry_of,
         limitation_years=question.limitation_years,
         offence=question.offence,
+        readings=question.readings,
     )

@@ -16,6 +16,7 @@ from comity.certs.instants import to_instant
 from comity.gateway.errors import FieldViolation, RequestInvalid
 from comity.policy.facts import OFFENCE
 from comity.policy.plates import PlateInvalid, fold
+from comity.policy.readings import MOST, own_confusions
 from comity.v1 import common_pb2, query_pb2, query_service_pb2
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
@@ -52,6 +53,8 @@ class Question:
     area: common_pb2.Area | None
     timeout: timedelta
     retry_of: bytes
+    readings: tuple[str, ...]
+    """Other readings of the plate that are searched beside it, folded (Q10)."""
     limitation_years: int
     offence: str
     border_nexus: str = ""
@@ -94,6 +97,7 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         violated("plate.state", "the state of the plate, one to three capitals or digits such as `CA` (Q3)")
     if not _COUNTRY.fullmatch(request.plate.country):
         violated("plate.country", "the country of the plate, two capitals such as `US` (Q3)")
+    readings = _readings(request, folded, violated)
     _check_period(request, now, violated)
     if request.reason not in common_pb2.ReasonCode.values() or not request.reason:
         violated("reason", "required: a reason code from the list, such as `CRIMINAL_INVESTIGATION` (Q3)")
@@ -141,10 +145,30 @@ def parse_question(request: query_service_pb2.SearchRequest, *, now: datetime) -
         area=request.area if request.HasField("area") else None,
         timeout=timeout,
         retry_of=request.retry_of,
+        readings=readings,
         limitation_years=request.limitation_years,
         offence=request.offence,
         border_nexus=request.border_nexus.strip(),
     )
+
+
+def _readings(request: query_service_pb2.SearchRequest, folded: str, violated: _Violated) -> tuple[str, ...]:
+    """Return the other readings of the plate, folded, each once, in their order (Q10)."""
+    if len(request.readings) >= MOST:
+        violated("readings", f"at most {MOST - 1} beside the plate (Q10)")
+        return ()
+    found: dict[str, None] = {}
+    for index, written in enumerate(request.readings):
+        try:
+            reading = fold(written)
+        except PlateInvalid as error:
+            violated(f"readings[{index}]", str(error))
+            continue
+        if folded and not own_confusions().is_reading(folded, reading):
+            violated(f"readings[{index}]", "a likely reading of the plate, as `--readings` lists them (Q10)")
+        found[reading] = None
+    found.pop(folded, None)
+    return tuple(found)
 
 
 def _check_period(request: query_service_pb2.SearchRequest, now: datetime, violated: _Violated) -> None:

@@ -307,6 +307,8 @@ def _entered(question: Question, claims: Claims) -> dict[str, str]:
         fields["limitation_years"] = str(question.limitation_years)
     if question.border_nexus:
         fields["border_nexus"] = question.border_nexus
+    if question.readings:
+        fields["readings"] = " ".join(question.readings)
     if question.offence:
         fields["offence"] = question.offence
     return fields

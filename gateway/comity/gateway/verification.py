@@ -8,8 +8,8 @@ receipt tell the same kind; the period that was searched, where the detail tells
 root over the detail and exactly the pages that came equals the receipt's; page numbers, counts and
 exchange ids agree; every read, page and detail carries a valid marking of this provider that the
 ceiling covers; no page is marked looser than its reads, nor the detail than a page; every read is of
-the plate and in the period that were asked for (Q6). Whatever does not hold makes the whole outcome
-unverifiable: nothing is shown.
+the plate, or of a reading of it that was asked for, which it names (Q10), and in the period that was
+asked for (Q6). Whatever does not hold makes the whole outcome unverifiable: nothing is shown.
 """
 
 from __future__ import annotations
@@ -307,7 +307,11 @@ def _check_read(expected: Expectation, read: result_pb2.Read, sound: set[bytes])
         _check_marking(expected, read.HasField("marking"), read.marking, "read")
         sound.add(marking)
     try:
-        _check(fold(read.plate.number) == expected.question.folded_plate, "read: is of another plate (Q6)")
+        plate, question = fold(read.plate.number), expected.question
+        asked = plate == question.folded_plate or plate in question.readings
+        _check(asked, "read: is of another plate (Q6)")
+        matched = plate if question.readings else ""
+        _check(read.matched_reading == matched, "read: names another reading of the plate than it is (Q10)")
         captured = to_instant(read, "captured_at")
     except (PlateInvalid, ValueError) as error:
         raise Unverifiable("read: its plate or time cannot be read (Q6)") from error

@@ -275,8 +275,9 @@ def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> P
             raise AnnotationInvalid(
                 f"`{min(found)}` has to stand on a permit of `Search`, whatever is viewed"
             )
-        elif terms.budgets:
-            raise AnnotationInvalid("annotation `@budget` has an effect on a permit of `Search` alone")
+        elif terms.budgets or terms.readings > 1:
+            name = "budget" if terms.budgets else "readings"
+            raise AnnotationInvalid(f"annotation `@{name}` has an effect on a permit of `Search` alone")
     except AnnotationInvalid as error:
         raise BundleInvalid(path, line, str(error)) from error
     return Policy(

@@ -213,6 +213,8 @@ class PolicyEngine:
             decided.append(outcome.decision)
             reasons.append(outcome.reason)
         decision = self._conclude(tuple(decided), reasons, tuple(sorted(errors)))
+        if decision.effect is Effect.PERMIT:
+            decision = self._within_readings(request, decision)
         return self._within_budgets(request, decision) if decision.effect is Effect.PERMIT else decision
 
     def counts(self, rules: Iterable[Rule]) -> bool:
@@ -383,6 +385,24 @@ class PolicyEngine:
             return replace(_refusal(stores, rules, first, ()), effect=Effect.REFER)
         return _refusal(stores, rules, first, ())
 
+    def _within_readings(self, request: DecisionRequest, permit: Decision) -> Decision:
+        """Return a permit if each policy that determines it lets so many readings be searched (Q10).
+
+        Otherwise it is refused as a whole: an answer for fewer readings, or from fewer stores, would look
+        like one to the question.
+        """
+        most = min(self._by_id[rule.policy_id].terms.readings for rule in permit.rules)
+        if request.readings <= most:
+            return permit
+        text = _ONE_READING if most == 1 else f"at most {most} readings of a plate may be searched at once"
+        rules = tuple(
+            replace(rule, rules=("Q10",), document="ours, from GUI I", text=text)
+            for rule in permit.rules
+            if self._by_id[rule.policy_id].terms.readings == most
+        )
+        stores = tuple(_refused(store.store_id, *rules) for store in permit.stores)
+        return _refusal(stores, rules, text, permit.errors)
+
     def _within_budgets(self, request: DecisionRequest, permit: Decision) -> Decision:
         """Return a permit as it is if the question fits into every budget of the policies that determine it.
 
@@ -443,6 +463,7 @@ class _Outcome:
     reason: str
 
 
+_ONE_READING: Final = "several readings of a plate may not be searched here: ask for exactly the plate"
 _FAILED: Final = "the provider's policy could not be evaluated, so nothing is released"
 _BARRING: Final = {"suspension": "CBP 8", "termination": "PIA 'Access'"}
 """The paragraph for which somebody may not ask at all (Q8)."""

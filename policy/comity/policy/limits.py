@@ -8,6 +8,8 @@
 @max_reads("200")                most reads of one answer
 @budget("user 200/day, …")       most questions of an agency, a user, about a plate (`comity.policy.budgets`);
                                  on a permit of Search
+@readings("16")                  most readings of a plate that one question may search (Q10); left out:
+                                 exactly the plate; on a permit of Search
 @obligation("withhold_images …") obligations, separated by spaces; those of a place on a permit of Search
 @grid("wgs84-0.01")              with `coarsen_location`: the grid, of `comity.policy.grids`
 @say("no")                       what this policy withholds isn't called withheld; with `withhold_…`, or on a
@@ -34,10 +36,12 @@ from comity.policy.budgets import Budget, BudgetInvalid, read_budgets
 from comity.policy.errors import ObligationUnknown, PolicyError
 from comity.policy.grids import GRIDS
 from comity.policy.obligations import COARSEN, elements_of
+from comity.policy.readings import MOST as MOST_READINGS
 from comity.policy.windows import Limitation, Windows, amount, days_before
 
 _CITATION: Final = ("id", "rule", "document", "text")
-_LIMITS: Final = ("retain_days", "max_window", "max_window_years", "max_window_days", "max_reads", "budget")
+_WINDOWS: Final = ("max_window", "max_window_years", "max_window_days")
+_LIMITS: Final = ("retain_days", *_WINDOWS, "max_reads", "budget", "readings")
 _PERMIT_ONLY: Final = (*_LIMITS, "obligation", "grid", "caveat")
 _FORBID_ONLY: Final = ("refer", "shown_as", "authorization")
 _KNOWN: Final = (*_CITATION, *_PERMIT_ONLY, "say", *_FORBID_ONLY)
@@ -120,6 +124,8 @@ class Terms:
     authorization: bool = False
     """Whether a refusal by it is one for want of authorization (Q8)."""
     budgets: tuple[Budget, ...] = ()
+    readings: int = 1
+    """Most readings of a plate, itself among them (Q10); 1: exactly the plate."""
 
     def check_complete(self) -> None:
         """Check that a permit of `Search` sets retention and a window.
@@ -191,6 +197,7 @@ def read_terms(annotations: Mapping[str, str], *, permits: bool) -> Terms:
         hides="shown_as" in annotations,
         authorization="authorization" in annotations,
         budgets=_budgets(annotations),
+        readings=_number(annotations, "readings", least=2, most=MOST_READINGS) or 1,
     )
 
 
@@ -222,13 +229,13 @@ def _budgets(annotations: Mapping[str, str]) -> tuple[Budget, ...]:
         raise AnnotationInvalid(f"annotation `@budget`: {error}") from error
 
 
-def _number(annotations: Mapping[str, str], name: str, *, least: int) -> int | None:
+def _number(annotations: Mapping[str, str], name: str, *, least: int, most: int = _MOST) -> int | None:
     if name not in annotations:
         return None
     value = annotations[name]
     written = value.isascii() and value.isdecimal() and len(value) <= len(str(_MOST))
-    if not written or not least <= int(value) <= _MOST:
-        raise AnnotationInvalid(f"annotation `@{name}`: `{value}` is not a number from {least} to {_MOST}")
+    if not written or not least <= int(value) <= most:
+        raise AnnotationInvalid(f"annotation `@{name}`: `{value}` is not a number from {least} to {most}")
     return int(value)
 
 

@@ -10,13 +10,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from comity.policy import reasons
+from comity.policy import readings, reasons
 from comity.policy.errors import BundleInvalid
+from comity.policy.readings import Confusions, ReadingsInvalid
 from comity.policy.reasons import ReasonsInvalid, ReasonWords
 from comity.policy.suspension import SuspensionInvalid, SuspensionTerms, parse_suspension
 
 _VERSION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,3}")
-_KEYS: Final = ("agency", "version", "reasons", "suspension")
+_KEYS: Final = ("agency", "version", "readings", "reasons", "suspension")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Manifest:
     """Numbers joined by dots: 3 is newer than 2.1."""
     reasons: ReasonWords = field(default_factory=reasons.own_words)
     """Words of a free text that tell nothing: `[reasons]`, over Comity's own (Q4)."""
+    confusions: Confusions = field(default_factory=readings.own_confusions)
+    """Characters that readers take for each other: `[readings]`, narrower than Comity's own (Q10)."""
     suspension: SuspensionTerms | None = None
     """When it suspends a person: `[suspension]` (Q8); None: never."""
 
@@ -56,11 +59,16 @@ def read_manifest(path: Path, text: str) -> Manifest:
             path, line_of(text, error.key, table="reasons"), f"`[reasons]`: {error}"
         ) from error
     try:
+        confusions = readings.own_confusions().narrowed(_table(table, "readings", path, text))
+    except ReadingsInvalid as error:
+        line = line_of(text, error.key, table="readings")
+        raise BundleInvalid(path, line, f"`[readings]`: {error}") from error
+    try:
         terms = parse_suspension(_table(table, "suspension", path, text)) if "suspension" in table else None
     except SuspensionInvalid as error:
         line = line_of(text, error.key, table="suspension")
         raise BundleInvalid(path, line, f"`[suspension]`: {error}") from error
-    return Manifest(agency=agency, version=version, reasons=words, suspension=terms)
+    return Manifest(agency=agency, version=version, reasons=words, confusions=confusions, suspension=terms)
 
 
 def version_order(version: str) -> tuple[int, ...] | None:

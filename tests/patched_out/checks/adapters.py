@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import BUDGETS_PATH, MUST_NOT, REPLAY, SPENDING
+from tests.patched_out.checks.files import (
+    BUDGETS_PATH,
+    MUST_NOT,
+    READINGS_PATH,
+    REPLAY,
+    SPENDING,
+)
 from tests.patched_out.checks.shared import ANY_SIGNATURE
 from tests.patched_out.patching import Body, Instead, Without
 
@@ -311,6 +317,14 @@ CHECKS = (
         Without(f"{SERVE}._serve", "if crowded:"),
         MUST_NOT(
             "test_requester_over_its_limit_gets_a_receipt_and_nothing_else",
+        ),
+    ),
+    check(
+        "adapter: a reading is one by the provider's own table (Q10)",
+        Without(f"{SERVE}._serve", "check_readings(question, standing.engine.bundle.manifest.confusions)"),
+        READINGS_PATH(
+            "test_reading_that_is_none_is_malformed_and_named"
+            "[readings0-readings[0]: expected a likely reading]"
         ),
     ),
     check(

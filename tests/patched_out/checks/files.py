@@ -116,6 +116,11 @@ REASONS = File(
     honest="test_text_that_names_somebody_or_something_tells",
 )
 REASONS_TOLD = File("tests/adapters/test_reasons_told.py", honest="test_words_of_the_bundle_in_force_decide")
+READINGS = File(
+    "tests/policy/test_readings.py", honest="test_table_is_not_carried_on_from_one_pair_to_the_next"
+)
+READINGS_PATH = File("tests/adapters/test_readings_path.py", honest="test_exactly_the_plate_names_no_reading")
+READINGS_GATEWAY = File("tests/gateway/test_readings.py", honest="test_reads_of_named_readings_are_shown")
 BUDGETS = File("tests/policy/test_budgets.py", honest="test_budgets_are_read_in_their_order")
 BUDGETS_PATH = File(
     "tests/adapters/test_budgets_path.py", honest="test_other_agency_is_answered_while_one_is_limited"
@@ -236,6 +241,9 @@ FILES = (
     MARKINGS,
     OBLIGATIONS,
     REASONS,
+    READINGS,
+    READINGS_PATH,
+    READINGS_GATEWAY,
     BUDGETS,
     BUDGETS_PATH,
     SPENDING,

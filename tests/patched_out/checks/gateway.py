@@ -9,6 +9,7 @@ from tests.patched_out.checks.files import (
     LIMITS,
     LYING_BROKER,
     QUESTION,
+    READINGS_GATEWAY,
     RELOAD,
     REVIEW,
     SUBJECTS,
@@ -176,6 +177,15 @@ CHECKS = (
         "gateway: a read is of the plate that was asked for (Q6)",
         Without("comity.gateway.verification:_check_read", "read: is of another plate"),
         _lying("read of another plate (Q6)"),
+    ),
+    check(
+        "gateway: a read says which of the readings asked for it is (Q10)",
+        Without("comity.gateway.verification:_check_read", "read: names another reading"),
+        READINGS_GATEWAY(
+            "test_read_of_another_reading_is_unverifiable[unsaid]",
+            "test_read_of_another_reading_is_unverifiable[missaid]",
+            "test_read_that_names_a_reading_nobody_asked_for_is_unverifiable",
+        ),
     ),
     check(
         "gateway: a read is within the period that was asked for (Q6)",

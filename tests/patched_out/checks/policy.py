@@ -12,6 +12,8 @@ from tests.patched_out.checks.files import (
     MUST_NOT,
     OBLIGATIONS,
     PLATES,
+    READINGS,
+    READINGS_PATH,
     REASONS,
     REASONS_TOLD,
     SHIPPED,
@@ -40,6 +42,21 @@ CHECKS = (
         REASONS_TOLD(
             "test_vague_reason_is_refused_with_its_policy_and_no_store_is_touched[burglary]",
         ),
+    ),
+    check(
+        "policy: several readings need a permit that says so, and none of ICE's does (Q10)",
+        Instead("comity.policy.decision:PolicyEngine._within_readings", "request.readings <= most", "True"),
+        READINGS(
+            "test_several_readings_need_a_permit_that_says_so",
+            "test_strictest_of_several_permits_wins",
+            "test_never_for_ice_by_any_shipped_law",
+        ),
+        READINGS_PATH("test_requester_without_permission_is_refused_as_a_whole"),
+    ),
+    check(
+        "policy: more readings than the bound are refused, not cut (Q10)",
+        Without("comity.policy.readings:readings_of", "if len(found) > MOST:"),
+        READINGS("test_too_many_readings_are_refused_and_never_cut"),
     ),
     check(
         "policy: a permit holds as far as its budgets",

@@ -48,7 +48,9 @@ class Filter:
         verdict: bool | None = True
         for name, wanted in self._private():
             value = record.opened.get(name)
-            if value is not None:
+            if name == "plate_folded" and (searched := self._among_readings(record)) is not False:
+                verdict = None if searched is None else verdict
+            elif value is not None:
                 if value.casefold() != wanted.casefold():
                     return False
             elif name in record.closed or name in record.false:
@@ -57,6 +59,17 @@ class Filter:
                 return False  # the record has no such field: a query that was rejected names no user
         asked = self._hits(record)
         return False if asked is False else None if asked is None else verdict
+
+    def _among_readings(self, record: Record) -> bool | None:
+        """Return whether the plate was searched as another reading of the one asked for (Q10); None: unknown.
+
+        Nothing is unknown of a record whose plate is the wanted one.
+        """
+        if record.opened.get("plate_folded") == self.plate_folded:
+            return False
+        if "readings" in record.closed or "readings" in record.false:
+            return None
+        return self.plate_folded in record.opened.get("readings", "").split()
 
     def told(self) -> Mapping[str, str]:
         """Return what is asked for, in words: for the export, and for the log, as a private field."""

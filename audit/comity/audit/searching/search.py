@@ -18,7 +18,17 @@ from comity.v1.result_pb2 import Receipt
 REQUESTERS_OWN = frozenset(
     {
         *("user", "office", "on_behalf_of", "plate", "plate_folded", "state", "country", "period", "area"),
-        *("reason", "reason_text", "case", "elements", "limitation_years", "offence", "results", "reads"),
+        *(
+            "reason",
+            "reason_text",
+            "case",
+            "elements",
+            "limitation_years",
+            "offence",
+            "readings",
+            "results",
+            "reads",
+        ),
     }
 )
 """Private fields that a requester may be given of its own users' questions: what they entered, and what they

@@ -19,6 +19,7 @@ FULL = (
     Column(head="office", share=3),
     Column(head="on behalf of", share=3),
     Column(head="plate", share=2),
+    Column(head="other readings", share=3),
     Column(head="state", share=1),
     Column(head="country", share=1),
     Column(head="period from", share=4),
@@ -80,7 +81,7 @@ def full_row(record: Record, agreements: Mapping[str, str]) -> tuple[str, ...]:
     return (
         record.requester,
         *(value(record, name) for name in ("user", "office", "on_behalf_of")),
-        *(value(record, name) for name in ("plate", "state", "country")),
+        *(value(record, name) for name in ("plate", "readings", "state", "country")),
         start,
         end,
         value(record, "area"),
@@ -110,6 +111,8 @@ def compact_row(record: Record, agreements: Mapping[str, str]) -> tuple[str, ...
     behalf, limit = value(record, "on_behalf_of"), value(record, "limitation_years")
     plate = " ".join(filter(None, (value(record, name) for name in ("plate", "state", "country"))))
     asked = [plate] if plate else []
+    if readings := value(record, "readings"):
+        asked.append(f"or read as: {readings}")
     if start or end:
         asked.append(f"{start[:16]} to {end[:16]}" if end else start)
     if area := value(record, "area"):

@@ -97,6 +97,8 @@ class Question:
     """The id of the exchange that this one repeats."""
     limitation_years: int = 0
     """Years that the offence's statute of limitations allows (Q5); 0: not stated."""
+    readings: Collection[str] = ()
+    """Other readings of the plate to search beside it, as they were shown to the person who asks (Q10)."""
     offence: str = ""
     """Class of the offence, as the providers' tables of statutes name it (Q5); empty: not stated."""
 
@@ -143,6 +145,7 @@ class Question:
         put("timeout", "a `timedelta`", lambda: _timeout(self.timeout))
         put("retry_of", "16 bytes", lambda: of(retry_of=self.retry_of))
         put("limitation_years", "a whole number", lambda: of(limitation_years=self.limitation_years))
+        put("readings", "plate numbers", lambda: of(readings=_readings(self.readings)))
         put("offence", "a text", lambda: of(offence=self.offence))
         put("border_nexus", "a text", lambda: of(border_nexus=self.border_nexus))
         if found:
@@ -154,6 +157,12 @@ def _agencies(agencies: Collection[str]) -> list[str]:
     if isinstance(agencies, str):  # a text is a collection of texts too
         raise TypeError("one text, where a collection was expected")
     return sorted(agencies)
+
+
+def _readings(readings: Collection[str]) -> list[str]:
+    if isinstance(readings, str):
+        raise TypeError("one text, where a collection was expected")
+    return list(readings)
 
 
 def _completeness(wanted: Completeness) -> query_pb2.Completeness:

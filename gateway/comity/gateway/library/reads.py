@@ -105,6 +105,8 @@ class Read:
     read_id: str
     plate: str
     """The plate as the reader saw it."""
+    matched_reading: str
+    """Which reading of the plate that was asked for it is, folded (Q10); empty: no other was asked for."""
     state: str
     country: str
     captured_at: datetime
@@ -132,6 +134,7 @@ class Read:
             provider=provider,
             read_id=read.read_id,
             plate=read.plate.number,
+            matched_reading=read.matched_reading,
             state=read.plate.state,
             country=read.plate.country,
             captured_at=to_instant(read, "captured_at"),
