@@ -247,6 +247,17 @@ def test_plate_is_found_however_it_is_written(gateway: Path) -> None:
     assert "j.ortega" not in result.stdout
 
 
+def test_question_is_found_by_each_reading_that_was_searched(tmp_path: Path) -> None:
+    """Who looks for a plate finds those who searched it as a reading of another one (L3, Q10)."""
+    asked = Asked(plate="6DEF456", readings=("GDEF456", "6DEF4S6"))
+    entries = at_gateway(asked, exchange(1), BEGIN, {"lapd": ("responded", 0)})
+    home = tmp_path / "gateway"
+    asyncio.run(write_home(home, SHERIFF, [agreement_activated("sheriff", "lapd"), *entries], lambda: BEGIN))
+    for plate, times in (("6DEF456", 1), ("gdef-456", 1), ("6DEF4S6", 1), ("GDEF4S6", 0), ("6DEF", 0)):
+        found = json.loads(run("search", home, "--plate", plate, "--json").stdout)
+        assert len(found["records"]) == times, plate
+
+
 def test_table_has_the_columns_of_l1_in_their_order(gateway: Path) -> None:
     """Who and for whom, what, when, case, outcome, provider and agreement, entry."""
     result = run("search", gateway, "--on-behalf-of", "d.park")

@@ -11,6 +11,7 @@ from typing import Any
 
 from comity.adapters import records as adapter
 from comity.adapters.receipts import Grounds
+from comity.adapters.ruling import Ruling
 from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
@@ -18,6 +19,7 @@ from comity.certs.clock import Clock
 from comity.certs.envelope import digest
 from comity.cli.ceilings import make_ceiling
 from comity.gateway import records as gateway
+from comity.policy.decision import Rule
 from comity.v1 import common_pb2, query_service_pb2
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.result_pb2 import Receipt
@@ -43,6 +45,7 @@ class Asked:
     case: str = "26-0417"
     reason: str = "CRIMINAL_INVESTIGATION"
     text: str = "series of burglaries near the harbor"
+    readings: tuple[str, ...] = ()
     on_behalf_of: str = ""
     area: tuple[float, float, int] | None = None
 
@@ -73,6 +76,7 @@ class Asked:
             area=area,
             limitation_years=0,
             offence="",
+            readings=self.readings,
             border_nexus="",
             retry_of=b"",
         )
@@ -95,6 +99,7 @@ class Asked:
             else SimpleNamespace(latitude=self.area[0], longitude=self.area[1], radius_metres=self.area[2]),
             limitation_years=0,
             offence="",
+            readings=self.readings,
         )
 
 
@@ -177,12 +182,9 @@ def at_adapter(
     order: Any = SimpleNamespace(exchange_id=exchange, digest=exchange * 2, requester=peer)
     ask: Any = SimpleNamespace(order=Envelope(payload=b"order"), query=b"query")
     grounds = Grounds(policy_digest=b"\x44" * 32, policy_version="7", agreement_digest=AGREEMENTS["lapd"])
-    ruling: Any = SimpleNamespace(
+    ruling = Ruling(
         kind=kind_of(outcome),
-        rules=[SimpleNamespace(policy_id=name, rules=("A1",)) for name in rules],
-        stores=[],
-        applied=[],
-        errors=[],
+        rules=tuple(Rule(policy_id=name, rules=("A1",), document="", text="") for name in rules),
     )
     query = exchange * 2
     later = at + timedelta(seconds=1)

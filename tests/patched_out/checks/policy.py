@@ -159,7 +159,7 @@ CHECKS = (
     ),
     check(
         "policy: a limit is a number in its range",
-        Instead("comity.policy.limits:_number", "not least <= int(value) <= _MOST", "False"),
+        Instead("comity.policy.limits:_number", "not least <= int(value) <= most", "False"),
         BUNDLE('test_annotation_that_nobody_would_meet_is_refused[@max_reads("0")-is not a number from 1]'),
     ),
     check(
