@@ -115,7 +115,9 @@ def _csv(path: Path, text: str, named: Mapping[str, str]) -> _Records:
 def _check_header(path: Path, header: Sequence[str], user: str) -> None:
     if user not in header:
         near = get_close_matches(user, header, n=1)
-        hint = f"; did you mean `{near[0]}` (--column user={near[0]})" if near else ""
+        shown = ", ".join(f"`{name}`" for name in header[:8])
+        hint = f"; did you mean `{near[0]}`" if near else f"; it has {shown}"
+        hint += f" (--column user={near[0] if near else 'HEADER'})"
         raise ListInvalid(f"file `{path}`: line 1: no column `{user}`{hint}")
     doubled = next((name for name in header if name and header.count(name) > 1), None)
     if doubled is not None:
