@@ -162,7 +162,10 @@ USER_FACTS = File(
     "tests/policy/test_user_facts.py",
     honest="test_vendor_takes_the_text_that_the_demonstrations_users_accept",
 )
+DUE = File("tests/certs/test_due.py", honest="test_duty_falls_due_on_its_day_of_the_month")
+
 FILES = (
+    DUE,
     SUSPENDING,
     SUSPENSION,
     OWN_PEOPLE,

@@ -1,12 +1,29 @@
-"""What house rules hold: they stop what they say, fail closed, and are the agency's own."""
+"""What house rules hold, and what agreements and the calendar say of duties and of passing on."""
 
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import HOUSE, HOUSE_RULES
+from tests.patched_out.checks.files import DUE, EXCHANGE, HOUSE, HOUSE_RULES
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
+    check(
+        "agreement: a duty with dates is a party's",
+        Without("comity.certs.duties:check_duty", "if duty.agency not in parties:"),
+        DUE("test_duty_that_can_not_be_is_not_drawn_up[change0-expected one of the parties]"),
+        falls=("Failed",),
+    ),
+    check(
+        "calendar: an own duty that is past stays overdue",
+        Without("comity.certs.due:_duties", "if past and duty.agency == agency"),
+        DUE("test_duty_is_due_ahead_and_overdue_until_it_is_done"),
+        falls=("ValueError",),
+    ),
+    check(
+        "agreement: an answer says that its reads go to nobody else (D4)",
+        Instead("comity.gateway.summary:onward", "text or 'to nobody'", "text"),
+        EXCHANGE("test_answer_says_to_whom_reads_may_be_passed_on"),
+    ),
     check(
         "house: whom the rules stop is not asked",
         Instead(
