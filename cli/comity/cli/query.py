@@ -16,6 +16,7 @@ from rich.text import Text
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
+from comity.cli.answer_files import pdf_option, write_answer, xlsx_option
 from comity.cli.asking import AskingFailed, Client, ask, load_client
 from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, client_option, user_option
 from comity.cli.rendering import MAX_ROWS, rule_json, show, terminal, to_json
@@ -120,6 +121,8 @@ class _AreaType(click.ParamType[common_pb2.Area]):
     "--rows", type=click.IntRange(min=1), default=MAX_ROWS, show_default=True, help="Rows to print."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@xlsx_option
+@pdf_option
 def command(
     plate: str,
     state: str,
@@ -149,6 +152,8 @@ def command(
     timeout: float,
     rows: int,
     as_json: bool,
+    xlsx: Path | None,
+    pdf: Path | None,
 ) -> None:
     """Ask about one known PLATE in one period, and show what every provider says.
 
@@ -201,6 +206,14 @@ def command(
         click.echo(json.dumps(to_json(answer, plate), indent=2, ensure_ascii=False))
     else:
         show(answer, terminal(), max_rows=rows)
+    if xlsx is not None or pdf is not None:
+        asked = {
+            "plate": f"{plate} {state.upper()} {country.upper()}",
+            "period": f"{start.astimezone(UTC):%Y-%m-%d %H:%M} to {end.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+            "reason": reason,
+            "case": case_number,
+        }
+        write_answer(answer, asked, xlsx=xlsx, pdf=pdf)
     sys.exit(1 if answer.problem else 0)
 
 

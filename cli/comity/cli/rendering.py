@@ -23,6 +23,7 @@ MAX_ROWS = 40
 NO_BANNER = "NO DATA SHOWN"
 WIDTH_WHEN_PIPED = 110
 WIDTH_OF_ALL_COLUMNS = 100
+WIDTH_OF_SECONDS = 80
 JsonObject = dict[str, object]
 
 
@@ -75,6 +76,14 @@ def banner_of(answer: Answer) -> str:
     return NO_BANNER
 
 
+def reads_of(answer: Answer) -> list[tuple[str, result_pb2.Read]]:
+    """Return the reads with their agencies, newest first; none unless the answer tells its marking (A4)."""
+    if answer.summary is None or not answer.summary.HasField("marking"):
+        return []
+    reads = [(page.agency, read) for page in answer.pages for read in page.page.reads]
+    return sorted(reads, key=lambda pair: pair[1].captured_at.ToNanoseconds(), reverse=True)
+
+
 def to_json(answer: Answer, plate: str) -> JsonObject:
     """Return an answer for scripts: `plate`, `banner`, `outcomes` by agency, `reads`, caveats, findings."""
     outcomes: dict[str, JsonObject] = {}
@@ -92,7 +101,7 @@ def to_json(answer: Answer, plate: str) -> JsonObject:
         "banner": banner_of(answer),
         "complete": bool(summary and summary.complete),
         "outcomes": outcomes,
-        "reads": [_read_json(page.agency, read) for page in answer.pages for read in page.page.reads],
+        "reads": [_read_json(agency, read) for agency, read in reads_of(answer)],
         "caveats": [clean(line) for line in summary.caveats] if summary else [],
         "findings": [clean(line) for line in summary.findings] if summary else [],
         "house_warnings": [rule_json(rule) for rule in answer.plan.house_warnings] if answer.plan else [],
@@ -138,30 +147,31 @@ def _show_plan(answer: Answer, console: Console) -> None:
 
 
 def _show_reads(answer: Answer, console: Console, max_rows: int) -> None:
-    reads = [(page.agency, read) for page in answer.pages for read in page.page.reads]
+    reads = reads_of(answer)
     if not reads:
-        if any(item.kind == common_pb2.OUTCOME_KIND_RESPONDED for item in answer.outcomes):
+        if answer.pages:
+            console.print("reads that came without the answer's marking are not shown (A4)", style="bold red")
+        elif any(item.kind == common_pb2.OUTCOME_KIND_RESPONDED for item in answer.outcomes):
             console.print("no reads in this period", style="bold")
         return
-    reads.sort(key=lambda pair: pair[1].captured_at.ToNanoseconds(), reverse=True)
-    wide = console.width >= WIDTH_OF_ALL_COLUMNS
+    wide, narrow = console.width >= WIDTH_OF_ALL_COLUMNS, console.width < WIDTH_OF_SECONDS
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("agency", "captured (UTC)", "plate", "st"):
+    for name in ("agency", "captured (UTC)", "plate", *(() if narrow else ("st",))):
         table.add_column(name, no_wrap=True)
-    table.add_column("where", overflow="fold", min_width=16)
+    table.add_column("where", overflow="fold", min_width=8 if narrow else 16)
     if wide:
         table.add_column("vehicle", overflow="fold")
         table.add_column("img")
-    table.add_column("marking", no_wrap=True)
+    table.add_column("marking", overflow="fold", min_width=8)
     for agency, read in reads[:max_rows]:
         vehicle = " ".join(clean(part) for part in (read.vehicle.make, read.vehicle.model) if part)
+        plate, state = plate_of(read, answer), clean(read.plate.state)
         table.add_row(
             agency,
-            f"{moment(read.captured_at):%Y-%m-%d %H:%M:%S}",
-            _plate(read, answer),
-            clean(read.plate.state),
-            _where(read),
-            *((vehicle, _images(read)) if wide else ()),
+            f"{moment(read.captured_at):%Y-%m-%d %H:%M{'' if narrow else ':%S'}}",
+            *((plate.append(f" {state}"),) if narrow else (plate, state)),
+            where_of(read),
+            *((vehicle, images_of(read)) if wide else ()),
             clean(read.marking.portion),
         )
     console.print(table)
@@ -181,7 +191,7 @@ def _show_outcomes(answer: Answer, console: Console) -> None:
             str(item.detail.read_count) if item.HasField("detail") else "-",
             str(item.elapsed_ms),
             query_service_pb2.Attestation.Name(item.attested_by).removeprefix("ATTESTATION_").lower(),
-            "\n".join(dict.fromkeys(_says(item))),
+            "\n".join(dict.fromkeys(words_of(item))),
         )
     for left_out in answer.plan.not_asked if answer.plan else ():
         if left_out.reason != query_service_pb2.NOT_ASKED_REASON_EXCLUDED:
@@ -192,7 +202,7 @@ def _show_outcomes(answer: Answer, console: Console) -> None:
         console.print(table)
 
 
-def _says(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
+def words_of(item: query_service_pb2.ProviderOutcome) -> Iterable[str]:
     """Yield what a provider's detail tells a person, a line each."""
     if item.text:
         yield clean(item.text)
@@ -245,7 +255,7 @@ def _span(seconds: int) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _plate(read: result_pb2.Read, answer: Answer) -> Text:
+def plate_of(read: result_pb2.Read, answer: Answer) -> Text:
     """Return the plate as the reader saw it; one that matched another reading stands out (Q10)."""
     plate = clean(read.plate.number)
     asked = answer.plan.folded_plate if answer.plan else ""
@@ -254,7 +264,8 @@ def _plate(read: result_pb2.Read, answer: Answer) -> Text:
     return Text(f"{plate} (read as)", style="bold yellow")
 
 
-def _where(read: result_pb2.Read) -> str:
+def where_of(read: result_pb2.Read) -> str:
+    """Return where a read was made: its address, or its coordinates with the grid that they are on."""
     if not read.HasField("location"):
         return "(withheld)" if common_pb2.ELEMENT_LOCATION in read.withheld else ""
     place = read.location
@@ -262,13 +273,13 @@ def _where(read: result_pb2.Read) -> str:
         return clean(place.address or place.intersection)
     if place.HasField("latitude") and place.HasField("longitude"):
         if place.grid:
-            cell = f"grid {clean(place.grid)}, up to {place.grid_metres} m"
-            return f"about {place.latitude:.4f}, {place.longitude:.4f} ({cell})"
+            return f"about {place.latitude:.4f}, {place.longitude:.4f} ({clean(place.grid)})"
         return f"{place.latitude:.4f}, {place.longitude:.4f}"
     return ""
 
 
-def _images(read: result_pb2.Read) -> str:
+def images_of(read: result_pb2.Read) -> str:
+    """Return how many images there are, or that they are withheld."""
     if read.images:
         return str(len(read.images))
     return "withheld" if common_pb2.ELEMENT_IMAGES in read.withheld else "0"

@@ -16,6 +16,7 @@ OBLIGED = File(
     "tests/adapters/test_obligations_met.py",
     honest="test_period_is_clipped_to_what_the_one_store_keeps",
 )
+RENDERED = File("tests/cli/test_rendering_markings.py", honest="test_file_that_is_there_is_not_overwritten")
 WINDOWS = File("tests/policy/test_windows.py", honest="test_jurisdiction_is_the_requesters_own")
 GRIDS = File("tests/policy/test_grids.py", honest="test_grid_tells_the_size_of_its_cells")
 HIDING = File("tests/policy/test_hiding.py", honest="test_what_is_not_hidden_is_shown_as_it_is")
@@ -237,6 +238,7 @@ FILES = (
     LINK,
     BUNDLE,
     OBLIGED,
+    RENDERED,
     WINDOWS,
     GRIDS,
     HIDING,

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import BUNDLE, EXCHANGE, GRIDS, HIDING, OBLIGATIONS, OBLIGED, WINDOWS
+from tests.patched_out.checks.files import (
+    BUNDLE,
+    EXCHANGE,
+    GRIDS,
+    HIDING,
+    OBLIGATIONS,
+    OBLIGED,
+    RENDERED,
+    WINDOWS,
+)
 from tests.patched_out.patching import Instead, Without
 
 DECISION = "comity.policy.decision:PolicyEngine"
@@ -228,6 +237,37 @@ CHECKS = (
         EXCHANGE(
             "test_lying_provider_is_unverifiable_and_nothing_of_it_is_shown"
             "[detail marked looser than its page (A5)]",
+        ),
+    ),
+    check(
+        "rendering: no read is shown without the answer's marking",
+        Without("comity.cli.rendering:reads_of", "if answer.summary is None"),
+        RENDERED("test_reads_without_the_answers_marking_are_shown_nowhere"),
+    ),
+    check(
+        "rendering: the table shows the caveats",
+        Without("comity.cli.rendering:show", "for line in summary.caveats:"),
+        RENDERED("test_table_stands_between_banners_with_every_caveat[110]"),
+    ),
+    check(
+        "rendering: JSON holds the caveats",
+        Instead(
+            "comity.cli.rendering:to_json",
+            "[clean(line) for line in summary.caveats] if summary else []",
+            "[]",
+        ),
+        RENDERED("test_json_holds_banner_caveats_and_each_reads_marking"),
+    ),
+    check(
+        "rendering: a file holds the caveats",
+        Instead(
+            "comity.cli.answer_files:answer_document",
+            "tuple((clean(line) for line in summary.caveats)) if summary else ()",
+            "()",
+        ),
+        RENDERED(
+            "test_pdf_has_the_banner_twice_on_every_page_and_the_caveats",
+            "test_workbook_has_the_banner_on_every_sheet_and_the_caveats",
         ),
     ),
 )

@@ -87,6 +87,17 @@ def export_file(path: Path, form: str, produce: Produce, leaving: Leaving) -> Pr
     return promise
 
 
+def make_file(path: Path, produce: Produce) -> None:
+    """Make a file, mode 0600, and let it appear at `path`: for what is no end's record, so no log tells it.
+
+    Raises `FileExistsError` if something is there, and other `OSError`s as the system does.
+    """
+    with _reserved(path) as temporary:
+        with TemporaryDirectory(prefix=".comity-", dir=path.parent) as scratch:
+            produce(temporary, Path(scratch))
+        temporary.replace(path)
+
+
 def export_text(text: str, form: str, leaving: Leaving) -> Promise | None:
     """Log that a text leaves on standard output; the caller then prints it."""
     return leaving.enter(form, sha256(text.encode()).hexdigest())
