@@ -75,7 +75,7 @@ LOGGER = logging.getLogger("comity.adapters")
 STOP_SECONDS: Final = 2.0
 """How long exchanges in flight may go on when the process is told to stop."""
 
-WATCH_SECONDS: Final = 0.5
+WATCH_SECONDS: Final = 0.3
 """How often the published folders are looked at; what changed counts from the second look on."""
 
 
@@ -379,6 +379,12 @@ class _Adapter:
         """Return the entries of a policy and of agreements that were not in force before."""
         now, agency = self._clock(), self._config.agency
         entries = []
+        revoked = new.federation.revocations
+        if old is not None and old.federation.revocations.version != revoked.version:
+            version, listed = str(revoked.version), revoked.digest.hex()
+            entries.append(
+                records.event("revocations_activated", agency, now, version=version, digest=listed)
+            )
         bundle = new.engine.bundle
         if old is None or old.engine.bundle.digest != bundle.digest:
             entries.append(records.policy_activated(bundle, now))

@@ -2,11 +2,12 @@
 
 ::
 
-    {"format": "comity-trust-v1", "authority": {…}, "roster": {…}}
+    {"format": "comity-trust-v1", "authority": {…}, "roster": {…}, "revocations": {…}}
 
 `authority` pins the governing authority's keys and threshold; `roster` is the signed roster as it was when
 the file was made, and from it come the verifier keys of the logs. Trust never comes from a log itself.
-Evidence outlives its documents, so the roster's expiry doesn't count here: its signatures do.
+Evidence outlives its documents, so the roster's expiry doesn't count here: its signatures do. `revocations`,
+where there were any, is the signed list: what a key signed before it was revoked stands, and nothing after.
 
 In its place a C2SP tlog-policy file will do (`policy_file`): log keys without a roster, and how many
 witnesses must have cosigned a checkpoint.
@@ -23,10 +24,12 @@ from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
 from comity.audit.policy_file import TlogPolicy, parse_policy, write_policy
 from comity.certs.errors import CertsError
+from comity.certs.revocations import REVOCATIONS_FILE
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 
 FORMAT = "comity-trust-v1"
 _FIELDS = {"format", "authority", "roster"}
+_REVOCATIONS = "revocations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +97,22 @@ class Trust:
             document = json.loads(data)
         except (ValueError, RecursionError) as problem:
             raise TrustInvalid(f"{name}: it is not JSON") from problem
-        if not isinstance(document, dict) or document.get("format") != FORMAT or document.keys() != _FIELDS:
+        if (
+            not isinstance(document, dict)
+            or document.get("format") != FORMAT
+            or (document.keys() - {_REVOCATIONS} != _FIELDS)
+        ):
             raise TrustInvalid(
                 f"{name}: an object with `format` `{FORMAT}`, `authority` and `roster` is right"
             )
         try:
             pin = AuthorityPin.from_json(json.dumps(document["authority"]).encode())
-            federation = Federation.for_evidence(roster=json.dumps(document["roster"]).encode(), pin=pin)
+            revoked = document.get(_REVOCATIONS)
+            federation = Federation.for_evidence(
+                roster=json.dumps(document["roster"]).encode(),
+                pin=pin,
+                revocations=None if revoked is None else json.dumps(revoked).encode(),
+            )
         except CertsError as problem:
             raise TrustInvalid(f"{name}: {problem}") from problem
         return cls(
@@ -133,11 +145,15 @@ def make_trust(public: Path) -> bytes:
     try:
         authority = json.loads((public / AUTHORITY_FILE).read_bytes())
         roster = json.loads((public / ROSTER_FILE).read_bytes())
+        listed = public / REVOCATIONS_FILE
+        revoked = json.loads(listed.read_bytes()) if listed.exists() else None
     except OSError as problem:
         raise TrustInvalid(f"`{problem.filename}`: {(problem.strerror or 'unreadable').lower()}") from problem
     except (ValueError, RecursionError) as problem:
         raise TrustInvalid(f"`{public}`: its authority or roster file is not JSON") from problem
     document = {"format": FORMAT, "authority": authority, "roster": roster}
+    if revoked is not None:
+        document[_REVOCATIONS] = revoked
     data = json.dumps(document, indent=2).encode() + b"\n"
     Trust.parse(data)
     return data

@@ -8,7 +8,7 @@ several CAs in one bundle it accepts agency B's CA minting agency A's name. So, 
 2. the id's domain is a member's (never the operator's own), which isn't suspended and may ask
    (gateway) or provide (adapter);
 3. the chain of `hello` verifies against *that domain's* CA certificates alone, and its leaf holds
-   exactly that id;
+   exactly that id; neither a certificate of it nor its key is revoked;
 4. its leaf is, byte for byte, the certificate with which the connection was made: whoever sends
    another end's chain has not that end's key.
 """
@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Final
 
 from comity.broker.errors import LinkRefusal, LinkRefused
-from comity.certs.errors import CertsError, UnknownMember
+from comity.certs.errors import CertificateRevoked, CertsError, UnknownMember
 from comity.certs.roster import Federation, MemberView
 from comity.certs.x509 import verify_leaf
 from comity.v1 import common_pb2, link_pb2
@@ -79,6 +79,9 @@ def admit(
             spiffe_id=member.spiffe_id(path),
             now=now,
         )
+        member.revoked.check_chain(hello.chain)
+    except CertificateRevoked as error:
+        raise LinkRefused(LinkRefusal.REVOKED, detail=str(error)) from error
     except CertsError as error:
         raise LinkRefused(LinkRefusal.CERTIFICATE, detail=str(error)) from error
     if hello.chain[0] != connection_certificate:
@@ -125,6 +128,8 @@ def _member(federation: Federation, domain: str, role: common_pb2.EndRole) -> Me
         member = federation.by_domain(domain)
     except UnknownMember as error:
         raise LinkRefused(LinkRefusal.NOT_A_MEMBER, detail=str(error)) from error
+    if member.revoked.everything is not None:
+        raise LinkRefused(LinkRefusal.REVOKED, detail=f"`{member.agency}` is {member.revoked.everything}")
     if member.suspended:
         raise LinkRefused(LinkRefusal.SUSPENDED)
     allowed = member.asks if role == common_pb2.END_ROLE_GATEWAY else member.provides

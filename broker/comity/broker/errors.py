@@ -80,6 +80,12 @@ class LinkRefusal(Enum):
         reason="RESUMED",
         text="a link needs a handshake of its own, and no resumed session",
     )
+    REVOKED = Public(
+        status="UNAUTHENTICATED",
+        reason="REVOKED",
+        text="the certificate, its key or the agency is revoked: the authority's signed list says why",
+        close=link_pb2.CLOSE_REASON_REVOKED,
+    )
     NOT_A_MEMBER = Public(
         status="PERMISSION_DENIED", reason="NOT_A_MEMBER", text="the roster has no such member"
     )

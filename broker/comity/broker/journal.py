@@ -4,6 +4,7 @@ Fields by kind, beside `at` and `exchange`:
 
     started           roster                              stopped
     roster_activated  roster                              credentials_activated  certificate, statement_key
+    revocations_activated  version, digest
     link_opened       peer, role, link                    link_closed   peer, role, link, reason
     link_refused      reason
     routed            agency, order, deadline, providers, absent
@@ -44,6 +45,12 @@ def stopped(at: datetime) -> Entry:
 def roster_activated(at: datetime, *, roster: int) -> Entry:
     """A newer roster is in force."""
     return Entry(kind="roster_activated", at=at, public={"roster": roster})
+
+
+def revocations_activated(at: datetime, *, version: int, digest: bytes) -> Entry:
+    """A newer list of revocations is in force."""
+    public: dict[str, JsonValue] = {"version": version, "digest": digest.hex()}
+    return Entry(kind="revocations_activated", at=at, public=public)
 
 
 def credentials_activated(at: datetime, *, certificate: bytes, statement_key: str) -> Entry:

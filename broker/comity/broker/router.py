@@ -173,7 +173,10 @@ class Router:
                     raise LinkRefused(LinkRefusal.IDENTITY)
             except LinkRefused as refused:
                 logger.warning("link %d of `%s` is closed: %s", link.number, link.end, refused.detail)
-                self._end(link, CloseReason.CLOSE_REASON_CREDENTIALS, refused.refusal.value.text)
+                public = refused.refusal.value
+                revoked = public.close == CloseReason.CLOSE_REASON_REVOKED
+                reason = public.close if revoked else CloseReason.CLOSE_REASON_CREDENTIALS
+                self._end(link, reason, public.text)
 
     def hand_out(self, roster: tuple[LinkFrame, ...], *, timestamp_digest: bytes) -> None:
         """Hand the published roster to every end that is linked, if it is another one; and to those to come.

@@ -291,11 +291,17 @@ class Broker:
             entry = journal.roster_activated(self._clock(), roster=state.federation.version)
             await self._log.append(entry)
             logger.info("roster version %d is in force", state.federation.version)
+        revoked = state.federation.revocations
+        if revoked.version != self._trust.federation.revocations.version:
+            await self._log.append(
+                journal.revocations_activated(self._clock(), version=revoked.version, digest=revoked.digest)
+            )
+            logger.warning("list of revocations, version %d, is in force", revoked.version)
         self._trust.replace(state)
         await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
         self._new_tls = self._tls(state.federation)
+        self._hand_out(state.federation)  # first: who is revoked learns by whose word, and why
         self._router.trust_replaced()
-        self._hand_out(state.federation)
 
     def _hand_out(self, federation: Federation) -> None:
         """Hand the roster in force to the ends over their links: their own source of it may be away."""

@@ -181,6 +181,8 @@ def _claims(
     ):
         if instant is not None and instant > issued_at + CLOCK_SKEW:
             raise AssertionInvalid(f"assertion: `{name}` is later than `iat`")
+    if member.revoked.user(member.agency, claims.user) is not None:
+        raise AssertionInvalid("assertion: its user is revoked")
     return claims
 
 

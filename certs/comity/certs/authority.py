@@ -33,11 +33,12 @@ from comity.certs.envelope import (
     to_json,
 )
 from comity.certs.errors import ApplicationInvalid, CertsError, RosterInvalid, SetupRefused
-from comity.certs.files import read_public, write_private, write_public
+from comity.certs.files import read_optional, read_public, write_private, write_public
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import member_view
 from comity.certs.pin import MAX_AUTHORITY_KEYS
+from comity.certs.revocations import REVOCATIONS_FILE
 from comity.certs.roster import (
     AUTHORITY_FILE,
     ROSTER_FILE,
@@ -50,7 +51,7 @@ from comity.certs.roster import (
 )
 from comity.certs.tomltext import settings
 from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
-from comity.v1.federation_pb2 import Member, Roster, RosterTimestamp
+from comity.v1.federation_pb2 import Member, Revocation, RevocationList, Roster, RosterTimestamp
 
 OPERATOR: Final = "operator"
 """The operator's id in the roster: no agency can take it."""
@@ -414,10 +415,71 @@ def _publish(
     return _stamp(folder, pin, to_json(seal(roster, *signers)), now, signers)
 
 
+def revoke(folder: Path, revocations: Sequence[Revocation], now: datetime) -> Federation:
+    """Publish a list of revocations that has `revocations` beside those of before; return the federation.
+
+    What is revoked already is not revoked anew: the earlier instant stays. Raises `SetupRefused` for an
+    agency that is no member, or for a whole operator; `RosterInvalid`.
+    """
+    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    current = _current(folder, pin)
+    _check_settled(folder)
+    for entry in revocations:
+        if entry.agency not in (*current.members, OPERATOR):
+            raise SetupRefused(
+                f"agency `{ascii(entry.agency)[1:-1][:60]}` isn't a member, expected one of "
+                f"{', '.join((*current.members, OPERATOR))}"
+            )
+        if entry.agency == OPERATOR and entry.everything:
+            raise SetupRefused("the operator can't be revoked as a whole: revoke its keys")
+    signers = _keys(folder / "authority" / "keys", pin)
+    return _stamp(
+        folder, pin, read_public(folder / "public" / ROSTER_FILE), now, signers, revoked=revocations
+    )
+
+
+def _list(
+    folder: Path,
+    pin: AuthorityPin,
+    now: datetime,
+    signers: Sequence[SigningKey],
+    revoked: Sequence[Revocation],
+) -> bytes | None:
+    """Return the next list of revocations, signed; None while nothing was ever revoked."""
+    published = read_optional(folder / "public" / REVOCATIONS_FILE)
+    if published is None and not revoked:
+        return None
+    found = RevocationList(federation=pin.federation)
+    if published is not None:
+        found = open_envelope(from_json(published), RevocationList, pin.keys, threshold=pin.threshold).message
+    known = {_thing(entry) for entry in found.revocations}
+    found.revocations.extend(entry for entry in revoked if _thing(entry) not in known)
+    found.version += 1
+    found.signed_at.CopyFrom(from_instant(now))
+    found.next_update.CopyFrom(from_instant(now + _lifetime(folder, "timestamp_seconds")))
+    return to_json(seal(found, *signers))
+
+
+def _thing(entry: Revocation) -> tuple[str, str | None, bytes]:
+    """Return what an entry revokes."""
+    kind = entry.WhichOneof("what")
+    value = getattr(entry, kind) if kind is not None else b""
+    return entry.agency, kind, value if isinstance(value, bytes) else b""
+
+
 def _stamp(
-    folder: Path, pin: AuthorityPin, roster: bytes, now: datetime, signers: Sequence[SigningKey]
+    folder: Path,
+    pin: AuthorityPin,
+    roster: bytes,
+    now: datetime,
+    signers: Sequence[SigningKey],
+    *,
+    revoked: Sequence[Revocation] = (),
 ) -> Federation:
-    """Sign a timestamp for `roster`, check both as an end would, and only then write them."""
+    """Sign a timestamp for `roster`, check both as an end would, and only then write them.
+
+    The list of revocations, if there is one or something is `revoked`, is signed anew with it.
+    """
     envelope = from_json(roster)
     stamp = RosterTimestamp(
         roster_version=open_envelope(envelope, Roster, pin.keys, threshold=pin.threshold).message.version,
@@ -425,8 +487,17 @@ def _stamp(
         signed_at=from_instant(now),
         expires_at=from_instant(now + _lifetime(folder, "timestamp_seconds")),
     )
+    revocations = _list(folder, pin, now, signers, revoked)
+    if revocations is not None:
+        signed = from_json(revocations)
+        stamp.revocations_version = RevocationList.FromString(signed.payload).version
+        stamp.revocations_digest = digest(signed.payload)
     timestamp = to_json(seal(stamp, *signers))
-    federation = Federation.verify(roster=roster, timestamp=timestamp, pin=pin, now=now)
+    federation = Federation.verify(
+        roster=roster, timestamp=timestamp, pin=pin, now=now, revocations=revocations
+    )
+    if revocations is not None:
+        write_public(folder / "public" / REVOCATIONS_FILE, revocations)
     write_public(folder / "public" / ROSTER_FILE, roster)
     write_public(folder / "public" / TIMESTAMP_FILE, timestamp)
     return federation

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 
 from comity.certs.authority_keys import CHANGE_FILE, MAX_CHANGES, changes_in
 from comity.certs.errors import RosterInvalid
-from comity.certs.files import read_public, write_public
+from comity.certs.files import read_optional, read_public, write_public
+from comity.certs.revocations import REVOCATIONS_FILE
 from comity.v1.link_pb2 import RosterDocuments
 
 DELIVERED_FOLDER: Final = "roster"
@@ -30,11 +31,12 @@ TIMESTAMP_FILE: Final = "timestamp.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """Roster, timestamp and the authority's changes in DSSE's JSON form: nothing is verified."""
+    """Roster, timestamp, list of revocations and the authority's changes, as DSSE's JSON: not verified."""
 
     roster: bytes = field(repr=False)
     timestamp: bytes = field(repr=False)
     changes: tuple[bytes, ...] = field(default=(), repr=False)
+    revocations: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, folder: Path) -> Documents:
@@ -43,12 +45,15 @@ class Documents:
             roster=read_public(folder / ROSTER_FILE),
             timestamp=read_public(folder / TIMESTAMP_FILE),
             changes=tuple(changes_in(folder)),
+            revocations=read_optional(folder / REVOCATIONS_FILE),
         )
 
     def write(self, folder: Path) -> None:
         """Put them into a folder, each file whole; raise `FileUnusable`."""
         for number, change in enumerate(self.changes, start=1):
             write_public(folder / CHANGE_FILE.format(number), change)
+        if self.revocations is not None:
+            write_public(folder / REVOCATIONS_FILE, self.revocations)
         write_public(folder / ROSTER_FILE, self.roster)
         write_public(folder / TIMESTAMP_FILE, self.timestamp)
 
@@ -61,10 +66,18 @@ class Documents:
             raise RosterInvalid("what was brought is no `RosterDocuments`") from error
         if len(found.authority_changes) > MAX_CHANGES:
             raise RosterInvalid(f"what was brought has more than {MAX_CHANGES} authority changes")
-        return cls(roster=found.roster, timestamp=found.timestamp, changes=tuple(found.authority_changes))
+        return cls(
+            roster=found.roster,
+            timestamp=found.timestamp,
+            changes=tuple(found.authority_changes),
+            revocations=found.revocations or None,
+        )
 
     def to_bytes(self) -> bytes:
         """Return them as a serialized `RosterDocuments`."""
         return RosterDocuments(
-            roster=self.roster, timestamp=self.timestamp, authority_changes=self.changes
+            roster=self.roster,
+            timestamp=self.timestamp,
+            authority_changes=self.changes,
+            revocations=self.revocations or b"",
         ).SerializeToString()

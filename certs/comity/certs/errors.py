@@ -9,6 +9,7 @@
     ├── SignatureInvalid           the signature is not this key's over these bytes
     ├── EnvelopeInvalid            the envelope is malformed or not signed by whom it must be
     ├── CertificateRejected        a chain or leaf doesn't verify, or isn't shaped as the profile says
+    │   └── CertificateRevoked     a certificate, its key or its agency is revoked
     ├── CredentialsUnusable        an end's folder of keys is incomplete or its parts don't match
     ├── DocumentInvalid            a signed document of the federation isn't what it must be
     │   ├── RosterInvalid          pin, roster, timestamp or a member's key set
@@ -55,6 +56,10 @@ class EnvelopeInvalid(CertsError):
 
 class CertificateRejected(CertsError):
     """A certificate chain doesn't verify against its domain's CA, or a leaf isn't as the profile says."""
+
+
+class CertificateRevoked(CertificateRejected):
+    """The governing authority's list names the certificate, its key or its agency as revoked."""
 
 
 class CredentialsUnusable(CertsError):

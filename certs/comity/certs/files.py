@@ -62,6 +62,11 @@ def read_public(path: Path) -> bytes:
         raise FileUnusable(f"file `{path}` can't be read: {_reason(error)}") from error
 
 
+def read_optional(path: Path) -> bytes | None:
+    """Return what stands at `path`, None if nothing does; raise `FileUnusable` if it can't be read."""
+    return read_public(path) if path.exists() else None
+
+
 def _write(path: Path, data: bytes, *, mode: int, folder_mode: int) -> None:
     """Write beside `path`, fsync, rename over it, fsync the folder; leave nothing behind on failure."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +25,13 @@ from comity.certs.instants import require_aware, to_instant
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import VerifyKey
 from comity.certs.profile import load_certificate, verify_ca
+from comity.certs.revocations import (
+    NOTHING_REVOKED,
+    RevokedOf,
+    certificate_key_digest,
+    key_digest,
+    until,
+)
 from comity.v1.common_pb2 import AgencyKind, EndRole
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import KeySet, Member
@@ -167,10 +174,46 @@ class MemberView:
     asks: bool
     provides: bool
     suspended: bool
+    revoked: RevokedOf = NOTHING_REVOKED
+    """What the authority's list revokes of it."""
 
     def spiffe_id(self, path: str) -> str:
         """Return the SPIFFE id of one of its ends or systems, for example of `gateway`."""
         return f"spiffe://{self.domain}/{path}"
+
+
+def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | None) -> MemberView:
+    """Return a member as it counts under a list of revocations.
+
+    A statement key that is revoked, or is of an agency that is, signs until then and no longer. With `now`,
+    whom to trust now: a CA that is revoked is none, and an agency that is, or has no CA left, is suspended.
+    """
+    if revoked is NOTHING_REVOKED:
+        return member
+    keys, statement_keys = member.key_set, list[ValidKey]()
+    for valid in keys.statement_keys:
+        found = [revoked.public_keys.get(key_digest(valid.key.der)), revoked.everything]
+        last = min([valid.not_after, *(until(one) for one in found if one is not None)])
+        if last > valid.not_before:
+            statement_keys.append(ValidKey(key=valid.key, not_before=valid.not_before, not_after=last))
+    ca_certificates, suspended = keys.ca_certificates, member.suspended
+    if now is not None:
+        ca_certificates = tuple(
+            der
+            for der in ca_certificates
+            if certificate_key_digest(load_certificate(der)) not in revoked.public_keys
+        )
+        suspended = suspended or revoked.everything is not None or not ca_certificates
+    return replace(
+        member,
+        key_set=replace(
+            keys,
+            statement_keys=tuple(statement_keys),
+            ca_certificates=ca_certificates or keys.ca_certificates,
+        ),
+        suspended=suspended,
+        revoked=revoked,
+    )
 
 
 def member_view(member: Member, *, operator: bool = False) -> MemberView:

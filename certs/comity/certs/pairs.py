@@ -211,6 +211,10 @@ def judge_pair(pair: LeafPair, *, member: MemberView, role: str, now: datetime) 
             f"`keys/leaf.pem`: {error}; peers verify it against the CAs that the roster names for "
             f"`{member.agency}`"
         ) from error
+    try:
+        member.revoked.check_chain(pair.chain_der)
+    except CertificateRejected as error:
+        raise CredentialsUnusable(f"`keys/leaf.pem`: {error}") from error
     name = f"{role}.{member.domain}"
     if role in DNS_ROLES and name not in pair.dns_names:
         raise CredentialsUnusable(

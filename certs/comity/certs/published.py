@@ -53,28 +53,36 @@ class SeenRoster:
     version: int = 0
     digest: bytes = field(default=b"", repr=False)
     """SHA-256 of its payload."""
+    revocations: int = 0
+    """The version of the newest list of revocations; 0 before the first one."""
 
     @classmethod
     def load(cls, path: Path) -> SeenRoster:
         """Return what stands at `path`, version 0 if nothing does; raise `RosterInvalid`, `FileUnusable`."""
         try:
             found: object = json.loads(path.read_bytes())
-            if not isinstance(found, dict) or found.keys() != {"version", "digest"}:
-                raise ValueError("expected an object with exactly version, digest")
+            if not isinstance(found, dict) or found.keys() - {"revocations"} != {"version", "digest"}:
+                raise ValueError("expected an object with version, digest and revocations")
             version, digest = found["version"], bytes.fromhex(str(found["digest"]))
+            revocations = found.get("revocations", 0)
             if type(version) is not int or version < 1 or len(digest) != 32:
                 raise ValueError("expected a version from 1 and a digest of 32 bytes")
+            if type(revocations) is not int or revocations < 0:
+                raise ValueError("expected the version of a list of revocations from 0")
         except FileNotFoundError:
             return cls()
         except OSError as error:
             raise FileUnusable(f"file `{path}` can't be read: {(error.strerror or '').lower()}") from error
         except (ValueError, RecursionError) as error:
             raise RosterInvalid(f"file `{path}`: {error}") from error
-        return cls(version=version, digest=digest)
+        return cls(version=version, digest=digest, revocations=revocations)
 
     def save(self, path: Path) -> None:
         """Put it at `path`, durably and whole; raise `FileUnusable`."""
-        write_private(path, json.dumps({"version": self.version, "digest": self.digest.hex()}).encode())
+        seen: dict[str, str | int] = {"version": self.version, "digest": self.digest.hex()}
+        if self.revocations:
+            seen["revocations"] = self.revocations
+        write_private(path, json.dumps(seen).encode())
 
 
 class PublishedRoster:
@@ -117,7 +125,11 @@ class PublishedRoster:
             followed.save(self._home)
             self._followed = followed
             _log.warning("the authority's keys gave way to others, by its signed change; they are in force")
-        seen = SeenRoster(version=federation.version, digest=federation.digest)
+        seen = SeenRoster(
+            version=federation.version,
+            digest=federation.digest,
+            revocations=federation.revocations.version,
+        )
         if seen != self._seen:
             seen.save(self._seen_path)
             self._seen = seen
@@ -163,9 +175,18 @@ class PublishedRoster:
         """
         pin = follow(self._followed.pin, documents.changes)
         federation = Federation.verify(
-            roster=documents.roster, timestamp=documents.timestamp, pin=pin, now=self._clock()
+            roster=documents.roster,
+            timestamp=documents.timestamp,
+            pin=pin,
+            now=self._clock(),
+            revocations=documents.revocations,
         )
         seen = self._seen
+        if federation.revocations.version < seen.revocations:
+            raise RosterInvalid(
+                f"list of revocations, version {federation.revocations.version}, is older than version "
+                f"{seen.revocations}, which was in force here before (`{self._seen_path}`)"
+            )
         if federation.version < seen.version:
             raise RosterInvalid(
                 f"roster version {federation.version} is older than version {seen.version}, which was in "
@@ -195,6 +216,6 @@ class PublishedRoster:
             _log.error("`%s` names other keys than the pin `%s`: it is not trusted", path, self._authority)
 
 
-def _age(federation: Federation) -> tuple[int, datetime]:
-    """Return by what one roster is newer than another: its version, then its timestamp."""
-    return federation.version, federation.timestamp_expires_at
+def _age(federation: Federation) -> tuple[int, int, datetime]:
+    """Return by what one roster is newer than another: version, list of revocations, timestamp."""
+    return federation.version, federation.revocations.version, federation.timestamp_expires_at

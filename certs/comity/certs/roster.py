@@ -27,7 +27,7 @@ in the place of snapshot and targets. The broker imports this module: nothing he
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -41,7 +41,7 @@ from comity.certs.errors import (
     RosterInvalid,
     UnknownMember,
 )
-from comity.certs.files import read_public
+from comity.certs.files import read_optional, read_public
 from comity.certs.instants import CLOCK_SKEW, require_aware, to_instant
 from comity.certs.members import (
     EarlierLogKeyView,
@@ -52,8 +52,10 @@ from comity.certs.members import (
     ValidKey,
     key_uses,
     member_view,
+    without_revoked,
 )
 from comity.certs.pin import AuthorityPin
+from comity.certs.revocations import NO_REVOCATIONS, REVOCATIONS_FILE, Revocations, open_revocations
 from comity.v1.federation_pb2 import Roster, RosterTimestamp
 
 __all__ = [
@@ -103,6 +105,8 @@ class Federation:
     operator: MemberView
     members: Mapping[str, MemberView]
     """By agency id, in alphabetical order; without the operator."""
+    revocations: Revocations = NO_REVOCATIONS
+    """The list that counts with it."""
 
     @classmethod
     def load(
@@ -120,13 +124,21 @@ class Federation:
             pin=follow(
                 AuthorityPin.load(public / AUTHORITY_FILE) if pin is None else pin, changes_in(public)
             ),
+            revocations=read_optional(public / REVOCATIONS_FILE),
             now=now,
             last_seen_version=last_seen_version,
         )
 
     @classmethod
     def verify(
-        cls, *, roster: bytes, timestamp: bytes, pin: AuthorityPin, now: datetime, last_seen_version: int = 0
+        cls,
+        *,
+        roster: bytes,
+        timestamp: bytes,
+        pin: AuthorityPin,
+        now: datetime,
+        last_seen_version: int = 0,
+        revocations: bytes | None = None,
     ) -> Federation:
         """Return the federation of two documents in DSSE's JSON form.
 
@@ -149,18 +161,53 @@ class Federation:
             )
         _in_time("roster", found, now)
         stamped_at = _instant(stamped, "signed_at", "roster timestamp")
-        return cls._of(opened, pin, stamped_at, stamped_until, stamp.digest)
+        revoked = open_revocations(
+            revocations,
+            stamp=stamped,
+            keys=pin.keys,
+            threshold=pin.threshold,
+            federation=pin.federation,
+            now=now,
+        )
+        federation = cls._of(opened, pin, stamped_at, stamped_until, stamp.digest)
+        return federation._without(revoked, now=now)
 
     @classmethod
-    def for_evidence(cls, *, roster: bytes, pin: AuthorityPin) -> Federation:
+    def for_evidence(
+        cls, *, roster: bytes, pin: AuthorityPin, revocations: bytes | None = None
+    ) -> Federation:
         """Return the federation of a roster that may be old, for checking what was signed in its time.
 
         Rules 3, 5, 8, 9 and 10 alone: nothing says that this is the newest roster, so never decide with it
-        whom to trust now. Raises `RosterInvalid`.
+        whom to trust now. With a list of `revocations`, a statement key counts until it was revoked. Raises
+        `RosterInvalid`.
         """
         opened = _open(roster, Roster, pin, "roster")
         signed_at, until = (_instant(opened.message, name, "roster") for name in ("signed_at", "expires_at"))
-        return cls._of(opened, pin, signed_at, until)
+        revoked = open_revocations(
+            revocations,
+            stamp=None,
+            keys=pin.keys,
+            threshold=pin.threshold,
+            federation=pin.federation,
+            now=None,
+        )
+        return cls._of(opened, pin, signed_at, until)._without(revoked, now=None)
+
+    def _without(self, revoked: Revocations, *, now: datetime | None) -> Federation:
+        """Return the federation as it counts under a list of revocations."""
+        if not revoked.version:
+            return self
+        members = {
+            agency: without_revoked(member, revoked.of(agency), now=now)
+            for agency, member in self.members.items()
+        }
+        return replace(
+            self,
+            members=MappingProxyType(members),
+            operator=without_revoked(self.operator, revoked.of(self.operator.agency), now=now),
+            revocations=revoked,
+        )
 
     @classmethod
     def _of(
@@ -200,7 +247,8 @@ class Federation:
     @property
     def trusted_until(self) -> datetime:
         """The instant from which a newer timestamp or roster is needed."""
-        return min(self.expires_at, self.timestamp_expires_at)
+        update = self.revocations.next_update
+        return min(self.expires_at, self.timestamp_expires_at, *([update] if update is not None else []))
 
     def member(self, agency: str) -> MemberView:
         """Return a member by its agency id, suspended or not; raise `UnknownMember`. Never the operator."""

@@ -6,6 +6,7 @@ import click
 
 from comity.cli.certs_doctor import command as doctor
 from comity.cli.certs_issue import issue, issuing, renew, request, take
+from comity.cli.certs_revoke import command as revoke
 from comity.cli.certs_status import command as status
 
 
@@ -18,5 +19,5 @@ def group() -> None:
     """Certificates and keys of the federation: what there is, how old it is, and what is due."""
 
 
-for command in (status, doctor, request, issue, issuing, take, renew):
+for command in (status, doctor, request, issue, issuing, take, renew, revoke):
     group.add_command(command)

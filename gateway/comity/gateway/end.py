@@ -49,7 +49,7 @@ from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
 from comity.v1 import common_pb2
 
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 0.3
 """How often the published folders are looked at."""
 LOGGER = logging.getLogger("comity.gateway")
 

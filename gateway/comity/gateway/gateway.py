@@ -216,6 +216,10 @@ class Gateway:
         self.standing = standing
         if self.sessions is not None:
             self.sessions.refresh(standing.federation, standing.agreements)
+        own = standing.federation.members.get(self.agency)
+        for running in list(self._running.values()):
+            if own is not None and own.revoked.user(self.agency, running.user) is not None:
+                self._let_go(running, SubjectRefused("your access was revoked: nothing more is shown"))
 
     async def reload(self, load: Callable[[], Standing]) -> None:
         """Take what `load` reads, on a thread, into force, agreements that are new logged first.
@@ -223,9 +227,18 @@ class Gateway:
         Raises what `load` raises, or `AuditUnavailable`; what was in force then stays.
         """
         old, new = self.standing, await asyncio.to_thread(load)
-        if entries := agreement_entries(
+        entries = agreement_entries(
             self.agency, self._clock(), before=old.agreements.agreements, now=new.agreements.agreements
-        ):
+        )
+        revoked = new.federation.revocations
+        if revoked.version != old.federation.revocations.version:
+            version, listed = str(revoked.version), revoked.digest.hex()
+            entries.append(
+                records.event(
+                    "revocations_activated", self.agency, self._clock(), version=version, digest=listed
+                )
+            )
+        if entries:
             await self._append(*entries)
         self.refresh(new)
         if new != old:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from google.protobuf.message import DecodeError
 
 from comity.certs.clock import Clock
-from comity.certs.errors import CertsError
+from comity.certs.errors import CertificateRevoked, CertsError
+from comity.certs.revocations import RevokedOf
 from comity.certs.x509 import verify_leaf
 from comity.gateway.errors import CallerTooSlow, GatewayError, Unauthenticated, to_grpc_code, to_status
 from comity.gateway.front import answer_to
@@ -43,6 +44,7 @@ class _Caller:
 
     certificate: bytes
     key_set: bytes
+    revoked: RevokedOf
     not_after: datetime
 
 
@@ -118,13 +120,19 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         """Return the certificate as DER; one that verified is verified again when keys or time may differ."""
         now, member = self._clock(), self._gateway.standing.own(self._gateway.agency)
         known = self._callers.get(pem)
-        if known is not None and known.key_set == member.key_set.digest and now < known.not_after:
+        same = (
+            known is not None and known.key_set == member.key_set.digest and known.revoked == member.revoked
+        )
+        if known is not None and same and now < known.not_after:
             return known.certificate
         certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         try:
             leaf = verify_leaf(
                 [certificate], ca_certificates=member.key_set.ca_certificates, spiffe_id=None, now=now
             )
+            member.revoked.check_chain([certificate])
+        except CertificateRevoked as error:
+            raise Unauthenticated("the client certificate is revoked") from error
         except CertsError as error:
             raise Unauthenticated("the client certificate is not one of this agency's own systems") from error
         if not leaf.spiffe_id.startswith(f"spiffe://{member.domain}/system/"):
@@ -132,7 +140,10 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         if len(self._callers) >= MOST_CALLERS:
             self._callers.clear()
         self._callers[pem] = _Caller(
-            certificate=certificate, key_set=member.key_set.digest, not_after=leaf.not_after
+            certificate=certificate,
+            key_set=member.key_set.digest,
+            revoked=member.revoked,
+            not_after=leaf.not_after,
         )
         return certificate
 

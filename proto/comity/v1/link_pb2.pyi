@@ -82,7 +82,7 @@ class LinkResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[LinkFrame, _Mapping]]] = ...) -> None: ...
 
 class LinkFrame(_message.Message):
-    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "handover", "revocations", "roster", "traceparent")
+    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "handover", "roster", "traceparent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
@@ -103,7 +103,6 @@ class LinkFrame(_message.Message):
     PROOFS_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
     HANDOVER_FIELD_NUMBER: _ClassVar[int]
-    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
@@ -126,10 +125,9 @@ class LinkFrame(_message.Message):
     proofs: _audit_pb2.ProofDelivery
     cosignature: _audit_pb2.Cosignature
     handover: Handover
-    revocations: RevocationDelivery
     roster: RosterDelivery
     traceparent: str
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., handover: _Optional[_Union[Handover, _Mapping]] = ..., revocations: _Optional[_Union[RevocationDelivery, _Mapping]] = ..., roster: _Optional[_Union[RosterDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., handover: _Optional[_Union[Handover, _Mapping]] = ..., roster: _Optional[_Union[RosterDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version", "follows", "roster_timestamp_digest")
@@ -180,20 +178,16 @@ class RosterDelivery(_message.Message):
     def __init__(self, part: _Optional[int] = ..., parts: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class RosterDocuments(_message.Message):
-    __slots__ = ("roster", "timestamp", "authority_changes")
+    __slots__ = ("roster", "timestamp", "authority_changes", "revocations")
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_CHANGES_FIELD_NUMBER: _ClassVar[int]
+    REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     roster: bytes
     timestamp: bytes
     authority_changes: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, roster: _Optional[bytes] = ..., timestamp: _Optional[bytes] = ..., authority_changes: _Optional[_Iterable[bytes]] = ...) -> None: ...
-
-class RevocationDelivery(_message.Message):
-    __slots__ = ("lists",)
-    LISTS_FIELD_NUMBER: _ClassVar[int]
-    lists: _containers.RepeatedCompositeFieldContainer[_envelope_pb2.Envelope]
-    def __init__(self, lists: _Optional[_Iterable[_Union[_envelope_pb2.Envelope, _Mapping]]] = ...) -> None: ...
+    revocations: bytes
+    def __init__(self, roster: _Optional[bytes] = ..., timestamp: _Optional[bytes] = ..., authority_changes: _Optional[_Iterable[bytes]] = ..., revocations: _Optional[bytes] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "text")

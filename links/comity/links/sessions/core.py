@@ -16,7 +16,7 @@ from typing import ClassVar, Protocol
 
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
-from comity.certs.errors import CertificateRejected, CertsError, UnknownMember
+from comity.certs.errors import CertificateRejected, CertificateRevoked, CertsError, UnknownMember
 from comity.certs.files import read_public
 from comity.certs.profile import load_certificate
 from comity.certs.roster import Federation
@@ -473,9 +473,12 @@ class SessionHub(ABC):
             trust = self._trust(session.peer)
         except NoTrust as error:
             return error.reason, str(error)
-        if trust.expected != progress.trust.expected:
+        revoked = trust.expected.revoked
+        if trust.expected != progress.trust.expected or revoked != progress.trust.expected.revoked:
             try:
                 trust.expected.verify(progress.leaf, now, others=progress.others)
+            except CertificateRevoked as error:
+                return CloseReason.CLOSE_REASON_REVOKED, f"peer's certificate: {error}"
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
         if trust == progress.trust and not self._is_worn(session, now):
@@ -505,6 +508,9 @@ class SessionHub(ABC):
             member = self.federation.member(peer)
         except UnknownMember as error:
             raise NoTrust(str(error)) from error
+        if member.revoked.everything is not None:
+            text = f"`{peer}` is {member.revoked.everything}"
+            raise NoTrust(text, CloseReason.CLOSE_REASON_REVOKED)
         if member.suspended:
             raise NoTrust(f"`{peer}` is suspended")
         found = self.agreements.grant(provider=provider, requester=requester, now=self.clock())
@@ -514,7 +520,10 @@ class SessionHub(ABC):
         if agreement.parties.get(peer) != member.identity_key:
             raise NoTrust(f"the agreement pins another identity key of `{peer}` than the roster has")
         expected = ExpectedPeer(
-            agency=peer, spiffe_id=member.spiffe_id(path), ca_certificates=member.key_set.ca_certificates
+            agency=peer,
+            spiffe_id=member.spiffe_id(path),
+            ca_certificates=member.key_set.ca_certificates,
+            revoked=member.revoked,
         )
         return Trust(expected=expected, agreement_digest=agreement.digest)
 

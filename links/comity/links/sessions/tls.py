@@ -27,7 +27,8 @@ from pathlib import Path
 
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
-from comity.certs.errors import CertificateRejected
+from comity.certs.errors import CertificateRejected, CertificateRevoked
+from comity.certs.revocations import NOTHING_REVOKED, RevokedOf
 from comity.certs.x509 import MAX_CHAIN, VerifiedLeaf, verify_leaf
 from comity.links.errors import ConfigUnusable, ProtocolViolation
 from comity.links.frames import PROTOCOL_VERSION
@@ -71,15 +72,18 @@ class ExpectedPeer:
     """The one id that its leaf must have."""
     ca_certificates: tuple[bytes, ...]
     """The CAs of that agency's domain, DER, and no others."""
+    revoked: RevokedOf = field(default=NOTHING_REVOKED, compare=False)
+    """What is revoked of that agency: a newer list is no other peer, but it is asked again."""
 
     def verify(self, leaf_der: bytes, now: datetime, *, others: Sequence[bytes] = ()) -> VerifiedLeaf:
         """Return the peer's leaf if it is this peer's; raises `CertificateRejected`.
 
         `others` came with it and help to find a path; they are trusted in nothing.
         """
-        return verify_leaf(
-            [leaf_der, *others], ca_certificates=self.ca_certificates, spiffe_id=self.spiffe_id, now=now
-        )
+        chain = [leaf_der, *others]
+        verified = verify_leaf(chain, ca_certificates=self.ca_certificates, spiffe_id=self.spiffe_id, now=now)
+        self.revoked.check_chain(chain)
+        return verified
 
 
 def alpn(lane: Lane) -> str:
@@ -222,6 +226,8 @@ class TlsEnd:
         try:
             self.peer_others = _others(self._tls, leaf)
             verified = self._expected.verify(leaf, self._clock(), others=self.peer_others)
+        except CertificateRevoked as error:
+            raise _violation(CloseReason.CLOSE_REASON_REVOKED, f"peer's certificate: {error}") from error
         except CertificateRejected as error:
             raise _violation(CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}") from error
         self.peer_der = leaf
