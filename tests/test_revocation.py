@@ -40,6 +40,13 @@ def reasons(federation: FederationSimulator, name: str, kind: str) -> list[str]:
     return [str(entry.public["reason"]) for entry in federation.journals[name].of(kind)]
 
 
+async def test_who_is_not_revoked_is_answered(federation: FederationSimulator) -> None:
+    """The honest case: a list that names another leaf touches nobody."""
+    publish(federation, "dea", serial=b"\x07")
+    await federation.until(lambda: federation.journals["sheriff/gateway"].of("revocations_activated"))
+    assert (await federation.search(of=["lapd", "cbp"], days=1)).is_whole
+
+
 async def test_revoked_leaf_loses_link_and_session_and_gets_none_until_it_is_replaced(
     federation: FederationSimulator,
 ) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from comity.broker.admission import admit, check_transport
 from comity.broker.errors import LinkRefusal, LinkRefused
 from comity.certs.errors import UnknownMember
+from comity.certs.revocations import NOTHING_REVOKED
 from comity.certs.x509 import issue_leaf, make_ca
 from comity.v1 import common_pb2, link_pb2
 
@@ -52,6 +53,7 @@ class Town:
             agency=agency,
             domain=domain,
             suspended=agency in self.suspended,
+            revoked=NOTHING_REVOKED,
             asks=True,
             provides=agency not in self.asks_only,
             key_set=SimpleNamespace(ca_certificates=(self.houses[agency].der,)),

@@ -299,7 +299,7 @@ CHECKS = (
         "broker: links are judged again under a newer roster",
         Without(
             "comity.broker.router:Router.trust_replaced",
-            "self._end(link, CloseReason.CLOSE_REASON_CREDENTIALS",
+            "self._end(link, reason, public.text)",
         ),
         LOOPBACK("test_member_that_is_suspended_loses_its_link_and_gets_no_other"),
         falls=("AssertionError", "TimeoutError"),

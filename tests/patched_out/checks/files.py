@@ -165,7 +165,20 @@ USER_FACTS = File(
 )
 DUE = File("tests/certs/test_due.py", honest="test_duty_falls_due_on_its_day_of_the_month")
 
+PAIRS = File("tests/certs/test_pairs.py", honest="test_good_pair_is_put_in_force")
+ISSUING = File(
+    "tests/certs/test_issuing.py",
+    honest="test_issuing_ca_signs_what_peers_take_while_the_agencys_key_is_offline",
+)
+REVOCATIONS = File(
+    "tests/certs/test_revocations.py", honest="test_list_names_what_is_revoked_and_nothing_else"
+)
+REVOKED = File("tests/test_revocation.py", honest="test_who_is_not_revoked_is_answered")
 FILES = (
+    PAIRS,
+    ISSUING,
+    REVOCATIONS,
+    REVOKED,
     DUE,
     SUSPENDING,
     SUSPENSION,
