@@ -40,6 +40,7 @@ WHEN = {
     "lapd": 'resource == Provider::"lapd"',
     "fails": "context.query.readings * 9223372036854775807 + 9223372036854775807 > 0",
     "nexus": "!context.query.borderNexus",
+    "readings": "context.query.readings > 1",
 }
 
 
@@ -239,6 +240,16 @@ async def test_border_nexus_stays_in_the_house(
     folders = [shared.made.adapter_home(name) for name in PROVIDERS] + [shared.made.broker_home]
     kept = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert kept and not [path for path in kept if nexus.encode() in path.read_bytes()]
+
+
+async def test_rule_against_several_readings_stops_them(
+    shared: FederationSimulator, gateway: Gateway, house: Path, sent: list[SignedOrder]
+) -> None:
+    """Q10: a house that never asks for several readings (ICE's, GUI I) stops them, and lets one pass."""
+    await obey(gateway, lay_down(house, "readings"))
+    assert isinstance((await shared.search(readings=["BABC123"])).error, HouseRulesStop)
+    assert not sent
+    assert (await shared.search()).is_whole
 
 
 async def test_broken_house_rules_leave_the_old_in_force(
