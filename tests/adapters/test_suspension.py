@@ -441,6 +441,19 @@ async def test_only_a_newer_act_readmits(desk: Desk) -> None:
     assert (await desk.asked()).kind == common_pb2.OUTCOME_KIND_RESPONDED
 
 
+async def test_question_behind_a_readmission_waits_until_that_is_in_force(desk: Desk) -> None:
+    """What the agency sent before its question holds for it, though it is still being written (Q8)."""
+    await desk.give(desk.act(terminates=True))
+    desk.clock.forward(60)
+    desk.people.acts(desk.session, [desk.act()])
+    assert desk.bars() == "termination"
+    assert (await desk.asked()).kind == common_pb2.OUTCOME_KIND_RESPONDED
+    desk.clock.forward(60)
+    desk.log.unwritable = frozenset({"user_readmitted"})
+    desk.people.acts(desk.session, [desk.act()])
+    assert (await desk.asked()).kind == common_pb2.OUTCOME_KIND_RESPONDED, "it waits for no disk that fails"
+
+
 async def test_readmission_after_a_termination_ends_no_suspension(desk: Desk) -> None:
     """To be employed again is not to be certified again (Q8)."""
     await desk.suspend()

@@ -292,6 +292,7 @@ class ExchangePath:
 
         # 7. Under which agreement (A2), and 8. what this agency's own policy decides (A1): the one that is in
         # force where the decision stands in the log. Nothing awaits from here to that append.
+        await self._people.settled(peer)
         await self._settled.wait()
         standing = work.standing = self.standing
         member = standing.member(peer, now)

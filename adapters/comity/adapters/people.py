@@ -5,11 +5,13 @@ that is on disk and in the log before the refusal leaves, and the user's agency 
 once where it has a session, else when it opens one, until it noted it.
 
 An agency's act about its user counts where the session's peer is that agency and signed it, and it is later
-than the last one. A termination bars from the moment it is read, and what is in flight of that user ends.
+than the last one. A termination bars from the moment it is read, and what is in flight of that user ends. A
+question that came after an act waits until that is in force.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -96,12 +98,19 @@ class People:
         self._beside = beside
         self._member = member
         self._clock = clock
+        self._keeping: dict[str, tuple[int, asyncio.Event]] = {}
+        """By agency: how many deliveries of acts are being kept, and what is set when none is."""
 
     # -- the path -------------------------------------------------------------------------------
 
     def barred(self, agency: str, user: str) -> Barred | None:
         """Return why a user may not ask here now; None: nothing bars them."""
         return self._barring.barred(agency, user, self._clock())
+
+    async def settled(self, agency: str) -> None:
+        """Wait until the acts that an agency sent before are in force, or can't be kept now."""
+        if agency in self._keeping:
+            await self._keeping[agency][1].wait()
 
     async def refused(
         self, agency: str, user: str, exchange_id: bytes, *, bundle: PolicyBundle, append: Append
@@ -161,6 +170,8 @@ class People:
                 self.dismiss(agency, act.user)
             fresh.append(act)
         if fresh:
+            count, kept = self._keeping.get(agency, (0, asyncio.Event()))
+            self._keeping[agency] = (count + 1, kept)
             self._beside.start(self._keep(session, fresh))
 
     async def _keep(self, session: Peer, acts: Sequence[UserAct]) -> None:
@@ -173,8 +184,17 @@ class People:
         except (AuditError, StateUnwritable) as error:
             LOGGER.error("acts about users can't be kept: %s", error)
             return
+        finally:
+            self._kept(session.peer)
         digests = [act.digest for act in acts]
         _send(session, SessionMessage(noted=users_pb2.NotedDelivery(digests=digests)))
+
+    def _kept(self, agency: str) -> None:
+        count, kept = self._keeping.pop(agency)
+        if count > 1:
+            self._keeping[agency] = (count - 1, kept)
+        else:
+            kept.set()
 
     async def _forget(self, agency: str, digests: Sequence[bytes]) -> None:
         try:
