@@ -195,7 +195,7 @@ def test_rule_names_a_group_of_providers(house: Path) -> None:
     assert {one.provider: bool(one.stops) for one in judged} == {"lapd": True, "vendor": False}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2026, 3, 2)),
     st.datetimes(min_value=datetime(2026, 3, 3), max_value=datetime(2032, 3, 1)),
@@ -233,7 +233,7 @@ def test_explained_stop_says_what_would_let_it_be_asked() -> None:
     """What is said really would: the question, so changed, is asked."""
     rules = HouseRules(HouseBundle.load(shipped("ice")), {})
     cases = {rules.judge(case.question): case for case in load_house_cases(shipped("ice"))}
-    for case in cases.values():
+    for case in list(cases.values())[::3]:
         explained = explain_house(rules, case.question)
         assert bool(explained.otherwise) == bool(explained.judgement.stops), case.name
         for changes in explained.otherwise:
