@@ -15,6 +15,7 @@ from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import load_cases, run
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import PolicyError
+from comity.policy.house.bundle import is_house
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -34,6 +35,8 @@ def command(folder: Path, home: Path, untested: bool, as_json: bool) -> None:
     that its agency didn't sign as it stands. README.md and cases can change without a new signature.
     """
     agency = AgencyHome.load(home)
+    if is_house(folder):
+        stop("these are house rules: they bind the agency's own people alone, and take no signature")
     try:
         bundle = PolicyBundle.load(folder)
         if bundle.agency != agency.agency:
