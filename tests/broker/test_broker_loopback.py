@@ -16,6 +16,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.rpc import error_details_pb2
 from grpc.experimental.session_cache import ssl_session_cache_lru
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -36,12 +40,13 @@ from comity.certs.authority import remove, suspend
 from comity.certs.clock import utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.envelope import digest, open_envelope, seal
-from comity.certs.x509 import issue_leaf, load_ca, split_pem
+from comity.certs.x509 import certificate_pem, issue_leaf, load_ca, make_ca, split_pem
 from comity.links.backoff import Backoff
 from comity.links.client import LinkClient, LinkConfig
 from comity.v1 import account_pb2, audit_pb2, common_pb2, envelope_pb2, link_pb2, query_pb2, result_pb2
 from comity.v1.link_pb2_grpc import BrokerServiceStub
 from tests.support.federation import FederationOnDisk, build_federation
+from tests.support.minting import DNS, URI, Issuer, mint
 
 AGENCIES = ("sheriff", "lapd", "cbp", "ice")
 ROLES = {"gateway": common_pb2.END_ROLE_GATEWAY, "adapter": common_pb2.END_ROLE_ADAPTER}
@@ -420,6 +425,39 @@ async def test_member_that_is_suspended_loses_its_link_and_gets_no_other(stage: 
     await until(
         lambda: [e for e in stage.logged() if e.kind == "roster_activated"], "the roster stands in the log"
     )
+
+
+async def test_real_listener_takes_no_bad_leaf(stage: Stage) -> None:
+    """Of LAPD's own CA and of another's, each with one fault: none gets a link, in TLS or behind it."""
+    home = stage.made.home("lapd")
+    ours = Issuer(*load_ca(home / "ca.pem", home / "ca.key"))
+    now = utc_now()
+    names = (URI("spiffe://lapd.example/adapter"), DNS("adapter.lapd.example"))
+    good: dict[str, Any] = {"start": now - timedelta(hours=1), "end": now + timedelta(hours=1)}
+    stranger = Issuer(*make_ca("lapd.example", now, timedelta(days=9)))
+    rsa_key = rsa.generate_private_key(65537, 2048)
+    faults: list[tuple[Issuer, tuple[x509.GeneralName, ...], dict[str, Any]]] = [
+        (ours, names, {"end": now - timedelta(minutes=1)}),
+        (ours, names, {"start": now + timedelta(minutes=30)}),
+        (ours, (*names, URI("spiffe://lapd.example/gateway")), {}),
+        (ours, (*names, DNS("broker.operator.example")), {}),
+        (ours, names, {"extended": [ExtendedKeyUsageOID.CLIENT_AUTH]}),
+        (ours, names, {"key": rsa_key}),
+        (stranger, names, {}),
+    ]
+    for issuer, spoken, fault in faults:
+        key = fault.pop("key", None) or ec.generate_private_key(ec.SECP256R1())
+        leaf = mint(issuer, *spoken, key=key, **(good | fault))
+        pem = certificate_pem(x509.load_der_x509_certificate(leaf)) + certificate_pem(issuer.certificate)
+        secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        changes = {"leaf_chain_pem": pem, "leaf_key_pem": secret}
+        try:
+            code, _ = await stage.refused("lapd", "adapter", **changes)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+        assert code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED), fault
+    assert not [entry for entry in stage.logged() if entry.kind == "link_opened"]
+    await stage.end("lapd", "adapter")
 
 
 async def test_resumed_tls_opens_no_link(stage: Stage) -> None:

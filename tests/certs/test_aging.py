@@ -10,6 +10,7 @@ import pytest
 from comity.certs.aging import RosterAge
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.links.telemetry.metrics import credential_readings
 from comity.v1.federation_pb2 import Roster
 from tests.support.rosters import DAY, NOON, Forge
 
@@ -119,3 +120,19 @@ async def test_it_looks_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     with suppress(asyncio.CancelledError):
         await task
     assert told(caplog) == ["WARNING"]
+
+
+def test_gauges_read_what_is_left() -> None:
+    """Leaf, roster, own CA and own statement key are gauges in seconds, the kind an attribute."""
+
+    class Own:
+        seconds_left, is_faulty, renewal_failures = 60.0, False, 0
+
+    place = Place()
+    place.now = NOON + DAY
+    read = credential_readings(Own(), place.age)  # type: ignore[arg-type]
+    told = {(gauge.value[0], tuple(facts.values())): value for gauge, value, facts in read}
+    assert told["comity.leaf.left", ()] == 60
+    assert told["comity.roster.left", ()] == 29 * 86_400
+    assert told["comity.key.left", ("statement_key",)] == 299 * 86_400
+    assert told["comity.key.left", ("ca",)] == 399 * 86_400

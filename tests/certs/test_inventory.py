@@ -16,6 +16,7 @@ from comity.certs.ends import make_issuer, make_leaf
 from comity.certs.errors import SetupRefused
 from comity.certs.instants import from_instant
 from comity.certs.inventory import Condition, Credential, Kind, of_federation, worst
+from comity.certs.issuing import make_issuing_folder
 from comity.certs.keys import SigningKey
 from comity.cli.certs_folder import Seen, look_at
 from comity.cli.certs_used import with_uses
@@ -200,6 +201,19 @@ def test_newest_of_published_and_brought_roster_is_shown(fed: Path) -> None:
     assert row(at(fed / "lapd" / "gateway").credentials, Kind.ROSTER).name == "version 3"
     shutil.rmtree(brought)
     assert "roster" in at(fed / "lapd").findings[0]
+
+
+def test_issuing_ca_of_an_end_is_shown(fed: Path) -> None:
+    """The CA from which an end renews its leaf by itself is due before it ends; one that is gone is told."""
+    home, issuing = fed / "lapd" / "gateway", fed / "issuing"
+    make_issuing_folder(fed / "lapd", issuing, now=NOON, lifetime=14 * DAY)
+    with (home / "gateway.toml").open("a") as configuration:
+        configuration.write(f'\n[renewal]\nissuer = "{issuing}"\nlifetime_hours = 24\n')
+    seen = row(at(home, NOON + DAY).credentials, Kind.ISSUING)
+    assert (seen.own, seen.where, seen.condition) == (True, issuing / "ca.key", Condition.GOOD)
+    assert row(at(home, NOON + 13 * DAY).credentials, Kind.ISSUING).condition is Condition.OVERDUE
+    (issuing / "ca.key").chmod(0o644)
+    assert row(at(home).credentials, Kind.ISSUING).condition is Condition.UNUSABLE
 
 
 def test_replaced_statement_key_is_past_and_not_expired() -> None:

@@ -144,7 +144,7 @@ _ALERTS: Final[Sequence[tuple[str, str, str, str]]] = (
 _ALERT_ACTS: Final = {
     "own-ca": "is this end's CA in the roster that the peer has? (comity certs status, at both)",
     "own-expired": "renew it: comity certs renew; if it isn't over by this clock, compare both clocks",
-    "own-revoked": "a new key and leaf: comity certs rotate; find out why it was revoked",
+    "own-revoked": "a new key and leaf: comity certs renew; find out first why it was revoked",
     "own": "judge it here first: comity certs status DIR --own",
     "from": "name the folder whose leaf is to be presented: --from DIR",
     "tls": "the peer must offer TLS 1.3; look for an appliance in between that ends TLS",

@@ -6,6 +6,7 @@ fail at the peers, for reasons that only they see. Here they are told where they
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +24,7 @@ from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
 from comity.certs.pairs import KEY_FILE, LeafPair
 from comity.certs.profile import load_certificate
+from comity.certs.renewing import RENEWAL, parse_renewal
 from comity.certs.roster import ROSTER_FILE, TIMESTAMP_FILE, AuthorityPin, Federation
 from comity.certs.x509 import load_private_key, split_pem, verify_leaf
 from comity.v1.federation_pb2 import RosterTimestamp
@@ -101,6 +103,32 @@ def held_by_end(
     statement = keys / "statement.key"
     yield _held(owner, Kind.STATEMENT, statement, partial(_key_id, statement))
     yield _held(owner, Kind.LOG, keys / "log.key", partial(_readable, keys / "log.key", f"{domain}/{role}"))
+
+
+def issuing_ca(home: Path, *, role: str, owner: str, now: datetime) -> Iterator[Credential]:
+    """Yield the issuing CA from which the end in `home` renews its leaf by itself, if it has one."""
+    path = home / f"{role}.toml"
+    try:
+        table = tomllib.loads(read_public(path).decode()).get(RENEWAL)
+        folder = parse_renewal(table, home=home).issuer
+        if folder is None:
+            return
+        certificate = load_certificate(split_pem(read_public(folder / "ca.pem"))[0])
+        read_private(folder / "ca.key")
+    except (CertsError, ValueError) as error:
+        yield unusable(Kind.ISSUING, owner=owner, name=role, reason=str(error), where=path)
+        return
+    yield lasting(
+        Kind.ISSUING,
+        owner=owner,
+        name=certificate_name(certificate),
+        since=certificate.not_valid_before_utc,
+        until=certificate.not_valid_after_utc,
+        now=now,
+        act="make the next one, with the CA's key at hand: comity certs issuing",
+        own=True,
+        where=folder / "ca.key",
+    )
 
 
 def leaf_in(keys: Path, *, owner: str, name: str, member: MemberView | None, now: datetime) -> Credential:

@@ -49,6 +49,7 @@ class Kind(StrEnum):
 
     LEAF = "leaf"
     CA = "CA"
+    ISSUING = "issuing CA"
     STATEMENT = "statement key"
     LOG = "log key"
     IDENTITY = "identity key"
@@ -97,6 +98,7 @@ _LIFE: Final[Mapping[Kind, Life]] = MappingProxyType(
     {
         Kind.LEAF: Life(due=2 / 3, overdue=5 / 6, verb="renew"),
         Kind.CA: Life(due=2 / 3, overdue=11 / 12, verb="rotate"),
+        Kind.ISSUING: Life(due=2 / 3, overdue=5 / 6, verb="replace"),
         Kind.STATEMENT: Life(due=2 / 3, overdue=11 / 12, verb="rotate"),
         Kind.ROSTER: Life(due=0.7, overdue=0.9, verb="refresh"),
         Kind.TIMESTAMP: Life(due=0.7, overdue=0.9, verb="refresh"),
@@ -107,6 +109,7 @@ _PURPOSES: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         Kind.LEAF: "links and sessions",
         Kind.CA: "issues the leaves of its domain",
+        Kind.ISSUING: "issues them while the CA is offline",
         Kind.STATEMENT: "signs orders, receipts, accounts",
         Kind.LOG: "signs checkpoints",
         Kind.IDENTITY: "signs key set and agreements",
@@ -249,7 +252,7 @@ def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
             since=certificate.not_valid_before_utc,
             until=certificate.not_valid_after_utc,
             now=now,
-            act="add the next CA to the key set, for a time of overlap: comity certs rotate",
+            act="add the next CA to the key set, and issue from it once it is admitted",
             replaced=any(one > certificate.not_valid_before_utc for one in later),
         )
     ends = _ends(member)
@@ -264,7 +267,7 @@ def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
             since=valid.not_before,
             until=valid.not_after,
             now=now,
-            act="add the next key to the key set: comity certs rotate",
+            act="add the next key to the key set, and sign with it once it is admitted",
             replaced=followed,
         )
     for log_key in keys.log_keys:

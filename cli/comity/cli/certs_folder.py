@@ -20,12 +20,13 @@ from comity.certs.holdings import (
     held_by_agency,
     held_by_authority,
     held_by_end,
+    issuing_ca,
     leaf_in,
     marked,
     newest,
 )
 from comity.certs.instants import CLOCK_SKEW
-from comity.certs.inventory import Credential, of_federation, of_pin
+from comity.certs.inventory import Credential, Kind, of_federation, of_pin
 from comity.certs.key_changes import EndFolder
 from comity.certs.members import MemberView
 from comity.certs.pairs import LeafPair
@@ -148,9 +149,14 @@ def _member(federation: Federation | None, agency: str) -> MemberView | None:
 def _own(places: _Places, member: MemberView | None, now: datetime) -> Iterator[Held | Credential]:
     """Yield what lies in the folder itself, an end's first."""
     domain = member.domain if member is not None else _domain(places)
+    issuing: set[tuple[Kind, str]] = set()
     for home in places.ends:
         role = EndFolder.load(home).role
         yield from held_by_end(home, owner=places.agency, role=role, domain=domain, member=member, now=now)
+        for found in issuing_ca(home, role=role, owner=places.agency, now=now):
+            if (found.kind, found.name) not in issuing:  # one for both ends
+                issuing.add((found.kind, found.name))
+                yield found
     for home in places.clients:
         yield _client(home, places, member, now)
     kept: Iterable[Held | Credential] = ()
