@@ -8,7 +8,7 @@ agency's own people can spend its budget. Neither takes an `await`: between the 
 Everything is kept under keyed hashes (HMAC-SHA-256, cut to 16 bytes; the key is made with the state
 database and stays in it), never a plate, a user or a text in clear, and is dropped after a day. The rows are
 written in the transaction that remembers the exchange, so they cost no write of their own, and they are
-read back at a start. Counting is in memory: some 600 bytes for each question of the last day.
+read back at a start. Counting is in memory: some 750 bytes for each question of the last day.
 
 A clock that steps back frees nothing. By up to a minute: the ledger waits at the later time. By more: what
 then lies ahead counts as asked at this moment, so it is forgotten a day from now, and not when the clock
