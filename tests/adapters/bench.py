@@ -158,7 +158,12 @@ class Bench:
     """A provider's path with all its parts at hand, and a requester that can lie in every way."""
 
     def __init__(
-        self, made: FederationOnDisk, folder: Path, *, provider: str = "lapd", bundle: Path | None = None
+        self,
+        made: FederationOnDisk,
+        folder: Path,
+        *,
+        provider: str = "lapd",
+        bundle: Path | PolicyBundle | None = None,
     ) -> None:
         self.made = made
         self.folder = folder
@@ -171,7 +176,9 @@ class Bench:
         self.threads = StoreThreads(4)
         self.subjects = Subjects(max_in_flight=1_000)
         self.federation = Federation.load(made.public, now=NOON)
-        self.bundle = PolicyBundle.load(bundle or shipped(provider))
+        if not isinstance(bundle, PolicyBundle):
+            bundle = PolicyBundle.load(bundle or shipped(provider))
+        self.bundle = bundle
         self.store_classes = {"fixed": "fixed"}
         self.path = self.build()
 

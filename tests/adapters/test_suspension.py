@@ -52,12 +52,8 @@ class Session:
 class Desk(Bench):
     """LAPD's end with a policy that suspends after three refusals within a day; the Port Police ask."""
 
-    def __init__(self, made: FederationOnDisk, folder: Path) -> None:
-        bundle = folder / "law"
-        shutil.copytree(shipped("lapd"), bundle)
-        manifest = bundle / "bundle.toml"
-        manifest.write_text(manifest.read_text() + TABLE)
-        super().__init__(made, folder, bundle=bundle)
+    def __init__(self, made: FederationOnDisk, folder: Path, law: PolicyBundle) -> None:
+        super().__init__(made, folder, bundle=law)
         self.session = Session()
         self.people.sessions = {"lahd": self.session}
         self.user = made.user("lahd")
@@ -138,9 +134,19 @@ class Desk(Bench):
         await self.beside.settled()
 
 
+@pytest.fixture(scope="module")
+def law(tmp_path_factory: pytest.TempPathFactory) -> PolicyBundle:
+    """LAPD's bundle, with the table."""
+    folder = tmp_path_factory.mktemp("law") / "lapd"
+    shutil.copytree(shipped("lapd"), folder)
+    manifest = folder / "bundle.toml"
+    manifest.write_text(manifest.read_text() + TABLE)
+    return PolicyBundle.load(folder)
+
+
 @pytest.fixture
-def desk(provider_federation: FederationOnDisk, tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(provider_federation, tmp_path)
+def desk(provider_federation: FederationOnDisk, tmp_path: Path, law: PolicyBundle) -> Iterator[Desk]:
+    desk = Desk(provider_federation, tmp_path, law)
     yield desk
     desk.threads.shutdown()
 
@@ -488,4 +494,4 @@ async def test_notice_is_signed_by_the_provider_alone(desk: Desk) -> None:
     keys = desk.federation.member("lapd").key_set.statement_keys_at(NOON)
     notice = open_envelope(envelope, users_pb2.SuspensionNotice, keys).message
     assert notice.provider == "lapd" and len(notice.nonce) == 16
-    assert PolicyBundle.load(desk.folder / "law").digest == notice.policy_digest
+    assert notice.policy_digest == desk.bundle.digest
