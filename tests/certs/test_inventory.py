@@ -11,17 +11,20 @@ from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation, suspend
+from comity.certs.authority import FederationSpec, admit, init_federation, revoke, suspend
 from comity.certs.ends import make_issuer, make_leaf
 from comity.certs.errors import SetupRefused
 from comity.certs.instants import from_instant
 from comity.certs.inventory import Condition, Credential, Kind, of_federation, worst
 from comity.certs.issuing import make_issuing_folder
 from comity.certs.keys import SigningKey
+from comity.certs.profile import load_certificate
+from comity.certs.revocations import key_digest, serial_bytes
+from comity.certs.x509 import split_pem
 from comity.cli.certs_folder import Seen, look_at
 from comity.cli.certs_used import with_uses
 from comity.cli.logkeys import make_log_key
-from comity.v1.federation_pb2 import KeyValidity
+from comity.v1.federation_pb2 import KeyValidity, Revocation
 from tests.support.rosters import DAY, NOON, Forge
 
 GATEWAY = "spiffe://lapd.example/gateway"
@@ -214,6 +217,32 @@ def test_issuing_ca_of_an_end_is_shown(fed: Path) -> None:
     assert row(at(home, NOON + 13 * DAY).credentials, Kind.ISSUING).condition is Condition.OVERDUE
     (issuing / "ca.key").chmod(0o644)
     assert row(at(home).credentials, Kind.ISSUING).condition is Condition.UNUSABLE
+
+
+def test_what_is_revoked_is_told(fed: Path) -> None:
+    """The own revoked leaf is unusable; a revoked statement key is named so; the list has its own time."""
+    home = fed / "lapd" / "gateway"
+    leaf = load_certificate(split_pem((home / "keys" / "leaf.pem").read_bytes())[0])
+    statement = SigningKey.load(home / "keys" / "statement.key").public
+    which: list[dict[str, bytes]] = [
+        {"serial": serial_bytes(leaf.serial_number)},
+        {"public_key": key_digest(statement.der)},
+    ]
+    entries = [
+        Revocation(
+            agency="lapd", revoked_at=from_instant(NOON), reason="REVOCATION_REASON_KEY_COMPROMISE", **one
+        )
+        for one in which
+    ]
+    assert not [one for one in at(home).credentials if one.kind is Kind.REVOCATIONS]
+    revoke(fed, entries, NOON)
+    seen = at(home).credentials
+    assert row(seen, Kind.LEAF).condition is Condition.UNUSABLE
+    assert "revoked since 2026-06-01 12:00:00Z (key compromise)" in row(seen, Kind.LEAF).act
+    revoked = [one for one in seen if one.condition is Condition.REVOKED]
+    assert [(one.kind, one.name, one.own) for one in revoked] == [(Kind.STATEMENT, statement.key_id, True)]
+    assert row(seen, Kind.REVOCATIONS).condition is Condition.GOOD
+    assert row(at(home, NOON + 400 * DAY).credentials, Kind.REVOCATIONS).condition is Condition.EXPIRED
 
 
 def test_replaced_statement_key_is_past_and_not_expired() -> None:

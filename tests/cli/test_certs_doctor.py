@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
 import threading
@@ -22,12 +23,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation, refresh, suspend
+from comity.certs.authority import FederationSpec, admit, init_federation, refresh, revoke, suspend
 from comity.certs.clock import utc_now
 from comity.certs.diagnosis import explain, explain_alert
-from comity.certs.x509 import certificate_pem, load_ca, make_ca
+from comity.certs.instants import from_instant
+from comity.certs.profile import load_certificate
+from comity.certs.revocations import serial_bytes
+from comity.certs.x509 import certificate_pem, load_ca, make_ca, split_pem
 from comity.cli.certs import group
 from comity.cli.logkeys import make_log_key
+from comity.v1.federation_pb2 import Revocation
 from tests.support.minting import DNS, URI, Issuer, mint
 
 NOW = utc_now()
@@ -253,6 +258,30 @@ def test_suspension_is_told_though_the_handshake_works(place: Place) -> None:
         assert own_fault(place, lambda keys: None) == [("own", "suspended")]
     finally:
         suspend(place.root, "lapd", NOW, suspended=False)
+
+
+def test_revoked_leaf_is_told_as_revoked(place: Place, tmp_path: Path) -> None:
+    """The own leaf, and the peer's, on the list of the roster at hand; the reason stands in it."""
+    root = shutil.copytree(place.root, tmp_path / "fed")
+    chain, key = broker_leaf(place)
+    own = (root / "lapd" / "gateway" / "keys" / "leaf.pem").read_bytes()
+    entries = [
+        Revocation(
+            agency=agency,
+            serial=serial_bytes(load_certificate(split_pem(leaf)[0]).serial_number),
+            revoked_at=from_instant(NOW),
+            reason="REVOCATION_REASON_KEY_COMPROMISE",
+        )
+        for agency, leaf in (("lapd", own), ("operator", chain))
+    ]
+    revoke(root, entries, NOW)
+    with listening(chain, pem(key), certificate_pem(place.lapd.certificate)) as port:
+        found = doctor(f"127.0.0.1:{port}", root / "lapd" / "gateway")
+    assert [(one["whose"], one["code"]) for one in found["findings"]] == [
+        ("own", "revoked"),
+        ("peer", "revoked"),
+    ]
+    assert "key compromise" in found["findings"][0]["text"]
 
 
 def test_clock_that_is_behind_is_told(place: Place) -> None:

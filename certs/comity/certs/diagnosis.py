@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from comity.certs.errors import CertsError
 from comity.certs.members import MemberView
 from comity.certs.profile import load_certificate
+from comity.certs.revocations import NOTHING_REVOKED, RevokedOf
 from comity.certs.x509 import verify_leaf
 
 __all__ = ["Finding", "Shown", "explain", "explain_alert", "judge_chain", "shown"]
@@ -161,12 +162,14 @@ def judge_chain(
     dns_name: str,
     whose: str,
     now: datetime,
+    revoked: RevokedOf = NOTHING_REVOKED,
 ) -> list[Finding]:
     """Return why ends would refuse `chain` as `member`'s; empty if they would take it.
 
     `spiffe_id` None: any of the member's. `dns_name`: the name by which gRPC dials it; empty for none.
     """
     try:
+        revoked.check_chain(chain)
         leaf = verify_leaf(
             chain, ca_certificates=member.key_set.ca_certificates, spiffe_id=spiffe_id, now=now
         )

@@ -17,7 +17,7 @@ from typing import Final
 from comity.certs.authority_keys import changes_in, follow
 from comity.certs.envelope import from_json, open_envelope
 from comity.certs.errors import CertificateRejected, CertsError, RosterInvalid
-from comity.certs.files import read_private, read_public
+from comity.certs.files import read_optional, read_private, read_public
 from comity.certs.instants import to_instant
 from comity.certs.inventory import Condition, Credential, Kind, certificate_name, lasting, unusable
 from comity.certs.keys import SigningKey
@@ -25,6 +25,7 @@ from comity.certs.members import MemberView
 from comity.certs.pairs import KEY_FILE, LeafPair
 from comity.certs.profile import load_certificate
 from comity.certs.renewing import RENEWAL, parse_renewal
+from comity.certs.revocations import NOTHING_REVOKED, REVOCATIONS_FILE, RevokedOf, open_revocations
 from comity.certs.roster import ROSTER_FILE, TIMESTAMP_FILE, AuthorityPin, Federation
 from comity.certs.x509 import load_private_key, split_pem, verify_leaf
 from comity.v1.federation_pb2 import RosterTimestamp
@@ -60,7 +61,16 @@ def published(public: Path, pin: AuthorityPin) -> tuple[Federation, AuthorityPin
         raise RosterInvalid(f"roster timestamp isn't signed by the pinned authority: {error}") from error
     if (stamp.roster_version, stamp.roster_digest) != (federation.version, federation.digest):
         raise RosterInvalid(f"roster version {federation.version} isn't the one that the timestamp names")
-    return replace(federation, stamped_at=signed_at, timestamp_expires_at=until), pin
+    revocations = open_revocations(
+        read_optional(public / REVOCATIONS_FILE),
+        stamp=stamp,
+        keys=pin.keys,
+        threshold=pin.threshold,
+        federation=pin.federation,
+        now=None,
+    )
+    found = replace(federation, stamped_at=signed_at, timestamp_expires_at=until, revocations=revocations)
+    return found, pin
 
 
 def newest(folders: Sequence[Path], pin: AuthorityPin) -> tuple[Federation, AuthorityPin]:
@@ -76,7 +86,7 @@ def newest(folders: Sequence[Path], pin: AuthorityPin) -> tuple[Federation, Auth
             faults.append(error)
     if not found:
         raise faults[0]
-    return max(found, key=lambda each: (each[0].version, each[0].stamped_at))
+    return max(found, key=lambda each: (each[0].version, each[0].revocations.version, each[0].stamped_at))
 
 
 def held_by_authority(keys: Path) -> Iterator[Held | Credential]:
@@ -95,11 +105,20 @@ def held_by_agency(home: Path, *, owner: str) -> Iterator[Held | Credential]:
 
 
 def held_by_end(
-    home: Path, *, owner: str, role: str, domain: str, member: MemberView | None, now: datetime
+    home: Path,
+    *,
+    owner: str,
+    role: str,
+    domain: str,
+    member: MemberView | None,
+    revoked: RevokedOf = NOTHING_REVOKED,
+    now: datetime,
 ) -> Iterator[Held | Credential]:
     """Yield the leaf, the statement key and the log key of the end in `home`."""
     keys = home / "keys"
-    yield leaf_in(keys, owner=owner, name=f"spiffe://{domain}/{role}", member=member, now=now)
+    yield leaf_in(
+        keys, owner=owner, name=f"spiffe://{domain}/{role}", member=member, revoked=revoked, now=now
+    )
     statement = keys / "statement.key"
     yield _held(owner, Kind.STATEMENT, statement, partial(_key_id, statement))
     yield _held(owner, Kind.LOG, keys / "log.key", partial(_readable, keys / "log.key", f"{domain}/{role}"))
@@ -131,7 +150,15 @@ def issuing_ca(home: Path, *, role: str, owner: str, now: datetime) -> Iterator[
     )
 
 
-def leaf_in(keys: Path, *, owner: str, name: str, member: MemberView | None, now: datetime) -> Credential:
+def leaf_in(
+    keys: Path,
+    *,
+    owner: str,
+    name: str,
+    member: MemberView | None,
+    revoked: RevokedOf = NOTHING_REVOKED,
+    now: datetime,
+) -> Credential:
     """Return the leaf `leaf.pem` in `keys`, judged as the roster's ends judge it; `name` if it has none.
 
     Without `member`, only whether its key is its own, and its times.
@@ -142,6 +169,7 @@ def leaf_in(keys: Path, *, owner: str, name: str, member: MemberView | None, now
         if member is not None and now < pair.not_after:
             cas = member.key_set.ca_certificates
             verify_leaf(pair.chain_der, ca_certificates=cas, spiffe_id=pair.spiffe_id, now=now)
+        revoked.check_chain(pair.chain_der)
     except CertsError as error:
         return unusable(Kind.LEAF, owner=owner, name=name, reason=str(error), where=path)
     return lasting(

@@ -14,7 +14,7 @@ certificate or key that expired while a later one of its kind is in force is `pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +28,7 @@ from comity.certs.instants import require_aware
 from comity.certs.jwks import es256_keys
 from comity.certs.members import MemberView
 from comity.certs.profile import load_certificate
+from comity.certs.revocations import RevokedOf, key_digest
 from comity.certs.roster import AuthorityPin, Federation
 
 __all__ = [
@@ -57,6 +58,7 @@ class Kind(StrEnum):
     AUTHORITY = "authority key"
     ROSTER = "roster"
     TIMESTAMP = "timestamp"
+    REVOCATIONS = "revocations"
 
     @property
     def purpose(self) -> str:
@@ -75,6 +77,8 @@ class Condition(StrEnum):
     EXPIRED = "expired"
     UNUSABLE = "unusable"
     """Not there, not readable, or not what the roster names."""
+    REVOKED = "revoked"
+    """On the list of revocations: it counts for nobody any more."""
     PAST = "past"
     """Replaced; named for the sake of old evidence."""
 
@@ -102,6 +106,7 @@ _LIFE: Final[Mapping[Kind, Life]] = MappingProxyType(
         Kind.STATEMENT: Life(due=2 / 3, overdue=11 / 12, verb="rotate"),
         Kind.ROSTER: Life(due=0.7, overdue=0.9, verb="refresh"),
         Kind.TIMESTAMP: Life(due=0.7, overdue=0.9, verb="refresh"),
+        Kind.REVOCATIONS: Life(due=0.7, overdue=0.9, verb="refresh"),
     }
 )
 
@@ -117,6 +122,7 @@ _PURPOSES: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.AUTHORITY: "signs the roster",
         Kind.ROSTER: "who is a member",
         Kind.TIMESTAMP: "which roster is the newest",
+        Kind.REVOCATIONS: "what counts no more",
     }
 )
 
@@ -234,8 +240,32 @@ def of_federation(federation: Federation, *, now: datetime) -> Iterator[Credenti
             now=now,
             act="the authority signs it anew: comity federation refresh",
         )
+    revocations = federation.revocations
+    if revocations.version and revocations.next_update is not None:
+        yield lasting(
+            Kind.REVOCATIONS,
+            owner="authority",
+            name=f"version {revocations.version}",
+            since=federation.stamped_at,
+            until=revocations.next_update,
+            now=now,
+            act="the authority signs it anew: comity federation refresh",
+        )
     for member in (federation.operator, *federation.members.values()):
-        yield from of_member(member, now=now)
+        revoked = revocations.of(member.agency)
+        for found in of_member(member, now=now):
+            yield _under(found, member, revoked)
+
+
+def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credential:
+    """Return a credential as it counts under a list of revocations."""
+    since = revoked.everything
+    if since is None and found.kind is Kind.STATEMENT:
+        keys = {valid.key.key_id: valid.key.der for valid in member.key_set.statement_keys}
+        since = revoked.public_keys.get(key_digest(keys[found.name]))
+    if since is None:
+        return found
+    return replace(found, condition=Condition.REVOKED, act=f"it is {since}", act_at=None)
 
 
 def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
@@ -280,7 +310,7 @@ def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
 def worst(credentials: Iterable[Credential]) -> Condition:
     """Return the worst condition among `credentials`, `GOOD` of none."""
     order = list(Condition)
-    found = {credential.condition for credential in credentials} - {Condition.PAST}
+    found = {credential.condition for credential in credentials} - {Condition.PAST, Condition.REVOKED}
     return max(found, key=order.index, default=Condition.GOOD)
 
 

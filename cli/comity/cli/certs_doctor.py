@@ -153,7 +153,13 @@ def _judged(
             )
         ]
     found = judge_chain(
-        chain, member=member, spiffe_id=expected or None, dns_name=dns_name, whose="peer", now=now
+        chain,
+        member=member,
+        spiffe_id=expected or None,
+        dns_name=dns_name,
+        whose="peer",
+        now=now,
+        revoked=where.federation.revocations.of(member.agency),
     )
     if not found and member.suspended:
         found = [_suspended(member, "peer")]
@@ -184,6 +190,7 @@ def _own_findings(where: Standpoint, now: datetime) -> list[Finding]:
         dns_name="",
         whose="own",
         now=now,
+        revoked=where.federation.revocations.of(member.agency),
     )
     if member.suspended:
         found.append(_suspended(member, "own"))

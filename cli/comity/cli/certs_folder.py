@@ -31,6 +31,7 @@ from comity.certs.key_changes import EndFolder
 from comity.certs.members import MemberView
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import check_leaf, load_certificate
+from comity.certs.revocations import NO_REVOCATIONS, RevokedOf
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
 
@@ -92,7 +93,8 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         findings.append(f"roster: version {federation.version} has no member `{places.agency}`")
     held: list[Held] = []
     own: list[Credential] = []
-    for item in _own(places, member, now):
+    revocations = NO_REVOCATIONS if federation is None else federation.revocations
+    for item in _own(places, member, revocations.of(places.agency), now):
         if isinstance(item, Held):
             held.append(item)
         else:
@@ -146,29 +148,30 @@ def _member(federation: Federation | None, agency: str) -> MemberView | None:
     return federation.operator if agency == OPERATOR else federation.members.get(agency)
 
 
-def _own(places: _Places, member: MemberView | None, now: datetime) -> Iterator[Held | Credential]:
+def _own(
+    places: _Places, member: MemberView | None, revoked: RevokedOf, now: datetime
+) -> Iterator[Held | Credential]:
     """Yield what lies in the folder itself, an end's first."""
     domain = member.domain if member is not None else _domain(places)
     issuing: set[tuple[Kind, str]] = set()
     for home in places.ends:
         role = EndFolder.load(home).role
-        yield from held_by_end(home, owner=places.agency, role=role, domain=domain, member=member, now=now)
+        yield from held_by_end(
+            home, owner=places.agency, role=role, domain=domain, member=member, revoked=revoked, now=now
+        )
         for found in issuing_ca(home, role=role, owner=places.agency, now=now):
             if (found.kind, found.name) not in issuing:  # one for both ends
                 issuing.add((found.kind, found.name))
                 yield found
     for home in places.clients:
-        yield _client(home, places, member, now)
+        owner = places.agency or "client"
+        yield leaf_in(home, owner=owner, name=home.name, member=member, revoked=revoked, now=now)
     kept: Iterable[Held | Credential] = ()
     if places.holder is not None:
         kept = held_by_agency(places.holder, owner=places.agency)
     if places.authority_keys is not None:
         kept = itertools.chain(kept, held_by_authority(places.authority_keys))
     yield from kept
-
-
-def _client(home: Path, places: _Places, member: MemberView | None, now: datetime) -> Credential:
-    return leaf_in(home, owner=places.agency or "client", name=home.name, member=member, now=now)
 
 
 def _domain(places: _Places) -> str:

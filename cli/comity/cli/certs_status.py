@@ -25,6 +25,7 @@ _STYLES = {
     Condition.OVERDUE: "bold red",
     Condition.EXPIRED: "bold red",
     Condition.UNUSABLE: "bold red",
+    Condition.REVOKED: "red",
     Condition.PAST: "dim",
 }
 
