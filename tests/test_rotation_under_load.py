@@ -11,9 +11,18 @@ from pathlib import Path
 import pytest
 
 import comity.certs.own as own_room
+from comity.certs.authority import admit
+from comity.certs.errors import CredentialsUnusable
+from comity.certs.files import write_private, write_public
 from comity.certs.issuing import make_issuing_folder
-from comity.certs.pairs import LeafPair
+from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply_for, keep_ca_alone
+from comity.certs.keys import SigningKey
+from comity.certs.own import NEXT_STATEMENT_KEY
+from comity.certs.pairs import LeafPair, judge_pair
 from comity.certs.renewing import RenewalSettings, renew_once
+from comity.certs.roster import Federation
+from comity.certs.x509 import certificate_der, certificate_pem, make_ca, private_key_pem
+from comity.v1.federation_pb2 import KeySet
 from tests.simulator import Answer, FederationSimulator
 
 PROVIDERS = ("cbp", "lapd")
@@ -23,6 +32,7 @@ ASKING_AT_ONCE = 4
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_room, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(own_room, "SETTLE_SECONDS", 3.0)
 
 
 @asynccontextmanager
@@ -115,3 +125,74 @@ async def test_leaves_are_replaced_while_questions_are_asked(federation: Federat
 async def test_twenty_rotations_of_each_leaf_meet_no_question(federation: FederationSimulator) -> None:
     """The same, twenty times over."""
     await rotations(federation, 20)
+
+
+def apply(federation: FederationSimulator, name: str, change: Callable[[KeySet], None]) -> None:
+    """Change an agency's key set as its administrator does, and have the authority admit it."""
+    end, now = EndFolder.load(homes(federation)[name][0]), federation.clock()
+    identity = SigningKey.load(end.home.parent / "identity.pem")
+    path = apply_for(end, end.federation(now), change, identity=identity, now=now)
+    admit(federation.made.root, [path.read_bytes()], now)
+
+
+async def replace_statement_key(federation: FederationSimulator, name: str) -> None:
+    """Make the next key, have it admitted, and wait until the end signs with it."""
+    keys, now = homes(federation)[name][0] / "keys", federation.clock()
+    old, new = SigningKey.load(keys / "statement.key"), SigningKey.generate()
+    new.save(keys / NEXT_STATEMENT_KEY)
+    change = add_statement_key(
+        new.public, old.public, now=now, overlap=timedelta(days=7), lifetime=timedelta(days=365)
+    )
+    apply(federation, name, change)
+    journal = federation.journals[name]
+    await federation.until(
+        lambda: (
+            new.key_id in [entry.public.get("statement_key") for entry in journal.of("credentials_activated")]
+        )
+    )
+
+
+@pytest.mark.long
+async def test_statement_keys_are_replaced_while_questions_are_asked(
+    federation: FederationSimulator,
+) -> None:
+    """Orders, receipts and accounts are signed with the new key; evidence of before and after verifies."""
+    await federation.search(of=PROVIDERS, days=1)
+    async with asked_all_the_time(federation) as answers:
+        for name in homes(federation):
+            await replace_statement_key(federation, name)
+            least = len(answers) + 2 * ASKING_AT_ONCE
+            await federation.until(lambda least=least: len(answers) >= least)  # type: ignore[misc]
+    assert not federation.journals["sheriff/gateway"].of("contradiction")
+
+
+@pytest.mark.long
+async def test_agencys_ca_is_replaced_while_questions_are_asked(federation: FederationSimulator) -> None:
+    """While both count, leaves of either do; then those of the old one are refused, and nobody has one."""
+    await federation.search(of=PROVIDERS, days=1)
+    name, now = "lapd/adapter", federation.clock()
+    home, folder = homes(federation)[name][0], homes(federation)[name][0].parent
+    old = LeafPair.load(home / "keys")
+    certificate, key = make_ca("lapd.example", now, timedelta(days=300), path_length=1)
+    async with asked_all_the_time(federation) as answers:
+
+        async def some_answers() -> None:
+            least = len(answers) + 2 * ASKING_AT_ONCE
+            await federation.until(lambda: len(answers) >= least)
+
+        apply(federation, name, add_ca(certificate_der(certificate)))
+        await federation.until(
+            lambda: len(federation["lapd"].end.federation.member("lapd").key_set.ca_certificates) == 2  # type: ignore[union-attr]
+        )
+        await federation.passes(seconds=2)  # the others have it, too
+        write_private(folder / "ca.key", private_key_pem(key))
+        write_public(folder / "ca.pem", certificate_pem(certificate))
+        await rotate(federation, name, some_answers)
+        await rotate(federation, "sheriff/gateway", some_answers)
+        await federation.passes(seconds=4)  # sessions with the old leaf are over
+        apply(federation, name, keep_ca_alone(certificate_der(certificate)))
+        await federation.passes(seconds=2)
+        await some_answers()
+    member = Federation.load(federation.made.public, now=federation.clock()).member("lapd")
+    with pytest.raises(CredentialsUnusable):
+        judge_pair(old, member=member, role="adapter", now=federation.clock())

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from comity.certs.authority import refresh, revoke
+from comity.certs.authority import admit, refresh, revoke
 from comity.certs.envelope import digest, from_json, seal, to_json
 from comity.certs.errors import CertificateRevoked, CertsError, RosterExpired, RosterInvalid, SetupRefused
 from comity.certs.instants import from_instant
+from comity.certs.key_changes import EndFolder, add_statement_key, apply_for
 from comity.certs.keys import SigningKey
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import load_certificate
@@ -114,6 +115,28 @@ def test_statement_key_signs_until_it_was_revoked(made: FederationOnDisk) -> Non
         assert key in keys.statement_keys_at(NOON + HOUR - timedelta(seconds=1))
         assert key not in keys.statement_keys_at(NOON + HOUR)
         assert federation.member("lahd").key_set.statement_keys_at(NOON + HOUR)
+
+
+def test_what_a_replaced_statement_key_signed_in_its_time_verifies_after_it_expired(
+    made: FederationOnDisk,
+) -> None:
+    """Two years and a rotation later, by the newest roster: the old key counts for its time alone."""
+    end = EndFolder.load(made.adapter_home("lapd"))
+    old, new = SigningKey.load(end.keys / "statement.key").public, SigningKey.generate().public
+    change = add_statement_key(new, old, now=NOON, overlap=24 * HOUR, lifetime=365 * 24 * HOUR)
+    identity = SigningKey.load(end.home.parent / "identity.pem")
+    path = apply_for(end, load(made), change, identity=identity, now=NOON)
+    admit(made.root, [path.read_bytes()], NOON)
+    later = NOON + 730 * 24 * HOUR
+    refresh(made.root, later)
+    pin = AuthorityPin.load(made.root / "authority/authority.json")
+    roster = (made.public / ROSTER_FILE).read_bytes()
+    for found in (load(made, later), Federation.for_evidence(roster=roster, pin=pin)):
+        keys = found.member("lapd").key_set
+        assert {old, new} <= set(keys.statement_keys_at(NOON))
+        assert old not in keys.statement_keys_at(NOON + 25 * HOUR)
+        assert new in keys.statement_keys_at(NOON + 25 * HOUR)
+        assert not {old, new} & set(keys.statement_keys_at(later))
 
 
 def test_whole_agency_and_last_ca_are_as_suspended(made: FederationOnDisk) -> None:

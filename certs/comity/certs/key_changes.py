@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -20,11 +20,12 @@ from comity.certs.authority import OPERATOR, application
 from comity.certs.envelope import digest, from_json, seal, to_json
 from comity.certs.errors import RosterInvalid, SetupRefused
 from comity.certs.files import read_public, write_public
-from comity.certs.instants import from_instant
-from comity.certs.keys import SigningKey
+from comity.certs.instants import from_instant, to_instant
+from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, LogKeyView, MemberView
+from comity.certs.x509 import BACKDATE
 from comity.v1.envelope_pb2 import Envelope
-from comity.v1.federation_pb2 import EarlierLogKey, KeySet, Member, Roster
+from comity.v1.federation_pb2 import EarlierLogKey, KeySet, KeyValidity, Member, Roster
 
 _ROLES = ("gateway", "adapter", "broker")
 
@@ -154,6 +155,52 @@ def set_identity_provider_keys(issuer: str, jwks: bytes) -> Callable[[KeySet], N
                 provider.jwks = jwks
                 return
         raise SetupRefused(f"the roster names no identity provider `{issuer}` of this agency")
+
+    return change
+
+
+def add_statement_key(
+    new: VerifyKey, old: VerifyKey, *, now: datetime, overlap: timedelta, lifetime: timedelta
+) -> Callable[[KeySet], None]:
+    """Return the change with which `new` may sign from now on, and `old` for an `overlap` only.
+
+    `old` stays named with its time, or what it signed could not be verified any more.
+    """
+
+    def change(keys: KeySet) -> None:
+        for entry in keys.statement_keys:
+            if entry.public_key == new.der:
+                return
+            if entry.public_key == old.der:
+                ends = min(to_instant(entry, "not_after"), now + overlap)
+                entry.not_after.CopyFrom(from_instant(ends))
+        keys.statement_keys.append(
+            KeyValidity(
+                public_key=new.der,
+                not_before=from_instant(now - BACKDATE),
+                not_after=from_instant(now + lifetime),
+            )
+        )
+
+    return change
+
+
+def add_ca(new: bytes) -> Callable[[KeySet], None]:
+    """Return the change with which another CA (DER) may issue leaves, too."""
+
+    def change(keys: KeySet) -> None:
+        if new not in keys.ca_certificates:
+            keys.ca_certificates.append(new)
+
+    return change
+
+
+def keep_ca_alone(kept: bytes) -> Callable[[KeySet], None]:
+    """Return the change with which one CA (DER) alone may issue leaves: those of the others are refused."""
+
+    def change(keys: KeySet) -> None:
+        del keys.ca_certificates[:]
+        keys.ca_certificates.append(kept)
 
     return change
 

@@ -7,8 +7,10 @@ force whole, or not at all: then the old one stays, `fault` says why, and it is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +18,19 @@ from comity.certs import renewing
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError, CredentialsUnusable
+from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
 from comity.certs.pairs import CHAIN_FILE, KEY_FILE, LINK, judge_pair
 from comity.certs.renewing import NO_RENEWAL, Renewal, RenewalSettings
 from comity.certs.watching import FileWatch, follow
 
-__all__ = ["HEALTH_SERVICE", "LOOK_SECONDS", "OwnCredentials"]
+__all__ = ["HEALTH_SERVICE", "LOOK_SECONDS", "NEXT_STATEMENT_KEY", "OwnCredentials"]
+
+NEXT_STATEMENT_KEY: Final = "statement.next.key"
+"""The statement key that is to follow, in `keys/`, until the roster names it."""
+
+SETTLE_SECONDS: Final = 30.0
+"""How long a statement key waits after the roster named it: until everybody else has that roster, too."""
 
 HEALTH_SERVICE: Final = "comity.credentials"
 """Under this name the health service of a broker or gateway tells whether its own credentials are well."""
@@ -55,6 +64,7 @@ class OwnCredentials:
         """Called with whether all is well, when that changes: the leaf is in time, usable and renewed."""
         self.renewal = Renewal(renewal, home=home, current=lambda: self.current, clock=clock)
         self._was_well = True
+        self._named: tuple[str, datetime] | None = None
         self._home = home
         self._role = role
         self._clock = clock
@@ -91,6 +101,7 @@ class OwnCredentials:
         """
         old = self.current
         try:
+            self._promote(member)
             found = EndCredentials.load(self._home)
         except CertsError as error:
             raise CredentialsUnusable(str(error)) from error
@@ -105,6 +116,24 @@ class OwnCredentials:
         if found.pair.fingerprint == old.pair.fingerprint and same_key:
             return None
         return found
+
+    def _promote(self, member: MemberView) -> None:
+        """Have the statement key that is to follow take the old one's place, once everybody knows it.
+
+        That is `SETTLE_SECONDS` after the roster that names it came to this end: others have it by then.
+        """
+        following, now = self._home / "keys" / NEXT_STATEMENT_KEY, self._clock()
+        if not following.exists():
+            return
+        key = SigningKey.load(following)
+        if key.public not in member.key_set.statement_keys_at(now):
+            return
+        if self._named is None or self._named[0] != key.key_id:
+            self._named = (key.key_id, now)
+        if (now - self._named[1]).total_seconds() >= SETTLE_SECONDS:
+            key.save(following.with_name("statement.key"))
+            following.unlink()
+            _log.info("the statement key that was to follow is in its place")
 
     async def look(self, member: MemberView, taken: Taken) -> bool:
         """Put in force what is new and good; return whether there was anything.
@@ -143,7 +172,7 @@ class OwnCredentials:
             await self.look(member(), taken)
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._renew())
+            tasks.create_task(self._renew(member, taken, (CertsError, *faults)))
             tasks.create_task(
                 follow(
                     self._files,
@@ -155,11 +184,19 @@ class OwnCredentials:
                 )
             )
 
-    async def _renew(self) -> None:
-        """Renew the leaf when it is due, and tell whether all is well, until cancelled."""
+    async def _renew(
+        self, member: Callable[[], MemberView], taken: Taken, faults: tuple[type[Exception], ...]
+    ) -> None:
+        """Renew the leaf when it is due, and tell whether all is well, until cancelled.
+
+        A statement key that waits for the roster is looked at as well: no file changes when that names it.
+        """
         while True:
             await asyncio.sleep(renewing.LOOK_SECONDS)
             await self.renewal.look()
+            if (self._home / "keys" / NEXT_STATEMENT_KEY).exists():
+                with contextlib.suppress(*faults):  # said by the one that looks at the files
+                    await self.look(member(), taken)
             if self.is_well != self._was_well:
                 self._was_well = not self._was_well
                 for told in self.on_health:

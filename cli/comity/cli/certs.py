@@ -7,6 +7,7 @@ import click
 from comity.cli.certs_doctor import command as doctor
 from comity.cli.certs_issue import issue, issuing, renew, request, take
 from comity.cli.certs_revoke import command as revoke
+from comity.cli.certs_rotate import group as rotate
 from comity.cli.certs_status import command as status
 
 
@@ -19,5 +20,5 @@ def group() -> None:
     """Certificates and keys of the federation: what there is, how old it is, and what is due."""
 
 
-for command in (status, doctor, request, issue, issuing, take, renew, revoke):
+for command in (status, doctor, request, issue, issuing, take, renew, rotate, revoke):
     group.add_command(command)

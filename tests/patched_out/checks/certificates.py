@@ -53,11 +53,6 @@ CHECKS = (
         ISSUING(f"{_BAD_REQUEST}[another key's signature]"),
     ),
     check(
-        "issuing: a request is for a key that peers take",
-        Without("comity.certs.issuing:read_request", "if not isinstance(key, ec.EllipticCurvePublicKey)"),
-        ISSUING(f"{_BAD_REQUEST}[P-521]"),
-    ),
-    check(
         "issuing: a request asks for names alone",
         Without("comity.certs.issuing:read_request", "if [extension.oid for extension in extensions]"),
         ISSUING(f"{_BAD_REQUEST}[a CA]"),
