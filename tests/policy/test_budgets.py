@@ -115,6 +115,20 @@ def test_what_is_refused_anyway_is_no_matter_of_budgets(engine_of: EngineOf, ask
     assert decision.effect is Effect.REFUSE and decision.exceeded == ()
 
 
+def test_refusal_that_hides_is_limited_like_an_answer(engine_of: EngineOf, asking: Asking) -> None:
+    """Who is refused without being told is limited as if nothing refused: no limit tells (A1)."""
+    hidden = (
+        SEARCH_PERMIT.replace("t.search", "t.hidden")
+        .replace('@retain_days("30")\n@max_window("none")\n', '@shown_as("no_hits")\n')
+        .replace("permit (", "forbid (")
+    )
+    engine = engine_of(BUDGETED, hidden, VIEW_PERMIT)
+    for used, effect in ((2, Effect.PERMIT), (3, Effect.LIMIT)):
+        decision = engine.decide(asking(spent=Spent(user_hour=used)), STORE)
+        assert decision.effect is Effect.REFUSE and decision.shown is not None
+        assert decision.shown.effect is effect
+
+
 @given(
     spent=st.builds(Spent, user_hour=st.integers(0, 5), plate_day=st.integers(0, 5)), more=st.integers(0, 3)
 )
