@@ -156,7 +156,7 @@ def laws() -> dict[str, PolicyEngine]:
 def test_never_for_ice_by_any_shipped_law(
     office: str, reason: str, kind: str, store: str, readings: int
 ) -> None:
-    """ICE's matches are of that plate only (GUI I): no shipped policy permits it anything but the plate."""
+    """ICE's matches are of that plate only (Q10, GUI I): no shipped policy permits it more."""
     asked = favourable(store, NOW).request
     request = replace(
         asked,
