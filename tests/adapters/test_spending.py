@@ -170,7 +170,7 @@ BUDGETS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=STEPS, budgets=BUDGETS)
 def test_never_more_than_the_budget_in_any_window(
     steps: list[tuple[int, str, tuple[str, ...], bool]], budgets: list[Budget]

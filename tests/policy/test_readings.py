@@ -145,7 +145,7 @@ def laws() -> dict[str, PolicyEngine]:
     return {name: PolicyEngine(bundle) for name, bundle in bundles.items()}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(
     office=st.sampled_from(["ERO", "HSI", "", "OPLA"]),
     reason=st.sampled_from(sorted(REASONS)),
