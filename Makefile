@@ -6,7 +6,7 @@ FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/integr
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test long patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
+.PHONY: demo test long rotations patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 
 long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; about a minute.
 	$(BIN)/pytest $(SPREAD) -m long
+
+rotations: $(VENV)/.done  ## Replace and revoke certificates and keys twenty times while questions are asked; minutes.
+	ROTATIONS=20 $(BIN)/pytest -n 0 -m "" tests/test_rotation_under_load.py tests/test_revocation.py
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
 	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green)

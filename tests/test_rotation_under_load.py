@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -27,6 +28,8 @@ from tests.simulator import Answer, FederationSimulator
 
 PROVIDERS = ("cbp", "lapd")
 ASKING_AT_ONCE = 4
+TIMES = int(os.environ.get("ROTATIONS", "3"))
+"""Rotations of each leaf, and revocations, in the long tests."""
 
 
 @pytest.fixture(autouse=True)
@@ -122,9 +125,11 @@ async def test_leaves_are_replaced_while_questions_are_asked(federation: Federat
 
 
 @pytest.mark.long
-async def test_twenty_rotations_of_each_leaf_meet_no_question(federation: FederationSimulator) -> None:
-    """The same, twenty times over."""
-    await rotations(federation, 20)
+async def test_rotations_of_each_leaf_one_after_the_other_meet_no_question(
+    federation: FederationSimulator,
+) -> None:
+    """The same, several times over; `make rotations`: twenty times."""
+    await rotations(federation, TIMES)
 
 
 def apply(federation: FederationSimulator, name: str, change: Callable[[KeySet], None]) -> None:
