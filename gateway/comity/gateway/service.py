@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from comity.certs.clock import Clock
 from comity.certs.errors import CertificateRevoked, CertsError
 from comity.certs.revocations import RevokedOf
-from comity.certs.x509 import verify_leaf
+from comity.certs.x509 import split_pem, verify_leaf
 from comity.gateway.errors import CallerTooSlow, GatewayError, Unauthenticated, to_grpc_code, to_status
 from comity.gateway.front import answer_to
 from comity.gateway.gateway import Gateway
@@ -114,10 +114,14 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         versions = list(context.auth_context().get("ssl_tls_version", ()))
         if versions and versions != [b"TLSv1.3"]:  # releases of gRPC that do not tell it are believed
             raise Unauthenticated("the connection's TLS is older than 1.3")
-        return self._verified(pem[0])
+        shown = list(context.auth_context().get("x509_pem_cert_chain", ()))
+        return self._verified(pem[0], shown[0] if shown else b"")
 
-    def _verified(self, pem: bytes) -> bytes:
-        """Return the certificate as DER; one that verified is verified again when keys or time may differ."""
+    def _verified(self, pem: bytes, shown: bytes) -> bytes:
+        """Return the certificate as DER; one that verified is verified again when keys or time may differ.
+
+        `shown` is all that the caller showed, PEM: what is between its leaf and our CA is found there.
+        """
         now, member = self._clock(), self._gateway.standing.own(self._gateway.agency)
         known = self._callers.get(pem)
         same = (
@@ -127,10 +131,10 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
             return known.certificate
         certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         try:
-            leaf = verify_leaf(
-                [certificate], ca_certificates=member.key_set.ca_certificates, spiffe_id=None, now=now
-            )
-            member.revoked.check_chain([certificate])
+            others = [der for der in split_pem(shown) if der != certificate] if shown else []
+            chain = [certificate, *others]
+            leaf = verify_leaf(chain, ca_certificates=member.key_set.ca_certificates, spiffe_id=None, now=now)
+            member.revoked.check_chain(chain)
         except CertificateRevoked as error:
             raise Unauthenticated("the client certificate is revoked") from error
         except CertsError as error:
