@@ -55,6 +55,7 @@ async def test_user_is_suspended_readmitted_and_dismissed(federation: Federation
     for _ in range(5):
         assert (await federation.search(days=1)).kinds["cbp"] == "REFUSED"
     await federation.until(lambda: sheriff.logged("user_suspended") == 1)
+    await federation.passes(seconds=2)  # logons are told apart by the second
     sheriff.logs_on()
     answer = await federation.search(days=1)
     assert answer.kinds["cbp"] == "REFUSED" and answer.kinds["dea"] == "RESPONDED"
