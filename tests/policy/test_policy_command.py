@@ -88,7 +88,7 @@ def test_policy_that_can_never_apply_fails_the_check(folder: Path) -> None:
     )
     result = CliRunner().invoke(group, ["check", str(folder)])
     assert result.exit_code == 1
-    assert "40-permits.cedar:26: permit `lapd.local-partners` can never apply" in result.stderr
+    assert re.search(r"40-permits\.cedar:\d+: permit `lapd\.local-partners` can never apply", result.stderr)
     told = json.loads(CliRunner().invoke(group, ["check", "--json", str(folder)]).stdout)
     assert [each["policy"] for each in told["never_apply"]] == [
         "lapd.local-partners",
