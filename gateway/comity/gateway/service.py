@@ -117,7 +117,7 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         shown = list(context.auth_context().get("x509_pem_cert_chain", ()))
         return self._verified(pem[0], shown[0] if shown else b"")
 
-    def _verified(self, pem: bytes, shown: bytes) -> bytes:
+    def _verified(self, pem: bytes, shown: bytes = b"") -> bytes:
         """Return the certificate as DER; one that verified is verified again when keys or time may differ.
 
         `shown` is all that the caller showed, PEM: what is between its leaf and our CA is found there.
