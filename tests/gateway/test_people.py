@@ -20,7 +20,7 @@ from comity.certs.files import write_private
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
 from comity.certs.roster import MemberView
-from comity.certs.user_acts import NEW, file_name, sign_user_act
+from comity.certs.user_acts import NEW, file_name, sign_user_act, verify_user_act
 from comity.gateway.errors import AuditUnavailable, SubjectRefused
 from comity.gateway.people import People
 from comity.v1 import session_pb2, users_pb2
@@ -178,6 +178,41 @@ async def test_log_that_can_not_take_it_keeps_nobody_in(house: House) -> None:
     assert [entry.kind for entry in house.entries] == ["user_terminated"]
 
 
+async def test_act_whose_file_can_not_be_moved_is_in_force_all_the_same(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway goes on and starts again; it is logged once, and moved when that can be (Q8)."""
+    house.lines["lapd"] = Line()
+    early = house.act()
+    await house.take()
+    act = house.act(terminates=False)
+    name = file_name(digest(act.payload))
+    in_the_way = house.folder / name
+    (in_the_way / "full").mkdir(parents=True)
+    for _ in range(2):
+        await house.take()
+    assert house.may_ask() and len(house.lines["lapd"].acts()) == 2
+    assert [entry.kind for entry in house.entries] == ["user_terminated", "user_readmitted"]
+    assert (house.folder / NEW / name).exists() and "can't be moved" in caplog.text
+    assert CLAIMS.user not in caplog.text
+    (in_the_way / "full").rmdir()
+    in_the_way.rmdir()
+    await house.take()
+    assert in_the_way.is_file() and not (house.folder / NEW / name).exists()
+    assert not (house.folder / file_name(digest(early.payload))).exists()
+    assert len(house.entries) == 2
+
+
+async def test_gateway_starts_though_a_termination_can_not_be_moved(house: House) -> None:
+    """What is new is taken at each start, and never left out for a file that can't be moved (Q8)."""
+    act = house.act()
+    (house.folder / file_name(digest(act.payload)) / "full").mkdir(parents=True)
+    await house.take()
+    house.start()
+    await house.take()
+    assert not house.may_ask() and house.dismissed == [CLAIMS.user] * 2
+
+
 async def test_only_a_newer_act_gives_access_back(house: House) -> None:
     """A readmission from before the termination does nothing; a later one does, after a restart too (Q8)."""
     early = house.act(terminates=False)
@@ -307,3 +342,37 @@ async def test_what_is_in_flight_of_a_dismissed_user_is_let_go() -> None:
     assert not goes_on.done()
     with pytest.raises(Exception, match="nobody answered"):
         await goes_on
+
+
+@pytest.mark.parametrize("how", ["dismissed", "revoked"])
+async def test_user_whose_access_ends_while_the_question_is_logged_asks_nobody(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The termination comes behind the check: nothing leaves, and the log says that it was cancelled (Q8)."""
+    world = World(Provider("lapd"))
+    key = SigningKey.generate()
+    act = verify_user_act(
+        sign_user_act(key, agency="sheriff", user=CLAIMS.user, terminates=True, given_at=NOW),
+        member=make_member("sheriff", key, role="gateway"),
+        now=NOW,
+        own=True,
+    )
+    append = world.gateway._append
+
+    async def meanwhile(*entries: Entry) -> object:
+        promises = await append(*entries)
+        if entries[-1].kind == "asked" and how == "dismissed":
+            world.gateway.people._hold(act)
+            world.gateway._dismiss(CLAIMS.user, SubjectRefused("your agency ended your access"))
+        elif entries[-1].kind == "asked":
+            monkeypatch.setattr(world.gateway, "_is_revoked", lambda user: user == CLAIMS.user)
+        return promises
+
+    monkeypatch.setattr(world.gateway, "_append", meanwhile)
+    with pytest.raises(SubjectRefused):
+        await world.ask(**SHORT)
+    assert not [what for what in world.happened if what.startswith(("link", "session"))]
+    asked, concluded = (one for one in world.entries if one.exchange is not None)
+    assert (asked.kind, concluded.kind) == ("asked", "concluded") and concluded.public["cancelled"] is True
+    assert asked.exchange == concluded.exchange
+    assert not world.gateway.in_flight

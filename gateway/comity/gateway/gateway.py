@@ -216,10 +216,19 @@ class Gateway:
         self.standing = standing
         if self.sessions is not None:
             self.sessions.refresh(standing.federation, standing.agreements)
-        own = standing.federation.members.get(self.agency)
         for running in list(self._running.values()):
-            if own is not None and own.revoked.user(self.agency, running.user) is not None:
+            if self._is_revoked(running.user):
                 self._let_go(running, SubjectRefused("your access was revoked: nothing more is shown"))
+
+    def _is_revoked(self, user: str) -> bool:
+        own = self.standing.federation.members.get(self.agency)
+        return own is not None and own.revoked.user(self.agency, user) is not None
+
+    def _require_access_still(self, claims: Claims) -> None:
+        """Raise `SubjectRefused` if the user's access ended while a question was being logged (Q8)."""
+        self.people.require_access(claims)
+        if self._is_revoked(claims.user):
+            raise SubjectRefused("your access was revoked: nothing was asked")
 
     async def reload(self, load: Callable[[], Standing]) -> None:
         """Take what `load` reads, on a thread, into force, agreements that are new logged first.
@@ -469,6 +478,11 @@ class Gateway:
         with trail.step("log asked"):
             entry = records.asked(self.agency, question, claims, order, not_asked, now, house)
             await self._append_for(claims, entry)
+        try:
+            self._require_access_still(claims)
+        except SubjectRefused:
+            await self._record_cancelled(order.exchange_id)
+            raise
         count_not_asked(item.agency for item in not_asked)
         trail.ordered(order.exchange_id, order.asking)
         exchange = Exchange(

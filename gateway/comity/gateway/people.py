@@ -79,6 +79,8 @@ class People:
         self._let_go = let_go
         self._clock = clock
         self._acts: dict[str, UserAct] = {}
+        self._taken: dict[bytes, Path | None] = {}
+        """Acts that were logged, and the file of the one before, which then goes."""
         self._sealed: dict[tuple[bytes, str], Envelope] = {}
         self._noted: set[bytes] = set()
         self._noting: set[bytes] = set()
@@ -95,10 +97,12 @@ class People:
         """Take what is in force from `folder`, a gateway's `user-acts`, before anything is asked."""
         for act in _read(folder, own=self._own(), now=self._clock()).values():
             self._hold(act)
+            self._taken[act.digest] = None
 
     async def take(self, folder: Path) -> None:
         """Log what is new in `folder`, put it in force and tell the providers.
 
+        A file that can't be moved is told of, and stays: it is in force all the same, logged once.
         Raises `AuditUnavailable`: terminations are in force all the same.
         """
         found = await asyncio.to_thread(_read, folder / NEW, own=self._own(), now=self._clock())
@@ -112,14 +116,24 @@ class People:
             if act.terminates:
                 self._hold(act)
                 self._let_go(act.user, _ended(act))
-            await self._append(_act_entry(self._agency, act, self._clock()))
-            await asyncio.to_thread(_settle, path, folder, _superseded(folder, known))
-            self._hold(act)
-            LOGGER.info(
-                "an act about a user is in force: access %s", "ended" if act.terminates else "given back"
-            )
-            for session in list(self._sessions.values()):
-                self._send_acts(session, [act])
+            if act.digest not in self._taken:
+                await self._append(_act_entry(self._agency, act, self._clock()))
+                self._taken[act.digest] = _superseded(folder, known)
+                self._hold(act)
+                LOGGER.info(
+                    "an act about a user is in force: access %s", "ended" if act.terminates else "given back"
+                )
+                for session in list(self._sessions.values()):
+                    self._send_acts(session, [act])
+            try:
+                await asyncio.to_thread(_settle, path, folder, self._taken[act.digest])
+            except OSError as error:
+                LOGGER.error(
+                    "`%s` is in force, and stays where it is, for it can't be moved to `%s`: %s",
+                    path,
+                    folder,
+                    error.strerror,
+                )
 
     def _hold(self, act: UserAct) -> None:
         known = self._acts.get(act.user)

@@ -134,4 +134,17 @@ CHECKS = (
         ),
         COMPARING("test_opening_that_is_false_or_gone_names_nobody"),
     ),
+    check(
+        "users: access that ends while a question is logged stops it (Q8)",
+        Body("comity.gateway.gateway:Gateway._require_access_still", "return None"),
+        OWN_PEOPLE(
+            "test_user_whose_access_ends_while_the_question_is_logged_asks_nobody[dismissed]",
+            "test_user_whose_access_ends_while_the_question_is_logged_asks_nobody[revoked]",
+        ),
+    ),
+    check(
+        "users: an act is logged once, also if its file stays (Q8)",
+        Instead(f"{OWN}.take", "act.digest not in self._taken", "True"),
+        OWN_PEOPLE("test_act_whose_file_can_not_be_moved_is_in_force_all_the_same"),
+    ),
 )
