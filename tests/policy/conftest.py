@@ -62,8 +62,8 @@ def write_bundle(tmp_path: Path) -> WriteBundle:
 def engine_of(write_bundle: WriteBundle) -> Callable[..., PolicyEngine]:
     """Return a function that gives an engine for these policies."""
 
-    def make(*policies: str) -> PolicyEngine:
-        return PolicyEngine(PolicyBundle.load(write_bundle(*policies)))
+    def make(*policies: str, name: str = "bundle") -> PolicyEngine:
+        return PolicyEngine(PolicyBundle.load(write_bundle(*policies, name=name)))
 
     return make
 

@@ -92,6 +92,20 @@ def test_hidden_store_beside_others_leaves_no_gap(engine_of: Make, asking: Ask, 
     assert decision.shown.obligations.retain_days == 3
 
 
+def test_hidden_store_does_not_tell_of_itself_by_readings(
+    engine_of: Make, asking: Ask, stores: Stores
+) -> None:
+    """One permit has 16 readings, the hidden store's has one: refused, as without what hides it (A1, Q10)."""
+    many = SEARCH_PERMIT.replace("permit (", '@readings("16")\npermit (')
+    laws = (many, VIEW_PERMIT, OLD)
+    narcotics_apart = HIDDEN.replace(' || context.query.reason == Reason::"NARCOTICS"', "")
+    question = asking(readings=2)
+    decision = engine_of(*laws, narcotics_apart, name="hiding").decide(question, stores)
+    assert decision.effect is Effect.PERMIT
+    assert decision.shown == engine_of(*laws, name="plain").decide(question, stores)
+    assert decision.shown_as == "refuse"
+
+
 def test_what_is_not_hidden_is_shown_as_it_is(engine_of: Make, asking: Ask) -> None:
     """Where no policy that hides itself applies, nothing else is shown."""
     fixed = [StoreFacts(store_id="corridor", store_class="fixed")]
