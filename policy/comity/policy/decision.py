@@ -124,8 +124,8 @@ class Decision:
     """What the requester is shown instead, as far as it can be shown without a read (A1); `None`: this.
 
     It is the decision that would have been made without the policies that hide themselves. A store that it
-    permits and this one doesn't gives no reads; in one that both permit, the stricter of both holds. It may be
-    the stricter one itself: a permit that only a hidden store has may let fewer readings be searched (Q10).
+    permits and this one doesn't gives no reads; in one that both permit, the stricter of both holds. It may
+    itself be the stricter one: a permit that only a hidden store has may let fewer readings be searched (Q10).
     """
 
     @property
