@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from comity.adapters.errors import Late
 from comity.adapters.sources.source import SourceResult
 from comity.policy.written import read_facts
 from comity.v1 import common_pb2
@@ -33,6 +36,22 @@ async def test_named_readings_are_searched_and_each_read_says_which_it_is(bench:
     assert received.private["readings"] == "8A8C123 BABC123"
     facts = decided.private["facts"]
     assert read_facts(facts)[0].readings == 3 and "8A8C123" not in facts
+
+
+async def test_search_that_nobody_waits_for_takes_no_further_reading(bench: Bench) -> None:
+    """Each reading has the time that is left, and what was given up frees the store's thread."""
+    ask = bench.ask(bench.query(readings=["8A8C123", "BABC123"]))
+
+    def give_up_at_the_second() -> None:
+        time.sleep(0.002)
+        if len(bench.source.queries) == 2:
+            bench.source.queries[-1].over.set()
+
+    bench.source.hook = give_up_at_the_second
+    with pytest.raises(Late):
+        await bench.answer(ask)
+    first, second = (query.seconds for query in bench.source.queries)
+    assert first is not None and second is not None and second < first <= 10
 
 
 async def test_exactly_the_plate_names_no_reading(bench: Bench) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -68,13 +69,14 @@ async def search(
         over=over,
     )
     loop = asyncio.get_running_loop()
+    until = time.monotonic() + seconds
     sources = {store.store_id: store.source for store in stores}
     plates = (question.folded, *question.readings)
     queries = [
         [_query_for(store, replace(query, folded_plate=plate)) for plate in plates] for store in ruling.stores
     ]
     searches = [
-        loop.run_in_executor(threads.of(store.store_id), _search_each, sources[store.store_id], each)
+        loop.run_in_executor(threads.of(store.store_id), _search_each, sources[store.store_id], each, until)
         for store, each in zip(ruling.stores, queries, strict=True)
     ]
     try:
@@ -92,9 +94,19 @@ async def search(
     return _merged(flat, ruling)
 
 
-def _search_each(source: Source, queries: Sequence[SourceQuery]) -> list[SourceResult]:
-    """Search one store for each reading of the plate, one after the other, in one of its threads (Q10)."""
-    return [source.search(query) for query in queries]
+def _search_each(source: Source, queries: Sequence[SourceQuery], until: float) -> list[SourceResult]:
+    """Search one store for each reading of the plate, one after the other, in one of its threads (Q10).
+
+    `until` is on the monotonic clock, in seconds. Raises `Late` before a reading that nobody waits for any
+    more, so that what was given up holds none of the store's threads.
+    """
+    results = []
+    for query in queries:
+        left = until - time.monotonic()
+        if left <= 0 or query.over.is_set():
+            raise Late
+        results.append(source.search(replace(query, seconds=left)))
+    return results
 
 
 def _query_for(store: StoreRuling, query: SourceQuery) -> SourceQuery:
