@@ -400,6 +400,21 @@ async def test_access_returns_as_the_policy_says(
     assert (Barring(state).barred("lahd", "x", NOON + hours * HOUR) is None) is may_ask
 
 
+async def test_older_act_does_not_overwrite_the_newer_one_that_is_being_kept(desk: Desk) -> None:
+    """A readmission is being written as an older termination comes: it holds after a restart too (Q8)."""
+    await desk.suspend()
+    older = desk.act(terminates=True)
+    desk.clock.forward(60)
+    newer = desk.act(recertified_at=desk.clock())
+    desk.people.acts(desk.session, [newer])
+    await desk.give(older)
+    assert desk.bars() == ""
+    assert "user_terminated" not in desk.log.kinds()
+    assert desk.session.noted() == [digest(newer.payload)]
+    desk.build()
+    assert desk.bars() == ""
+
+
 # -- what agencies decide -----------------------------------------------------------------------
 
 

@@ -234,14 +234,12 @@ class Barring:
                 terminates=True, given_at=act.given_at, digest=act.digest
             )
 
-    async def keep_act(self, act: UserAct) -> bool:
+    async def keep_act(self, act: UserAct) -> bool | None:
         """Put an act on disk and into force; return whether it ended a suspension.
 
-        Raises `StateUnwritable`.
+        None: a later one came first, so it is neither kept nor to be logged. Raises `StateUnwritable`.
         """
         person = self._person(act.agency, act.user)
-        suspension = self._suspended.get(person)
-        left = _after(suspension, act)
         row = {
             "person": person,
             "terminates": act.terminates,
@@ -249,26 +247,31 @@ class Barring:
             "digest": act.digest,
             "logged": False,
         }
+        async with self._writing:
+            if self.is_stale(act):
+                return None
+            suspension = self._suspended.get(person)
+            left = _after(suspension, act)
 
-        def keep(connection: Connection) -> None:
-            connection.execute(delete(USER_ACTS).where(USER_ACTS.c.person == person))
-            connection.execute(insert(USER_ACTS), [row])
-            if left is not suspension:
-                connection.execute(delete(SUSPENDED).where(SUSPENDED.c.person == person))
-                if left is not None:
-                    connection.execute(insert(SUSPENDED), [_suspended_row(person, left)])
-            if suspension is not None and left is None:
-                connection.execute(delete(REFUSED).where(REFUSED.c.person == person))
+            def keep(connection: Connection) -> None:
+                connection.execute(delete(USER_ACTS).where(USER_ACTS.c.person == person))
+                connection.execute(insert(USER_ACTS), [row])
+                if left is not suspension:
+                    connection.execute(delete(SUSPENDED).where(SUSPENDED.c.person == person))
+                    if left is not None:
+                        connection.execute(insert(SUSPENDED), [_suspended_row(person, left)])
+                if suspension is not None and left is None:
+                    connection.execute(delete(REFUSED).where(REFUSED.c.person == person))
 
-        await self._write(keep)
-        if not self.is_stale(act):  # a later one may have come while this one was written
-            self._acts[person] = _Act(terminates=act.terminates, given_at=act.given_at, digest=act.digest)
-        if suspension is self._suspended.get(person) and left is not suspension:
-            if left is None:
-                del self._suspended[person]
-                self._refusals.pop(person, None)
-            else:
-                self._suspended[person] = left
+            await self._put(keep)
+            if not self.is_stale(act):  # a later termination may have been read while this one was written
+                self._acts[person] = _Act(terminates=act.terminates, given_at=act.given_at, digest=act.digest)
+            if suspension is self._suspended.get(person) and left is not suspension:
+                if left is None:
+                    del self._suspended[person]
+                    self._refusals.pop(person, None)
+                else:
+                    self._suspended[person] = left
         return suspension is not None and left is None
 
     async def act_logged(self, act: UserAct) -> None:
@@ -315,15 +318,20 @@ class Barring:
             )
 
     async def _write(self, work: Callable[[Connection], object]) -> None:
+        async with self._writing:
+            await self._put(work)
+
+    async def _put(self, work: Callable[[Connection], object]) -> None:
+        """Write while `_writing` is held."""
+
         def write() -> None:
             with self._engine.begin() as connection:
                 work(connection)
 
-        async with self._writing:
-            try:
-                await asyncio.to_thread(write)
-            except SQLAlchemyError as error:
-                raise StateUnwritable("suspensions: the state database can't be written") from error
+        try:
+            await asyncio.to_thread(write)
+        except SQLAlchemyError as error:
+            raise StateUnwritable("suspensions: the state database can't be written") from error
 
 
 def _after(suspension: Suspension | None, act: UserAct) -> Suspension | None:

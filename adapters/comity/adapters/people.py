@@ -176,18 +176,23 @@ class People:
 
     async def _keep(self, session: Peer, acts: Sequence[UserAct]) -> None:
         """Put acts on disk, into the log and into force, and say so. What fails is sent again another day."""
+        digests = []
         try:
             for act in acts:
                 ended = await self._barring.keep_act(act)
+                if ended is None:
+                    LOGGER.warning("an act of `%s` about a user came after a later one", session.peer)
+                    continue
                 await self._log.append(records.user_act(self._agency, act, ended=ended, at=self._clock()))
                 await self._barring.act_logged(act)
+                digests.append(act.digest)
         except (AuditError, StateUnwritable) as error:
             LOGGER.error("acts about users can't be kept: %s", error)
             return
         finally:
             self._kept(session.peer)
-        digests = [act.digest for act in acts]
-        _send(session, SessionMessage(noted=users_pb2.NotedDelivery(digests=digests)))
+        if digests:
+            _send(session, SessionMessage(noted=users_pb2.NotedDelivery(digests=digests)))
 
     def _kept(self, agency: str) -> None:
         count, kept = self._keeping.pop(agency)
