@@ -125,7 +125,7 @@ class Decision:
 
     It is the decision that would have been made without the policies that hide themselves. A store that it
     permits and this one doesn't gives no reads; in one that both permit, the stricter of both holds. It may
-    itself be the stricter one: a permit that only a hidden store has may let fewer readings be searched (Q10).
+    itself be the stricter one: a hidden store's permit may let fewer readings be searched (Q10).
     """
 
     @property
