@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import grpc
 import grpc.aio
@@ -28,8 +28,10 @@ from grpc_status import rpc_status
 from comity.audit import merkle
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
 from comity.audit.entry import LoggedEntry, parse_entry
+from comity.audit.errors import LogKeyMismatch
 from comity.audit.note import LogKey
 from comity.audit.tiles import TileFolder
+from comity.broker import server
 from comity.broker.capture import FROM_END, TO_END, read_capture
 from comity.broker.config import BrokerConfig, load_config
 from comity.broker.errors import ConfigInvalid
@@ -556,3 +558,38 @@ async def test_port_that_is_taken_is_told_in_one_line(stage: Stage) -> None:
             await Broker.start(replace(stage.config, listen=listen))
     assert not [entry for entry in stage.logged() if entry.kind == "started"][1:]
     await stage.start(listen=taken)
+
+
+async def test_suspended_member_is_cut_off_though_the_log_key_cannot_be_used(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key file or disk that fails the broker keeps no link up that a newer roster ends."""
+
+    async def fails(*arguments: object) -> None:
+        raise LogKeyMismatch("the key can't be read")
+
+    adapter = await stage.end("lapd", "adapter")
+    monkeypatch.setattr(server, "follow_roster", fails)
+    suspend(stage.made.root, "lapd", utc_now())
+    await until(lambda: adapter.seen.downs, "the suspended member's link is closed")
+
+
+def test_tls_configuration_that_comes_while_one_is_fetched_is_not_lost() -> None:
+    """gRPC asks on a thread of its own: what the event loop writes between a read and a write counts."""
+
+    class Raced:
+        coming: ClassVar[list[str]] = ["first", "second"]
+        now: str | None = None
+        _told_tls: str | None = None
+
+        @property
+        def _newest_tls(self) -> str | None:
+            read, self.now = self.now, self.coming.pop(0) if self.coming else self.now
+            return read
+
+        @_newest_tls.setter
+        def _newest_tls(self, value: str | None) -> None:
+            self.now = value
+
+    raced: Any = Raced()
+    assert [Broker._fetch_tls(raced) for _ in range(4)] == [None, "first", "second", None]

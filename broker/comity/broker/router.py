@@ -32,6 +32,7 @@ logger = logging.getLogger("comity.broker")
 
 CloseReason = link_pb2.CloseReason
 _REPLACED = "a newer link of this end takes its place"
+_FOLLOWED = "followed by a newer link"
 LinkFrame = link_pb2.LinkFrame
 GATEWAY = common_pb2.END_ROLE_GATEWAY
 ADAPTER = common_pb2.END_ROLE_ADAPTER
@@ -116,6 +117,7 @@ class Router:
         if older is not None:
             waiting = self._followers.pop(link.end, None)
             if waiting is not None:
+                self._log_closed(waiting, reason_name(CloseReason.CLOSE_REASON_RENEWAL))
                 waiting.peer.close(CloseReason.CLOSE_REASON_RENEWAL, _REPLACED)
             self._end(older, CloseReason.CLOSE_REASON_RENEWAL, _REPLACED)
         self._enter(link)
@@ -160,7 +162,7 @@ class Router:
     def trust_replaced(self) -> None:
         """Judge every link again under a newer roster, and close those that may no longer be held."""
         now = self._clock()
-        for link in [*self._table, *self._followers.values()]:
+        for link in self._all():
             hello = link_pb2.Hello(
                 versions=[1],
                 spiffe_id=f"spiffe://{link.admitted.origin}",
@@ -195,8 +197,12 @@ class Router:
     def stop(self) -> None:
         """Say goodbye to every link; open no more."""
         self._stopping = True
-        for link in [*self._followers.values(), *self._table]:
+        for link in self._all():
             self._end(link, CloseReason.CLOSE_REASON_SHUTDOWN, "the broker stops")
+
+    def _all(self) -> list[Link]:
+        """Return every link, those first that wait: none is to take the place of one that is closed."""
+        return [*self._followers.values(), *self._table]
 
     def _judge(
         self, hello: link_pb2.Hello, certificate: bytes, now: datetime, *, count: bool = True
@@ -269,9 +275,9 @@ class Router:
         self._deliver(routed)
 
     def _log_contradicted(self, origin: str) -> None:
-        """Close the link of an end whose log contradicted itself; it gets no other one."""
+        """Close the links of an end whose log contradicted itself; it gets no other one."""
         refusal = LinkRefusal.LOG_CONTRADICTED.value
-        for link in self._table:
+        for link in self._all():
             if link.admitted.origin == origin:
                 self._end(link, refusal.close, refusal.text)
 
@@ -280,7 +286,10 @@ class Router:
             peer.send(frame)
 
     def _hand_over(self, older: Link) -> None:
-        """Go on with the newer link of an end, which has sent its last frame on the older one."""
+        """Go on with the newer link of an end, which has sent its last frame on the older one.
+
+        The older stream is closed here: an end that left it open would use up the streams there may be.
+        """
         newer = self._followers.pop(older.end, None)
         if newer is None:
             raise ProtocolViolation(CloseReason.CLOSE_REASON_PROTOCOL, "a handover that no link follows")
@@ -290,6 +299,7 @@ class Router:
         self._log_closed(older, reason_name(CloseReason.CLOSE_REASON_RENEWAL))
         logger.info("link %d of `%s` follows link %d", newer.number, newer.end, older.number)
         newer.peer.release()
+        older.peer.close(CloseReason.CLOSE_REASON_RENEWAL, _FOLLOWED)
 
     def _too_late(self, older: Link, newer: Link) -> None:
         """End the older of two links that was not handed over in time; the newer one takes its place."""
@@ -316,7 +326,13 @@ class Router:
         logger.info("link %d of `%s` is over (%s)", link.number, link.end, name)
         self._log_closed(link, name)
         newer = self._followers.pop(link.end, None)
-        if newer is not None and not self._stopping:  # lost before it was handed over: as if it were new
+        if newer is None:
+            return
+        if self._witness.is_refused(newer.admitted.origin):
+            refusal = LinkRefusal.LOG_CONTRADICTED.value
+            self._log_closed(newer, reason_name(refusal.close))
+            newer.peer.close(refusal.close, refusal.text)
+        elif not self._stopping:  # lost before it was handed over: as if it were new
             self._enter(newer)
             newer.peer.release()
 

@@ -111,7 +111,8 @@ class Broker:
             max_links=config.max_links,
         )
         self._capture = None if config.capture is None else Capture(config.capture)
-        self._new_tls: grpc.ServerCertificateConfiguration | None = None
+        self._newest_tls: grpc.ServerCertificateConfiguration | None = None
+        self._told_tls: grpc.ServerCertificateConfiguration | None = None
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
             options=[*server_options(limits), ("grpc.so_reuseport", 0)],
@@ -280,7 +281,7 @@ class Broker:
         await self._log.append(entry)
         self._desk.key = new.statement
         self._own.current = new
-        self._new_tls = self._tls(self._trust.federation)
+        self._newest_tls = self._tls(self._trust.federation)
 
     async def _reload(self) -> None:
         """Take what is published now into force; a roster that changed is logged first."""
@@ -298,10 +299,11 @@ class Broker:
             )
             logger.warning("list of revocations, version %d, is in force", revoked.version)
         self._trust.replace(state)
-        await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
-        self._new_tls = self._tls(state.federation)
+        self._newest_tls = self._tls(state.federation)
         self._hand_out(state.federation)  # first: who is revoked learns by whose word, and why
         self._router.trust_replaced()
+        # Last: a key file or a disk that fails us keeps no revoked end linked.
+        await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
 
     def _hand_out(self, federation: Federation) -> None:
         """Hand the roster in force to the ends over their links: their own source of it may be away."""
@@ -311,9 +313,15 @@ class Broker:
         self._router.hand_out(frames, timestamp_digest=federation.timestamp_digest)
 
     def _fetch_tls(self) -> grpc.ServerCertificateConfiguration | None:
-        """Give gRPC newer roots if there are any. Runs on a thread of gRPC's, so it only swaps a value."""
-        newer, self._new_tls = self._new_tls, None
-        return newer
+        """Give gRPC newer roots if there are any. Runs on a thread of gRPC's, one call at a time.
+
+        It never writes what the event loop writes, so that a configuration that comes meanwhile isn't lost.
+        """
+        newest = self._newest_tls
+        if newest is self._told_tls:
+            return None
+        self._told_tls = newest
+        return newest
 
     def _tls(self, federation: Federation) -> grpc.ServerCertificateConfiguration:
         """Return our leaf, and every member's CA: which of them may say whom is judged in `admission`."""
