@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from google.rpc import code_pb2
@@ -458,6 +459,63 @@ async def test_process_follows_and_remembers(
     put_back(made, before)
     with pytest.raises(ConfigInvalid, match="version 2 is older than version 3"):
         await started(made)
+
+
+async def test_process_outlives_its_own_removal_and_goes_on_once_admitted_again(
+    made: FederationOnDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agency that left is refused call by call; its process needs no restart when it is back."""
+    monkeypatch.setattr(end, "WATCH_SECONDS", 0.02)
+    caplog.set_level("INFO", logger="comity.gateway")
+    task, stop = await started(made)
+    remove(made.root, "sheriff", NOON)
+    await until(lambda: "in force: roster 3" in caplog.text or task.done())
+    application = (made.home("sheriff") / "application.json").read_bytes()
+    admit(made.root, [application], NOON)
+    await until(lambda: "in force: roster 4" in caplog.text or task.done())
+    assert not task.done()
+    await ended(task, stop)
+
+
+async def test_callers_ca_is_replaced_though_the_log_key_cannot_be_used(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key file that fails the gateway keeps no caller's old CA in force."""
+    monkeypatch.setattr(end, "WATCH_SECONDS", 0.02)
+    told: list[str] = []
+    monkeypatch.setattr(server._FrontTls, "renew", lambda tls: told.append("callers"))
+    task, stop = await started(made)
+
+    async def fails(*arguments: object) -> None:
+        told.append("log key")
+        raise ConfigInvalid("the key can't be read")
+
+    monkeypatch.setattr(end, "_follow_log_key", fails)
+    suspend(made.root, "lapd", NOON)
+    await until(lambda: "log key" in told)
+    await ended(task, stop)
+    assert told[:2] == ["callers", "log key"]
+
+
+def test_tls_configuration_that_comes_while_one_is_fetched_is_not_lost() -> None:
+    """gRPC asks on a thread of its own: what the event loop writes between a read and a write counts."""
+
+    class Raced:
+        coming: ClassVar[list[str]] = ["first", "second"]
+        now: str | None = None
+        _told: str | None = None
+
+        @property
+        def _newest(self) -> str | None:
+            read, self.now = self.now, self.coming.pop(0) if self.coming else self.now
+            return read
+
+        @_newest.setter
+        def _newest(self, value: str | None) -> None:
+            self.now = value
+
+    raced: Any = Raced()
+    assert [server._FrontTls._fetch(raced) for _ in range(4)] == [None, "first", "second", None]
 
 
 async def test_process_does_not_start_under_another_roster_of_the_same_version(

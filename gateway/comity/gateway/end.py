@@ -213,8 +213,8 @@ class GatewayEnd:
 
         async def reload() -> None:
             await gateway.reload(partial(load_standing, config, self._published))
+            self._tell_fronts()  # first: a key file that cannot be used keeps no caller's old CA in force
             await _follow_log_key(config, self._log, gateway.federation)
-            self._tell_fronts()
 
         rosters = gateway.rosters = RosterInbox(self._published.take, log=LOGGER)
         faults = (CertsError, AuditUnavailable, ConfigInvalid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +18,7 @@ from comity.gateway.audit_service import SERVICE_NAME as AUDIT_SERVICE
 from comity.gateway.audit_service import AuditService, audit_handler
 from comity.gateway.config import GatewayConfig
 from comity.gateway.end import GatewayEnd
-from comity.gateway.errors import ConfigInvalid
+from comity.gateway.errors import ConfigInvalid, NotAMember
 from comity.gateway.gateway import Gateway
 from comity.gateway.service import SERVICE_NAME, QueryService, search_handler
 from comity.links.errors import ConfigUnusable
@@ -103,7 +104,8 @@ class _FrontTls:
 
     def __init__(self, end: GatewayEnd) -> None:
         self._end = end
-        self._newer: grpc.ServerCertificateConfiguration | None = None
+        self._newest: grpc.ServerCertificateConfiguration | None = None
+        self._told: grpc.ServerCertificateConfiguration | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that follow `renew`."""
@@ -114,8 +116,12 @@ class _FrontTls:
         )
 
     def renew(self) -> None:
-        """Have new connections get the leaf in force now, and judge callers by the CAs in force now."""
-        self._newer = self._configuration()
+        """Have new connections get the leaf in force now, and judge callers by the CAs in force now.
+
+        An agency that is no member now has no CA: all stays as it was, and each call is refused.
+        """
+        with contextlib.suppress(NotAMember):
+            self._newest = self._configuration()
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         own = self._end.credentials
@@ -125,6 +131,12 @@ class _FrontTls:
         )
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Give gRPC what is newer, if anything. Runs on a thread of gRPC's, so it only swaps a value."""
-        newer, self._newer = self._newer, None
-        return newer
+        """Give gRPC what is newer, if anything. Runs on a thread of gRPC's, one call at a time.
+
+        It never writes what the event loop writes, so that a configuration that comes meanwhile isn't lost.
+        """
+        newest = self._newest
+        if newest is self._told:
+            return None
+        self._told = newest
+        return newest
