@@ -21,6 +21,8 @@ from tests.simulator import FederationSimulator
 from tests.support.evidence import PATIENT, assert_undisturbed, entries
 
 SECOND = timedelta(seconds=1)
+SCHEDULING = timedelta(milliseconds=400)
+"""How late a busy machine may wake an end that looks every half second."""
 LEFT = 8
 """Seconds from notice to end: enough to be taken into force first."""
 
@@ -75,9 +77,10 @@ async def test_end_that_passes_while_it_is_used_takes_effect_within_a_second(
         end = f"{name}/adapter"
         (at_adapter,) = closed(federation, end, "sheriff")
         assert at_adapter.public["reason"] == "no_agreement"
-        assert ends_at <= at_adapter.at <= ends_at + SECOND + timedelta(milliseconds=500)
         (at_gateway,) = closed(federation, "sheriff/gateway", name)
         assert at_gateway.public["reason"] == "no_agreement"
+        assert ends_at <= at_adapter.at <= ends_at + SECOND + SCHEDULING
+        assert ends_at <= at_gateway.at <= ends_at + SECOND + SCHEDULING
         delivered = entries(federation, "sheriff/gateway", answer, "delivered")
         assert name not in {one.public["peer"] for one in delivered}
     federation.broker.is_honest_again()

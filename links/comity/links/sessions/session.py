@@ -38,7 +38,7 @@ class SessionLimits:
     """Sessions that an adapter has with one requester at a time."""
     max_records: int = 1 << 23
     """After so many records a session is as if past its age: RFC 8446, section 5.5, allows 2^24.5 a key."""
-    tick: timedelta = timedelta(seconds=1)
+    tick: timedelta = timedelta(seconds=0.5)
     """How often times, agreements and certificates are looked at."""
 
 
