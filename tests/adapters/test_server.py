@@ -6,13 +6,14 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from comity.adapters.config import load_config
 from comity.adapters.errors import ConfigInvalid
-from comity.adapters.loading import load_standing, open_published
+from comity.adapters.loading import load_standing, open_published, reload_standing
 from comity.adapters.server import serve
 from comity.audit.acts import Act, enter_act
 from comity.audit.entry import LoggedEntry, parse_entry
@@ -271,6 +272,24 @@ async def test_rolled_back_roster_is_refused_running_and_at_the_next_start(
     stop.set()
     await asyncio.wait_for(running, 5)
     assert "version 2 is older than version 3" in await refused(adapter_home)
+
+
+async def test_folder_of_agreements_that_is_gone_keeps_no_suspension_out(adapter_home: Path) -> None:
+    """The roster counts at once; agreements that were known stay, of parties that it still has so (A2)."""
+    config = load_config(adapter_home / "adapter.toml")
+    published = open_published(config, clock=HandClock())
+    old = load_standing(config, published)
+    config.agreements.rename(adapter_home / "away")
+    suspend(made_around(adapter_home), "lahd", NOON)
+    new, fault = reload_standing(config, published, old, None)
+    assert new.federation.version == 3 and "can't be read" in str(fault)
+    assert old.terms("lahd", NOON) is not None and new.terms("lahd", NOON) is None
+    assert {item.digest for item in new.agreements.agreements} == {
+        item.digest for item in old.agreements.agreements
+    }
+    members = {name: view for name, view in new.federation.members.items() if name != "lahd"}
+    left = new.agreements.under(replace(new.federation, members=members))
+    assert left.agreements and all("lahd" not in item.parties for item in left.agreements)
 
 
 async def test_other_roster_of_the_same_version_is_refused_at_the_start(adapter_home: Path) -> None:

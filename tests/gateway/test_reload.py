@@ -124,7 +124,7 @@ class Running:
         return self.now
 
     async def reload(self) -> None:
-        await self.gateway.reload(self.load)
+        await self.gateway.reload(partial(self.load, self.gateway.standing))
 
     async def follow(self) -> None:
         faults = (CertsError, AuditUnavailable)
@@ -275,6 +275,16 @@ async def test_suspended_member_is_not_asked_any_more(running: Running) -> None:
     with pytest.raises(SessionFailed) as refused:
         await running.sessions.session("lapd", timeout=0.01)
     assert refused.value.reason == link_pb2.CLOSE_REASON_NO_AGREEMENT
+
+
+async def test_folder_of_agreements_that_is_gone_keeps_no_suspension_out(running: Running) -> None:
+    """The newer roster counts; the agreements that were known stay under it (A2)."""
+    folder = running.made.agreements("sheriff")
+    folder.rename(folder.with_name("away"))
+    suspend(running.made.root, "lapd", NOON)
+    await until(lambda: version(running) == 3)
+    plan = await running.plan()
+    assert list(plan.asked) == ["cbp"] and not_asked(plan) == {"lapd": "SUSPENDED"}
 
 
 async def test_removed_member_is_not_asked_any_more(running: Running) -> None:

@@ -1,8 +1,8 @@
 """What an adapter stands on, read from the folders that its configuration names, and read again.
 
 At the start everything must be good, and the text of what isn't names file and key. While the process
-runs, what changed in these folders is taken into force as a whole, or not at all: a roster, an agreement
-or a policy bundle that doesn't verify leaves the old one in force, and the log of the process says so.
+runs, what changed in these folders is taken into force part by part: a roster, an agreement or a policy
+bundle that doesn't verify leaves the old one in force, and the log of the process says so.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ def reload_standing(
 ) -> tuple[Standing, ConfigInvalid | None]:
     """Return what is in force now, part by part, and why a part that isn't good stays as it was.
 
-    A broken policy bundle doesn't keep a suspension out, nor an old roster a new law. `law` is what the log
-    has in force.
+    A broken policy bundle doesn't keep a suspension out, nor an old roster a new law. Where the folder of
+    agreements can't be read, those that were known stay as far as they hold under the roster in force. `law`
+    is what the log has in force.
     """
     federation, engine, faults = old.federation, old.engine, list[str]()
     try:
@@ -103,7 +104,11 @@ def reload_standing(
             engine = PolicyEngine(bundle)
     except ConfigInvalid as error:
         faults.append(f"the policy bundle is not activated: {error}")
-    agreements = _agreements(config, federation)
+    try:
+        agreements = _agreements(config, federation)
+    except ConfigInvalid as error:
+        faults.append(f"the agreements that were known stay: {error}")
+        agreements = old.agreements.under(federation)
     new = replace(old, federation=federation, agreements=agreements, engine=engine)
     return new, ConfigInvalid("; ".join(faults)) if faults else None
 

@@ -337,6 +337,23 @@ class AgreementBook:
                 rejected.append(Rejected(path=path, reason=str(error)))
         return cls(federation=federation, agreements=tuple(found.values()), rejected=tuple(rejected))
 
+    def under(self, federation: Federation) -> AgreementBook:
+        """Return what of these holds under another roster, when their folder can't be read again.
+
+        One with a party that the roster doesn't have, or that has another identity key there, isn't kept. A
+        notice that isn't known here yet doesn't count before the folder can be read.
+        """
+        members = federation.members
+        kept = tuple(
+            agreement
+            for agreement in self.agreements
+            if all(
+                (member := members.get(agency)) is not None and member.identity_key == key
+                for agency, key in agreement.parties.items()
+            )
+        )
+        return AgreementBook(federation=federation, agreements=kept, rejected=self.rejected)
+
     def grant(
         self, *, provider: str, requester: str, now: datetime
     ) -> tuple[AgreementView, GrantView] | None:

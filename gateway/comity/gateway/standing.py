@@ -11,6 +11,7 @@ from datetime import datetime
 
 from comity.certs.agreements import AgreementBook
 from comity.certs.delivered import DELIVERED_FOLDER
+from comity.certs.errors import FileUnusable
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.watching import FileWatch
@@ -49,13 +50,20 @@ class Standing:
             raise NotAMember("the roster does not let this agency ask, so nothing was asked")
 
 
-def load_standing(config: GatewayConfig, published: PublishedRoster) -> Standing:
+def load_standing(config: GatewayConfig, published: PublishedRoster, old: Standing | None = None) -> Standing:
     """Return what is published now; raise `CertsError` unless the roster verifies and isn't an older one.
 
-    Agreements that don't verify do nothing, and are told.
+    Agreements that don't verify do nothing, and are told. `old` is what was in force: where the folder of
+    agreements can't be read, its own stay as far as they hold under the roster. Without it `FileUnusable`.
     """
     federation = published.load()
-    book = AgreementBook.load(config.agreements, federation)
+    try:
+        book = AgreementBook.load(config.agreements, federation)
+    except FileUnusable as error:
+        if old is None:
+            raise
+        LOGGER.error("the agreements that were known stay: %s", error)
+        return Standing(federation=federation, agreements=old.agreements.under(federation))
     for rejected in book.rejected:
         LOGGER.warning("agreement `%s` does nothing: %s", rejected.path.name, rejected.reason)
     return Standing(federation=federation, agreements=book)
