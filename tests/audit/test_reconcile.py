@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -190,7 +191,7 @@ def _promise_again(ledger: Ledger) -> None:
 
 def test_every_class_is_tried() -> None:
     """The table above and the tests below leave no class out."""
-    below = {"matched", "edited", "reordered", "truncated tail", "promise late"}
+    below = {"matched", "edited", "reordered", "truncated tail", "promise late", "forked"}
     assert {what for _, what in WAYS.values()} | below == set(CLASSES)
 
 
@@ -235,15 +236,40 @@ def test_tail_that_was_cut_and_signed_again_is_told(tmp_path: Path) -> None:
 
 
 def test_rewritten_log_is_forked_against_the_checkpoint_that_a_peer_saw(tmp_path: Path) -> None:
-    """All of a log is written anew and signed with the right key: a peer's checkpoint doesn't fit."""
+    """All of a log is written anew and signed with the right key: a peer's checkpoint doesn't fit.
+
+    What is wrong with an exchange by itself is its class; what would match is `forked`. Exit status 1.
+    """
     ledger = Ledger.of(3)
     folders = ledger.write(tmp_path / "logs")
     entries = _entries(folders["provider"])
     entries[ledger.find("provider", "acknowledged", 1)] = entries[0]
     shutil.rmtree(folders["provider"])
     write_log(folders["provider"], LAPD, iter(entries))
-    reconciler, _, _ = reconcile(tmp_path, *folders.values())
+    reconciler, counts, evidence = reconcile(tmp_path, *folders.values())
     assert any(text.startswith("forked") and BROKER.origin in text for text in reconciler.logs[2].findings)
+    assert counts == {"forked": 2, "not acknowledged": 1}
+    seen = next(line for line in evidence.splitlines() if "checkpoint_seen" in line)
+    own = next(line for line in evidence.splitlines() if line.startswith(f"{LAPD.origin}: has"))
+    assert merkle.root(list(map(merkle.leaf_hash, entries))).hex() in own
+    assert f"of {len(entries)} entries the root" in seen and "signed with the same key" in seen
+    exit_code, said = command(tmp_path)
+    assert exit_code == 1 and said["counts"] == counts and not said["matched"]
+
+
+def test_exchange_from_before_the_fork_matches(tmp_path: Path) -> None:
+    """Up to the last size at which log and peers agree, it is the log that they saw; behind it, it isn't."""
+    ledger = Ledger.of(3)
+    shared = ledger.find("provider", "acknowledged", 0) + 1
+    ledger.logs["broker"].append(checkpoint_seen("provider", ledger.logs["provider"][:shared], BEGIN))
+    folders = ledger.write(tmp_path / "logs")
+    entries = _entries(folders["provider"])
+    entries[-1] = entries[0]
+    shutil.rmtree(folders["provider"])
+    write_log(folders["provider"], LAPD, iter(entries))
+    _, counts, evidence = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 1, "forked": 2}
+    assert f"from entry {shared} on" in evidence
 
 
 def test_promise_that_no_checkpoint_covered_in_time_is_told(tmp_path: Path) -> None:
@@ -408,6 +434,44 @@ def test_command_prints_classes_and_evidence_and_exits_1(tmp_path: Path) -> None
     assert json.loads(line)["class"] == "disagrees"
     whole = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert whole["counts"] == {"matched": 2, "disagrees": 1} and not whole["matched"]
+
+
+def command(tmp_path: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    """Run the command on what lies in `logs`; return its exit status, and the object that it prints."""
+    trust = write_trust(tmp_path / "policy")
+    arguments = ["audit", "reconcile", str(tmp_path / "logs"), "--trust", str(trust), "--json", *more]
+    result = CliRunner().invoke(cli, arguments)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_command_exits_0_when_all_match(tmp_path: Path) -> None:
+    """Nothing is wrong with any exchange, nor with any log: status 0, as the help says."""
+    Ledger.of(3).write(tmp_path / "logs")
+    exit_code, said = command(tmp_path)
+    assert exit_code == 0
+    assert said["matched"] and said["counts"] == {"matched": 3} and said["examples"] == []
+
+
+def test_command_exits_1_for_a_log_with_a_finding_though_all_match(tmp_path: Path) -> None:
+    """An entry of no exchange was changed: all exchanges match, and the status is 1 all the same."""
+    folders = Ledger.of(3).write(tmp_path / "logs")
+    _rewrite(folders["provider"], lambda entries: _replace(entries, 0, b'"operator"', b'"operatox"'))
+    exit_code, said = command(tmp_path)
+    assert exit_code == 1
+    assert said["counts"] == {"matched": 3} and not said["matched"]
+    assert [bool(log["findings"]) for log in said["logs"]].count(True) == 1
+
+
+def test_command_goes_on_from_what_lies_in_work(tmp_path: Path) -> None:
+    """The second run with the same `--work` reads no entry again: that they are gone, it doesn't see."""
+    folders = Ledger.of(3).write(tmp_path / "logs")
+    work = ("--work", str(tmp_path / "work"))
+    first = command(tmp_path, *work)
+    assert first[0] == 0 and list((tmp_path / "work").glob("*.facts"))
+    for folder in folders.values():
+        shutil.rmtree(folder / "tile/entries")
+    assert command(tmp_path, *work) == first
+    assert command(tmp_path, "--work", str(tmp_path / "another"))[0] == 1
 
 
 def test_command_wants_two_logs(tmp_path: Path) -> None:

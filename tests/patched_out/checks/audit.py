@@ -17,7 +17,7 @@ from tests.patched_out.checks.files import (
     VERIFY,
     WAL,
 )
-from tests.patched_out.patching import Instead, Without
+from tests.patched_out.patching import Body, Instead, Without
 
 CHECKS = (
     check(
@@ -338,6 +338,14 @@ CHECKS = (
         "audit: a segment that holds nothing is no part of the chain",
         Without("comity.audit.wal:_chain", "if segment.next_index !="),
         CRASH("test_segment_that_was_removed_and_is_there_again_is_no_gap"),
+    ),
+    check(
+        "audit: an exchange in a part of a log that its peers never saw is forked (L2)",
+        Body("comity.audit.reconciling.judging:_Judging._fork", "return None"),
+        RECONCILE(
+            "test_rewritten_log_is_forked_against_the_checkpoint_that_a_peer_saw",
+            "test_exchange_from_before_the_fork_matches",
+        ),
     ),
     check(
         "audit: an entry that is reconciled is of a known kind and a possible time",

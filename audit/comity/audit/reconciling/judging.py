@@ -17,6 +17,7 @@ log unwritable              an end said that its log couldn't be written; this i
 unreachable, but linked     the broker says unreachable, and the provider's own log has its link up
 times apart                 the ends' times differ by more than the bound
 not acknowledged            the provider released, and the requester never acknowledged
+forked                      all of it fits, but a log from there on is not the one that a peer saw
 matched                     none of these
 ==========================  ==============================================================================
 """
@@ -46,6 +47,7 @@ CLASSES = (
     "unreachable, but linked",
     "times apart",
     "not acknowledged",
+    "forked",
 )
 SIGNED = frozenset({"responded", "refused", "referred", "rate_limited", "audit_unavailable", "malformed"})
 """Outcomes that a provider signs itself."""
@@ -61,6 +63,16 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Where a log ceases to be the one that its peers saw."""
+
+    since: int
+    """Entries from this place on are vouched for by no peer: the last size at which log and peers agree."""
+    evidence: tuple[str, ...] = field(repr=False)
+    """The log's checkpoint, and the peer's that contradicts it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogView:
     """What judging one exchange needs of a log as a whole."""
 
@@ -69,6 +81,8 @@ class LogView:
     last_at: int
     is_short: bool = False
     """Whether a peer saw it longer than it is."""
+    fork: Fork | None = None
+    """Where a peer's checkpoint contradicts it, the first if several do."""
     links: Sequence[tuple[int, bool]] = ()
     """When its own link to the broker came up and went down, ms since 1970."""
     laws: Sequence[tuple[int, str]] | None = None
@@ -178,6 +192,7 @@ class _Judging:
         self._outcome()
         self._times()
         self._acknowledgement()
+        self._fork()
 
     # -- what is there at all -------------------------------------------------------------------
 
@@ -401,6 +416,12 @@ class _Judging:
             raise _Wrong("not acknowledged", self._tells("provider", self.unacknowledged))
         if log.last_at > released.at + self.bounds.acknowledgement:
             raise _Wrong("not acknowledged", self._tells("provider", released))
+
+    def _fork(self) -> None:
+        for end, log in self.case.logs.items():
+            places = [fact.place for fact in self.case.facts.get(end, ())]
+            if log.fork is not None and places and max(places) >= log.fork.since:
+                raise _Wrong("forked", *log.fork.evidence)
 
     # -- words ----------------------------------------------------------------------------------
 

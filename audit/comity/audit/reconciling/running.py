@@ -25,7 +25,7 @@ from comity.audit.note import VerifierKey
 from comity.audit.proofs import TreeProver
 from comity.audit.reconciling.facts import Exchanges, Fact, Scratch, Seen, peek_progress
 from comity.audit.reconciling.gathering import gather
-from comity.audit.reconciling.judging import Bounds, Case, LogView, Verdict, judge
+from comity.audit.reconciling.judging import Bounds, Case, Fork, LogView, Verdict, judge
 from comity.audit.reconciling.parts import Part
 from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName
 from comity.audit.trust import Trust
@@ -176,6 +176,7 @@ class _End:
     size: int
     last_at: int
     is_short: bool
+    fork: Fork | None
     links: Sequence[tuple[int, bool]]
     laws: Sequence[tuple[int, str]] | None
     covered: Sequence[tuple[int, int]]
@@ -194,6 +195,7 @@ class _End:
             size=self.size,
             last_at=self.last_at,
             is_short=self.is_short,
+            fork=self.fork,
             links=self.links,
             laws=self.laws,
             leaf_at=_leaves(TileFolder(self.path), self.size),
@@ -250,6 +252,8 @@ def _compare(
             covered: list[tuple[int, int]] = []
             prover = TreeProver(TileFolder(folder), size)
             part = Part.of(folder)
+            agreed: list[int] = []
+            contradicted: list[tuple[Seen, str]] = []
             history = _history(trust, origin, scratch)
             for other, witness in zip(scratches, origins, strict=True):
                 if other is scratch:
@@ -260,7 +264,12 @@ def _compare(
                         continue
                     if seen.size <= size and (wrong := _not_in_force(history, seen)):
                         found.append(f"{wrong} (entry {seen.place} of {witness})")
-                    if seen.size <= size and not _leads_to(prover, seen):
+                    if seen.size > size or (root := _root(prover, seen.size)) is None:
+                        continue
+                    if root == seen.root:
+                        agreed.append(seen.size)
+                    else:
+                        contradicted.append((seen, witness))
                         found.append(
                             f"forked: its first {seen.size} entries are not those of the checkpoint that "
                             f"{witness} saw, signed with the same key (entry {seen.place} of {witness})"
@@ -279,6 +288,7 @@ def _compare(
                     size=size,
                     last_at=progress.last_at if progress else 0,
                     is_short=most > size and part is None,
+                    fork=_fork(origin, prover, agreed, contradicted),
                     part=part,
                     links=scratch.links(),
                     laws=scratch.laws() if part is None else None,
@@ -367,11 +377,32 @@ def _not_in_force(history: KeyHistory, seen: Seen) -> str:
     return ""
 
 
-def _leads_to(prover: TreeProver, seen: Seen) -> bool:
+def _root(prover: TreeProver, size: int) -> bytes | None:
+    """Return the root of a log's first entries; None if its tiles don't tell, which was said already."""
     try:
-        return prover.root(seen.size) == seen.root
+        return prover.root(size)
     except TileInvalid:
-        return True  # said already, where the log was read
+        return None
+
+
+def _fork(
+    origin: str, prover: TreeProver, agreed: Sequence[int], contradicted: Sequence[tuple[Seen, str]]
+) -> Fork | None:
+    """Return where a log parts from what peers saw: behind the last size before that at which they agree."""
+    if not contradicted:
+        return None
+    seen, witness = min(contradicted, key=lambda one: one[0].size)
+    since = max((size for size in agreed if size < seen.size), default=0)
+    own = [size for size in dict.fromkeys((seen.size, prover.size)) if _root(prover, size) is not None]
+    roots = ", ".join(f"of {size} entries the root {(_root(prover, size) or b'').hex()}" for size in own)
+    return Fork(
+        since=since,
+        evidence=(
+            f"{origin}: has {roots}; from entry {since} on no peer saw it so",
+            f"{witness}: entry {seen.place} checkpoint_seen: signed with the same key, "
+            f"of {seen.size} entries the root {seen.root.hex()}",
+        ),
+    )
 
 
 def _leaves(tiles: TileFolder, size: int) -> Callable[[int], bytes | None]:
