@@ -204,7 +204,7 @@ class LinkClient:
         try:
             while not self._closing.is_set():
                 began = loop.time()
-                why = "" if self._barred is None else self._barred()
+                why = self._why_barred()
                 if why:
                     self._complain(why, "", level=logging.CRITICAL)
                 was_up = False if why else await self._attempt()
@@ -311,6 +311,8 @@ class LinkClient:
         """Open a link that follows the one that is up; try on while it can't be opened and that one lasts."""
         failures, older = 0, self._line
         while older is not None and self._line is older and not self._closing.is_set():
+            if self._why_barred():  # then the older link is over too, and `run` says why
+                return
             self._renew()
             hello = Hello()
             hello.CopyFrom(self._hello)
@@ -340,10 +342,13 @@ class LinkClient:
 
     def _linked(self, line: _Line, welcome: Welcome) -> None:
         """Take a link that is up: the first one, or one that follows or takes the place of another."""
-        line.was_up, line.welcome = True, welcome
+        line.was_up = True
         older = self._line
         if line.follows is None:
             self._events.linked(welcome)
+        elif self._closing.is_set() or self._why_barred():
+            line.is_over = True
+            line.stream.close(CloseReason.CLOSE_REASON_SHUTDOWN, "the end follows no more")
         elif older is None or older is not line.follows:  # the one that it was to follow is gone meanwhile
             line.is_over = True
             line.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "nothing is left to follow")
@@ -409,14 +414,16 @@ class LinkClient:
             return
         line.is_over = True
         older, newer = self._draining, self._line
-        if line is older and newer is not None:  # before its last frame came: what was in flight is lost
+        if line is older and newer is not None:
+            # Before its last frame came: what was in flight is lost, and the broker may carry the sessions
+            # on over the newer link already. Only when that is over too does it reset them for their peers.
             self._draining = None
             self._give_up.cancel()
-            self._events.unlinked(ended.reason, ended.text)
-            if newer.welcome is not None and not newer.is_over:
-                self._events.linked(newer.welcome)
+            newer.is_over = True
+            newer.stream.close(CloseReason.CLOSE_REASON_RENEWAL, "the link that it follows was lost")
             if newer.released is not None:
                 newer.released.set()
+            self._events.unlinked(ended.reason, ended.text)
         elif line is newer:
             if older is not None:
                 self._draining = None
@@ -434,6 +441,10 @@ class LinkClient:
             self._config, self._hello = config, _hello(config)
         except ConfigUnusable as error:
             _log.error("link to `%s` keeps its old certificate: %s", self._config.broker, error)
+
+    def _why_barred(self) -> str:
+        """Return why the broker may not be dialled now; empty when it may."""
+        return "" if self._barred is None else self._barred()
 
     def _complain(self, why: str, status: str, *, level: int = logging.WARNING) -> None:
         """Log why there is no link, with gRPC's status if it came; the same reason again once a minute."""
@@ -461,7 +472,6 @@ class _Line:
         """The older one that this one is to follow; None of one that is dialled when there is none."""
         self.machine = LinkMachine(limits=client._limits, hello=hello)
         self.stream: LinkStream
-        self.welcome: Welcome | None = None
         self.was_up = False
         self.is_over = False
         """Whether its end has been told, or is nobody's business any more."""

@@ -1,0 +1,116 @@
+"""A link that is to follow another one, and what goes wrong meanwhile: two connections over loopback gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from comity.certs.clock import utc_now
+from comity.links.backoff import Backoff
+from comity.links.client import LinkClient
+from comity.links.server import LinkPeer
+from comity.v1.link_pb2 import CloseReason, Handover, Hello, LinkFrame, Welcome
+from tests.links.test_client_and_server import Running, until
+from tests.support.links import LoopbackBroker, RecordingEvents, RecordingHandler
+
+
+@dataclass
+class FollowedHandler(RecordingHandler):
+    """A broker that lets a newer link follow; `door` holds back the greeting of such a one."""
+
+    door: asyncio.Event = field(default_factory=asyncio.Event)
+    knocked: int = 0
+
+    async def greeted(self, peer: LinkPeer, hello: Hello) -> Welcome:
+        if hello.follows:
+            self.knocked += 1
+            await self.door.wait()
+        return peer.make_welcome(roster_version=3, ends_at=self.ends_at, follows=hello.follows)
+
+    @property
+    def up(self) -> int:
+        return len(self.peers) - len(self.ends)
+
+
+@pytest.fixture
+async def handler(loopback: LoopbackBroker) -> AsyncIterator[FollowedHandler]:
+    loopback.handler = FollowedHandler()
+    yield loopback.handler
+    loopback.handler.door.set()
+
+
+async def test_close_while_a_follower_is_dialled_returns(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """A link that is welcomed while the older one says goodbye is nobody's: it is closed, and all is over."""
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.renew()
+        await until(lambda: handler.knocked)
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        handler.door.set()
+        await asyncio.wait_for(closing, 20)
+    await until(lambda: handler.up == 0)
+    assert len(recording.welcomes) == 1
+
+
+async def test_barred_broker_is_not_followed(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """A broker that was refused while a follower was dialled gets no link by it."""
+    why = ""
+    quick = Backoff(first=timedelta(milliseconds=20), longest=timedelta(milliseconds=200))
+    client = LinkClient(
+        loopback.config(), recording, utc_now, limits=loopback.limits, backoff=quick, barred=lambda: why
+    )
+    async with Running(client):
+        await until(lambda: client.is_up)
+        client.renew()
+        await until(lambda: handler.knocked)
+        why = "its log contradicted itself"
+        client.hang_up(CloseReason.CLOSE_REASON_CREDENTIALS, why)
+        handler.door.set()
+        await until(lambda: handler.up == 0 and client._following is not None and client._following.done())
+        assert not client.is_up
+        assert len(recording.welcomes) == len(recording.ends) == 1
+
+
+async def test_older_link_that_is_lost_in_a_handover_takes_the_newer_with_it(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """The broker hears of the loss by the newer link's end, and can tell the peers of its sessions."""
+    handler.door.set()
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.renew()
+        await until(lambda: handler.got)
+        assert [frame.WhichOneof("frame") for frame in handler.got] == ["handover"]
+        handler.peers[0].close(CloseReason.CLOSE_REASON_UNSPECIFIED, "lost before its own handover")
+        await until(lambda: len(handler.ends) == 2)
+        await until(lambda: len(recording.welcomes) == 2 and client.is_up)
+        assert len(recording.ends) == 1
+        assert handler.peers[2].is_up
+
+
+async def test_handover_and_goodbye_in_one_message_end_nothing(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """The broker hangs up the older link itself right after its last frame: the newer one goes on."""
+    handler.door.set()
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        client.renew()
+        await until(lambda: handler.got)
+        handler.peers[0].send(LinkFrame(handover=Handover()))
+        handler.peers[0].close(CloseReason.CLOSE_REASON_RENEWAL, "followed by a newer link")
+        await until(lambda: handler.ends)
+        await until(lambda: client._line is not None and client._line.released is not None)
+        await until(lambda: client._line.released.is_set())  # type: ignore[union-attr]
+        assert client.is_up
+        assert recording.ends == []
+        assert len(recording.welcomes) == 1
