@@ -123,7 +123,7 @@ CHECKS = (
     ),
     check(
         "peers: a broker that forked is not dialled",
-        Instead("comity.links.client:LinkClient.run", "self._barred is None", "True"),
+        Instead("comity.links.client:LinkClient._why_barred", "self._barred is None", "True"),
         LYING_BROKER("test_rewritten_log_is_caught_by_every_end_that_saw_it"),
     ),
     check(
