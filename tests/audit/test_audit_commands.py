@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
+from comity.audit.trust import Trust
 from comity.cli.main import cli
 from tests.support.federation import build_federation
 from tests.support.logs import NOON, asked, noon
@@ -54,6 +55,23 @@ def test_a_whole_log_verifies_from_any_of_its_folders(desk: Desk, tmp_path: Path
         assert result.exit_code == 0, result.output
         assert ORIGIN in result.output
         assert "verdict: 1 log verifies" in result.output
+
+
+def test_trust_tells_a_script_what_it_pins(desk: Desk, tmp_path: Path) -> None:
+    """`trust --json` gives federation, roster and the logs' origins; a policy file has its quorum instead."""
+    out = tmp_path / "pinned"
+    made = run("trust", "--public", desk.public, "--out", out, "--json")
+    found = Trust.load(out)
+    assert made.exit_code == 0 and json.loads(made.stdout) == {
+        "out": str(out),
+        "federation": found.federation,
+        "roster_version": found.roster_version,
+        "quorum": None,
+        "logs": sorted(found.logs),
+    }
+    policy = run("trust", "--public", desk.public, "--out", tmp_path / "policy", "--quorum", "2", "--json")
+    told = json.loads(policy.stdout)
+    assert told["federation"] is None and told["quorum"] == 2 and told["logs"] == sorted(found.logs)
 
 
 def test_json_has_one_object_a_log(desk: Desk) -> None:

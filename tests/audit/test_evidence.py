@@ -204,9 +204,10 @@ def test_openings_that_are_gone_cannot_be_opened(home: Path, tmp_path: Path) -> 
 
 
 async def test_every_byte_of_evidence_counts(home: Path, places: tuple[Path, Path], tmp_path: Path) -> None:
-    """Of entries, proofs, envelopes, content and openings one byte in seven is changed: each change is found.
+    """Every byte of an envelope, one in seven of entries, proofs, content and openings: each change is found.
 
-    A name that is changed in the manifest, which only points, takes something out of what is proven.
+    The finding names the file, its entry or what it is. A name that is changed in the manifest, which only
+    points, takes something out of what is proven.
     """
     out, trust = tmp_path / "evidence", Trust.load(places[1])
     done = run("prove", home, "--exchange", EXCHANGE.hex(), "--open", "all", "--content", "--out", out)
@@ -217,7 +218,9 @@ async def test_every_byte_of_evidence_counts(home: Path, places: tuple[Path, Pat
     assert {path.suffix for path in files} == {".tlog-proof", ".json", ".bin"}
     for path in files:
         whole = path.read_bytes()
-        for place in range(0, len(whole), 7):
+        signed = path.name.endswith(".dsse.json")
+        index, _, what = path.name.split(".")[0].partition("-")
+        for place in range(0, len(whole), 1 if signed else 7):
             data = bytearray(whole)
             data[place] ^= 1
             path.write_bytes(data)
@@ -225,6 +228,9 @@ async def test_every_byte_of_evidence_counts(home: Path, places: tuple[Path, Pat
             proves_less = path.name == MANIFEST and _proven(honest) - _proven(found)
             assert not found.verified or proves_less, f"byte {place} of {path.name}"
             assert set(found.opened.items()) <= set(honest.opened.items())
+            if path.name != MANIFEST:
+                names = (path.name, f"entry {index}", what)
+                assert any(name in finding for finding in found.findings for name in names), found.findings
         path.write_bytes(whole)
     assert verify_evidence(out, trust).verified
 

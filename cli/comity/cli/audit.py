@@ -118,7 +118,8 @@ group.add_command(statistics)
     type=click.IntRange(min=0),
     help="Write a tlog-policy file instead, in which so many of the other ends must have cosigned.",
 )
-def trust(public: Path, out: Path, quorum: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def trust(public: Path, out: Path, quorum: int | None, as_json: bool) -> None:
     """Make the trust file that an auditor keeps: the authority's pinned keys and the signed roster.
 
     Make it early and keep it apart from the logs: what it pins is what later counts as true.
@@ -131,6 +132,11 @@ def trust(public: Path, out: Path, quorum: int | None) -> None:
     except (TrustInvalid, CertsError) as problem:
         raise click.UsageError(str(problem)) from problem
     found = Trust.load(out)
+    if as_json:
+        roster = {"federation": found.federation or None, "roster_version": found.roster_version or None}
+        told = {"out": str(out), **roster, "quorum": quorum, "logs": sorted(found.logs)}
+        click.echo(json.dumps(told, indent=2))
+        return
     if quorum is not None:
         click.echo(f"{out}: tlog-policy, keys of {len(found.logs)} logs, a quorum of {quorum} witnesses")
         return
