@@ -80,6 +80,34 @@ async def test_restart_gives_no_budget_back(budgeted: Bench) -> None:
     assert (await budgeted.reply()).kind == LIMITED
 
 
+async def test_question_whose_decision_is_not_logged_spends_nothing(budgeted: Bench) -> None:
+    """A log that is full for a while uses up nobody's budget, in memory or on disk."""
+    budgeted.log.unwritable = frozenset({"decided"})
+    for _ in range(3):
+        assert (await budgeted.reply()).kind == common_pb2.OUTCOME_KIND_AUDIT_UNAVAILABLE
+    budgeted.log.unwritable = frozenset()
+    assert (await budgeted.reply()).kind == RESPONDED
+    budgeted.build()
+    assert (await budgeted.reply()).kind == RESPONDED
+    assert (await budgeted.reply()).kind == LIMITED
+
+
+async def test_agency_over_what_is_remembered_is_turned_away_undecided(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger has an end for each agency, which no policy needs to set; another one's is its own."""
+    monkeypatch.setattr(bench.path._spending, "_most_a_day", 2)
+    for _ in range(2):
+        assert (await bench.reply()).kind == RESPONDED
+    reply = await bench.reply()
+    assert reply.kind == LIMITED and bench.receipt(reply.receipt).kind == LIMITED
+    assert bench.log.kinds().count("decided") == 2
+    assert bench.log.entries[-1].public["reason"] == "crowded_day"
+    assert (await bench.reply(bench.ask(requester="sheriff"), peer="sheriff")).kind == RESPONDED
+    bench.clock.forward(24 * 3600)
+    assert bench.path._spending.look(agency="lahd", user="x", plates=("8ABC123",), likeness="").spent
+
+
 async def test_refused_questions_count(budgeted: Bench) -> None:
     """Who tries out what the policy permits spends the budget, as any question does."""
     for _ in range(2):

@@ -80,6 +80,8 @@ class RejectReason(Enum):
     """Over the requester's limit."""
     CROWDED_SUBJECT = "crowded_subject"
     """Over the limit of one subject of the requester."""
+    CROWDED_DAY = "crowded_day"
+    """Over what is remembered of one requester's questions within a day."""
 
 
 class Rejected(AdapterError):
@@ -103,8 +105,9 @@ class Replayed(Rejected):
 
 
 class Crowded(Rejected):
-    """The requester, or one subject of it, has too many exchanges in flight; the order was good."""
+    """The requester, or one subject of it, has too many exchanges in flight or today; the order was good."""
 
     def __init__(self, reason: RejectReason = RejectReason.CROWDED) -> None:
         whose = "this subject" if reason is RejectReason.CROWDED_SUBJECT else "this agency"
-        super().__init__(reason, f"too many exchanges of {whose} are in flight; ask again later")
+        when = "were asked within a day" if reason is RejectReason.CROWDED_DAY else "are in flight"
+        super().__init__(reason, f"too many exchanges of {whose} {when}; ask again later")

@@ -337,6 +337,10 @@ class ExchangePath:
         remembering = asyncio.create_task(self._remember(work, order, beside=spend))
         try:
             await self._append(work, "log decision", received, decided)
+        except LogUnwritable:
+            if spend is not None:
+                await self._spending.take_back(looked, after=remembering)
+            raise
         finally:
             await remembering
         if standing.engine.counts(ruling.rules):  # refused for want of authorization (Q8)

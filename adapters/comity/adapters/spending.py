@@ -8,7 +8,9 @@ agency's own people can spend its budget. Neither takes an `await`: between the 
 Everything is kept under keyed hashes (HMAC-SHA-256, cut to 16 bytes; the key is made with the state
 database and stays in it), never a plate, a user or a text in clear, and is dropped after a day. The rows are
 written in the transaction that remembers the exchange, so they cost no write of their own, and they are
-read back at a start. Counting is in memory: some 750 bytes for each question of the last day.
+read back at a start. Counting is in memory: some 750 bytes for each question of the last day, of which an
+agency has `MOST_A_DAY` at most: what it asks beyond is turned away before a decision. What was spent for a
+decision that the log didn't take is given back.
 
 A clock that steps back frees nothing. By up to a minute: the ledger waits at the later time. By more: what
 then lies ahead counts as asked at this moment, so it is forgotten a day from now, and not when the clock
@@ -17,9 +19,10 @@ gets there.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +32,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from comity.adapters.errors import StateUnwritable
+from comity.adapters.errors import Crowded, RejectReason, StateUnwritable
 from comity.adapters.replay import Write
 from comity.adapters.state import SPENDING_KEY, SPENT
 from comity.audit.entry import to_milliseconds
@@ -40,6 +43,8 @@ KEY_BYTES: Final = 32
 HASH_BYTES: Final = 16
 STEP_MS: Final = 60_000
 """The clock may step back by so much without anything being dated anew; and so often the past is dropped."""
+MOST_A_DAY: Final = 200_000
+"""Questions of one agency within a day that are remembered, each other reading of a plate counted as one."""
 
 _DAY_MS: Final = 24 * 3_600_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,9 +86,11 @@ class _Asked:
 class Spending:
     """The ledger of one adapter. Plain calls on the event loop."""
 
-    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock, most_a_day: int = MOST_A_DAY) -> None:
         """Take the database of `open_state`, with what was asked within a day; raise `StateUnwritable`."""
+        self._engine = engine
         self._clock = clock
+        self._most_a_day = most_a_day
         self._times: dict[bytes, list[int]] = {}
         self._texts: dict[bytes, dict[bytes, int]] = {}
         self._asked: deque[_Asked] = deque()
@@ -102,7 +109,7 @@ class Spending:
         return len(self._asked)
 
     def look(self, *, agency: str, user: str, plates: Sequence[str], likeness: str) -> Looked:
-        """Return what `agency` asked before a question.
+        """Return what `agency` asked before a question; raise `Crowded` if it asked all that is remembered.
 
         Args:
             agency: Who asks, as its session's TLS and the order's signature say.
@@ -115,6 +122,8 @@ class Spending:
         text = self._hash("text", agency, user, likeness)
         of_plates = tuple(self._hash("plate", agency, plate) for plate in plates)
         hour, day = now - 3_600_000, now - _DAY_MS
+        if self._since(of_agency, day) + len(of_plates) > self._most_a_day:
+            raise Crowded(RejectReason.CROWDED_DAY)
         spent = Spent(
             agency_hour=self._since(of_agency, hour),
             agency_day=self._since(of_agency, day),
@@ -161,6 +170,37 @@ class Spending:
             )
 
         return write
+
+    async def take_back(self, looked: Looked, *, after: asyncio.Task[None]) -> None:
+        """Count a question no more, since its decision isn't in the log; raise `StateUnwritable`.
+
+        In memory at once; on disk once `after`, which writes the question down, is through.
+        """
+        self._uncount(looked)
+        await asyncio.wait([after])
+        if after.cancelled() or after.exception() is not None:
+            return  # it was not written down
+        last = (
+            select(SPENT.c.id)
+            .where(
+                SPENT.c.agency == looked.agency,
+                SPENT.c.user == looked.user,
+                SPENT.c.text == looked.text,
+                SPENT.c.plates == b"".join(looked.plates),
+                SPENT.c.at_ms <= looked.at_ms,
+            )
+            .order_by(SPENT.c.id.desc())
+            .limit(1)
+        )
+
+        def write() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(delete(SPENT).where(SPENT.c.id == last.scalar_subquery()))
+
+        try:
+            await asyncio.to_thread(write)
+        except SQLAlchemyError as error:
+            raise StateUnwritable("budgets: the state database can't be written") from error
 
     def fits_at(self, looked: Looked, budgets: Sequence[Budget]) -> datetime:
         """Return from when on a question fits into budgets that it exceeds, if nothing else is asked."""
@@ -220,6 +260,30 @@ class Spending:
         plates.pop(asked.plates[0], None)  # so that the oldest stays first
         plates[asked.plates[0]] = asked.at_ms
         self._asked.append(asked)
+
+    def _uncount(self, looked: Looked) -> None:
+        """Take the last question of these hashes out of memory, if it is still there."""
+        same = (looked.agency, looked.user, looked.text, looked.plates)
+        for place in range(len(self._asked) - 1, -1, -1):
+            asked = self._asked[place]
+            if (asked.agency, asked.user, asked.text, asked.plates) == same:
+                break
+        else:
+            return
+        del self._asked[place]
+        for key in asked.counted():
+            times = self._times.get(key, [])
+            first = bisect_left(times, asked.at_ms)
+            if times[first : first + 1] == [asked.at_ms]:
+                del times[first]
+            if not times:
+                self._times.pop(key, None)
+        self._texts.pop(asked.text, None)
+        for one in self._asked:
+            if one.text == asked.text:
+                plates = self._texts.setdefault(one.text, {})
+                plates.pop(one.plates[0], None)
+                plates[one.plates[0]] = one.at_ms
 
     def _drop(self, until: int) -> None:
         """Forget what was asked until an instant."""
