@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -371,6 +372,56 @@ async def test_timer_runs_by_itself_and_an_end_goes_on_writing(
         await asyncio.gather(timer, return_exceptions=True)
     await end.log.publish()
     assert len(read_openings(end.home / "state.db")) == 60
+
+
+@pytest.mark.parametrize("days", [1, 3])
+async def test_segments_go_after_their_days_and_not_before(
+    end: End, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is due: the published segment stays until `segments_days` are over, and goes then (L5)."""
+    await end.received(1)
+    await end.log.publish()
+    segments = {path.name for path in end.home.rglob("*") if path.is_file() and path.suffix == ".wal"}
+    monkeypatch.setattr("comity.audit.retaining.FIRST_LOOK", timedelta(0))
+    assert segments
+    monkeypatch.setattr("comity.audit.retaining.RETRY", timedelta(0))
+    rounds = 0
+
+    def clock() -> datetime:
+        nonlocal rounds
+        rounds += 1
+        return end.clock()
+
+    retaining = Retaining(
+        home=end.home,
+        agency="lapd",
+        terms=replace(TERMS, segments_days=days, every_days=1),
+        log=end.log,
+        believable=lambda: end.believable,
+        clock=clock,
+    )
+    timer = asyncio.create_task(retaining.run())
+
+    async def until(done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not done():
+                assert not timer.done()
+                await asyncio.sleep(0.01)
+
+    try:
+        for hours in (0, *(24 * day + 23 for day in range(days))):
+            end.clock.now = NOON + timedelta(hours=hours)
+            later = rounds + 10  # the timer reads the clock twice a round, or thrice
+            await until(lambda later=later: rounds >= later)
+            assert segments <= set(end.bytes_of("PLATE0001")), f"gone after {hours} hours"
+        end.clock.now = NOON + days * DAY
+        await until(lambda: not segments & set(end.bytes_of("PLATE0001")))
+    finally:
+        timer.cancel()
+        await asyncio.gather(timer, return_exceptions=True)
+    assert end.bytes_of("PLATE0001") != [], "the opening is not due"
+    await end.log.publish()
+    assert [entry.kind for entry in end.entries()] == ["received", "decided"], "nothing was due, nothing said"
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ CHECKS = (
         RETENTION("test_after_their_time_no_byte_is_left_and_every_proof_verifies"),
     ),
     check(
+        "retention: write-ahead segments go by themselves after their days",
+        Instead("comity.audit.retaining:Retaining.run", "await self._clear()", "True"),
+        RETENTION("test_segments_go_after_their_days_and_not_before[1]"),
+    ),
+    check(
+        "retention: write-ahead segments stay for their days",
+        Instead(
+            "comity.audit.retaining:Retaining.run",
+            "abs(now - cleared) >= timedelta(days=self._terms.segments_days)",
+            "True",
+        ),
+        RETENTION("test_segments_go_after_their_days_and_not_before[3]"),
+    ),
+    check(
         "retention: a command's deletion reaches the segments of the process",
         Without("comity.audit.acts:_serve_one", "if act.kind == 'deleted'"),
         RETENTION("test_command_beside_a_running_process_leaves_no_byte_either"),
