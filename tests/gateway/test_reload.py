@@ -35,6 +35,7 @@ from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError,
 from comity.gateway.gateway import Gateway
 from comity.gateway.limits import GatewayLimits
 from comity.gateway.standing import load_standing, watched
+from comity.links.client import LinkClient
 from comity.links.errors import SessionFailed
 from comity.links.sessions.hub import GatewaySessions, SessionIdentity
 from comity.v1 import link_pb2, query_service_pb2
@@ -487,13 +488,14 @@ async def test_process_outlives_its_own_removal_and_goes_on_once_admitted_again(
     await ended(task, stop)
 
 
-async def test_callers_ca_is_replaced_though_the_log_key_cannot_be_used(
+async def test_old_cas_are_left_though_the_log_key_cannot_be_used(
     made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key file that fails the gateway keeps no caller's old CA in force."""
+    """A key file that fails the gateway keeps no old CA in force, neither the callers' nor the operator's."""
     monkeypatch.setattr(end, "WATCH_SECONDS", 0.02)
     told: list[str] = []
     monkeypatch.setattr(server._FrontTls, "renew", lambda tls: told.append("callers"))
+    monkeypatch.setattr(LinkClient, "leave_distrusted", lambda link: told.append("link"))
     task, stop = await started(made)
 
     async def fails(*arguments: object) -> None:
@@ -504,7 +506,7 @@ async def test_callers_ca_is_replaced_though_the_log_key_cannot_be_used(
     suspend(made.root, "lapd", NOON)
     await until(lambda: "log key" in told)
     await ended(task, stop)
-    assert told[:2] == ["callers", "log key"]
+    assert told[:3] == ["link", "callers", "log key"]
 
 
 def test_tls_configuration_that_comes_while_one_is_fetched_is_not_lost() -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 
 from comity.certs.clock import utc_now
+from comity.links import client as links_client
 from comity.links.backoff import Backoff
-from comity.links.client import LinkClient
+from comity.links.client import LinkClient, LinkConfig
 from comity.links.server import LinkPeer
 from comity.v1.link_pb2 import CloseReason, Handover, Hello, LinkFrame, Welcome
 from tests.links.test_client_and_server import Running, until
@@ -114,3 +115,63 @@ async def test_handover_and_goodbye_in_one_message_end_nothing(
         assert client.is_up
         assert recording.ends == []
         assert len(recording.welcomes) == 1
+
+
+def client_under(
+    loopback: LoopbackBroker, recording: RecordingEvents, before: list[str], now: list[str]
+) -> LinkClient:
+    """Return a client that dials under some authorities' CAs first, and has others in its roster then."""
+
+    def config(names: list[str]) -> LinkConfig:
+        pem = b"".join(loopback.authorities[name].pem for name in names)
+        return replace(loopback.config(), operator_ca_pem=pem)
+
+    quick = Backoff(first=timedelta(milliseconds=20), longest=timedelta(milliseconds=200))
+    return LinkClient(
+        config(before),
+        recording,
+        utc_now,
+        limits=loopback.limits,
+        backoff=quick,
+        renewed=lambda: config(now),
+    )
+
+
+async def test_link_under_the_operators_new_ca_follows_the_one_under_the_old(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """A CA that left the roster is left without a break; one that came alone changes nothing."""
+
+    def hand_over(peer: LinkPeer, frames: Sequence[LinkFrame]) -> None:
+        peer.send(LinkFrame(handover=Handover()))
+        peer.close(CloseReason.CLOSE_REASON_RENEWAL, "followed by a newer link")
+
+    handler.door.set()
+    handler.on_frames = hand_over
+    now = ["operator", "cbp"]
+    async with Running(client_under(loopback, recording, ["operator", "cbp"], now)) as client:
+        await until(lambda: client.is_up)
+        client.leave_distrusted()
+        assert client._following is None
+        now.remove("cbp")
+        client.leave_distrusted()
+        await until(lambda: handler.ends and client.is_up)
+        assert not client._is_distrusted(client._line)  # type: ignore[arg-type]
+        assert recording.ends == []
+
+
+async def test_link_under_the_operators_old_ca_is_closed_though_none_follows(
+    loopback: LoopbackBroker,
+    recording: RecordingEvents,
+    handler: FollowedHandler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever holds an open link with a stolen leaf of the old CA loses it, and gets no other."""
+    monkeypatch.setattr(links_client, "LEAVE_SECONDS", 0.1)
+    handler.door.set()
+    async with Running(client_under(loopback, recording, ["operator"], ["cbp"])) as client:
+        await until(lambda: client.is_up)
+        client.leave_distrusted()
+        await until(lambda: recording.ends)
+        assert recording.ends[0][0] == CloseReason.CLOSE_REASON_CREDENTIALS
+        assert not client.is_up

@@ -369,6 +369,7 @@ class _Adapter:
         await self._path.take_into_force(new, self._activated(old, new))
         self._end.federation = new.federation
         self._sessions.refresh(new.federation, new.agreements)
+        self._link.leave_distrusted()
         if new != old:
             LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
         await follow_roster(self._log, self._config.home / "keys", new.federation)

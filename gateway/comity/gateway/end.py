@@ -213,6 +213,7 @@ class GatewayEnd:
 
         async def reload() -> None:
             await gateway.reload(partial(load_standing, config, self._published, gateway.standing))
+            self._link.leave_distrusted()
             self._tell_fronts()  # first: a key file that cannot be used keeps no caller's old CA in force
             await _follow_log_key(config, self._log, gateway.federation)
 

@@ -50,6 +50,9 @@ _log = logging.getLogger(__name__)
 REMIND_AFTER = timedelta(minutes=1)
 """How long the same reason for having no link isn't logged again."""
 
+LEAVE_SECONDS = 15.0
+"""How long a link goes on that was dialled under a CA which the operator has no more."""
+
 _METHOD = f"/{DESCRIPTOR.services_by_name['BrokerService'].full_name}/Link"
 
 _Call = grpc.aio.StreamStreamCall[LinkRequest, LinkResponse]
@@ -163,6 +166,7 @@ class LinkClient:
         self._following: asyncio.Task[None] | None = None
         self._carrying: set[asyncio.Task[None]] = set()
         self._give_up: asyncio.TimerHandle
+        self._leaving: asyncio.TimerHandle | None = None
         self._closing = asyncio.Event()
         self._finished = asyncio.Event()
         self._running = False
@@ -218,6 +222,8 @@ class LinkClient:
                 failures += 1
                 self._renew()
         finally:
+            if self._leaving is not None:
+                self._leaving.cancel()
             beside = [*self._carrying, *([self._following] if self._following is not None else [])]
             for task in beside:
                 task.cancel()
@@ -248,6 +254,33 @@ class LinkClient:
         """
         if self._running and self.is_up and (self._following is None or self._following.done()):
             self._following = asyncio.create_task(self._follow())
+
+    def leave_distrusted(self) -> None:
+        """Leave the link that is there if a CA under which it was dialled is none of the operator's now.
+
+        gRPC doesn't tell which CA the broker's leaf was of. So a link under the CAs of now is to follow;
+        what stands under others after `LEAVE_SECONDS` is closed, whether there is such a link or not.
+        """
+        if self._leaving is None and any(map(self._is_distrusted, self._lines())):
+            self.renew()
+            self._leaving = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = None
+        for line in self._lines():
+            if self._is_distrusted(line):
+                line.stream.close(CloseReason.CLOSE_REASON_CREDENTIALS, "the operator's CA is another one")
+
+    def _is_distrusted(self, line: _Line) -> bool:
+        """Return whether a CA under which a stream was dialled is none of the operator's now."""
+        if self._renewed is None:
+            return False
+        try:
+            now = set(split_pem(self._renewed().operator_ca_pem))
+            return not now.issuperset(split_pem(line.config.operator_ca_pem))
+        except (ConfigUnusable, CertsError) as error:
+            _log.error("the operator's CAs of now can't be read, the link goes on: %s", error)
+            return False
 
     async def close(self) -> None:
         """Say goodbye with SHUTDOWN after what is queued, hang up, and wait until `run()` has finished."""
@@ -346,7 +379,7 @@ class LinkClient:
         older = self._line
         if line.follows is None:
             self._events.linked(welcome)
-        elif self._closing.is_set() or self._why_barred():
+        elif self._closing.is_set() or self._why_barred() or self._is_distrusted(line):
             line.is_over = True
             line.stream.close(CloseReason.CLOSE_REASON_SHUTDOWN, "the end follows no more")
         elif older is None or older is not line.follows:  # the one that it was to follow is gone meanwhile
