@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import shutil
 import sqlite3
@@ -285,6 +286,47 @@ async def test_disk_that_fails_lets_no_refusal_go_uncounted(desk: Desk) -> None:
     await desk.people.take_up()
     assert "user_suspended" in desk.log.kinds(), "what a crash kept out of the log is logged at the start"
     assert refused_by(await desk.asked()) == ["suspension"]
+
+
+async def test_suspension_is_logged_though_its_exchange_was_cancelled(desk: Desk) -> None:
+    """Cancelled while the suspension is being logged: it is logged all the same, and the agency told (L1)."""
+    for _ in range(2):
+        await desk.asked(bad=True)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def append(entry: Entry) -> None:
+        reached.set()
+        await go_on.wait()
+        await desk.log.append(entry)
+
+    last = desk.people.refused("lahd", desk.user, bytes(16), bundle=desk.bundle, append=append)
+    task = asyncio.create_task(last)
+    await reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    desk.people.tick()
+    go_on.set()
+    await desk.beside.settled()
+    assert desk.log.kinds().count("user_suspended") == 1
+    assert len(desk.session.notices()) == 1
+
+
+async def test_suspension_that_was_not_logged_is_logged_without_a_restart(desk: Desk) -> None:
+    """A log that takes nothing for a while: at the next tick, or the next session, it is logged once (L1)."""
+    desk.log.unwritable = frozenset({"user_suspended"})
+    for _ in range(3):
+        await desk.asked(bad=True)
+    desk.people.tick()
+    await desk.beside.settled()
+    desk.log.unwritable = frozenset()
+    assert desk.session.notices() == []
+    desk.people.opened(desk.session)
+    desk.people.tick()
+    await desk.beside.settled()
+    desk.people.tick()
+    await desk.beside.settled()
+    assert desk.log.kinds().count("user_suspended") == 1
+    assert len(desk.session.notices()) == 1
 
 
 # -- how access returns -------------------------------------------------------------------------

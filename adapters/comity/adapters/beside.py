@@ -32,11 +32,12 @@ class Beside:
         """Have an entry written; if it can't be, the operator's own log says so."""
         self.start(self._append(entry))
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have `work` done."""
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have `work` done; return its task for who wants to wait, under a shield."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     async def settled(self) -> None:
         """Wait until all of it is done."""

@@ -179,12 +179,16 @@ class AdapterEnd:
     # -- peers' logs and ours -------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Offer checkpoints once a second, for whoever was passed over by the damping, until cancelled."""
+        """Offer checkpoints once a second, for whoever was passed over by the damping, until cancelled.
+
+        And log suspensions that couldn't be logged.
+        """
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self.logs.offer()
             self.logs.tick()
             self.acknowledgements.tick()
+            self.people.tick()
 
     def promised(self, agency: str, acknowledgement: Acknowledgement, statement: bytes) -> None:
         """Hold a requester's log to what its verified acknowledgement promises of it."""

@@ -98,6 +98,9 @@ class People:
         self._beside = beside
         self._member = member
         self._clock = clock
+        self._owing = asyncio.Lock()
+        """Held while a refusal is counted and a suspension logged."""
+        self._told_owing = False
         self._keeping: dict[str, tuple[int, asyncio.Event]] = {}
         """By agency: how many deliveries of acts are being kept, and what is set when none is."""
 
@@ -117,7 +120,8 @@ class People:
     ) -> None:
         """Count a refusal for want of authorization, and suspend where the policy says so.
 
-        Everything is durable when this returns. Raises `StateUnwritable`, and what `append` raises.
+        Everything is durable when this returns. It is done in a task of its own, which goes on if the caller
+        is cancelled. Raises `StateUnwritable`, and what `append` raises.
         """
         terms = bundle.manifest.suspension
         if terms is None:
@@ -126,23 +130,49 @@ class People:
         def sign(suspension: Suspension, exchange_ids: tuple[bytes, ...]) -> Notice:
             return self._notice(agency, user, suspension, exchange_ids, bundle.digest)
 
-        notice = await self._barring.refused(agency, user, exchange_id, terms, self._clock(), sign)
-        if notice is not None:
-            await append(records.user_suspended(self._agency, notice.envelope, self._clock()))
-            await self._barring.notice_logged(notice)
-            LOGGER.warning("a user of `%s` is suspended: refused too often for want of authorization", agency)
-            self._tell(agency)
+        async def count() -> None:
+            async with self._owing:
+                notice = await self._barring.refused(agency, user, exchange_id, terms, self._clock(), sign)
+                if notice is not None:
+                    await self._log_notice(notice, append)
+
+        await asyncio.shield(self._beside.start(count()))
+
+    async def _log_notice(self, notice: Notice, append: Append) -> None:
+        """Log a suspension and tell its agency, while `_owing` is held, so that it is logged once."""
+        await append(records.user_suspended(self._agency, notice.envelope, self._clock()))
+        await self._barring.notice_logged(notice)
+        LOGGER.warning(
+            "a user of `%s` is suspended: refused too often for want of authorization", notice.agency
+        )
+        self._tell(notice.agency)
 
     # -- the end --------------------------------------------------------------------------------
 
     async def take_up(self) -> None:
-        """Log suspensions that a crash kept out of the log; raise `AuditError`, `StateUnwritable`."""
-        for notice in self._barring.unlogged():
-            await self._log.append(records.user_suspended(self._agency, notice.envelope, self._clock()))
-            await self._barring.notice_logged(notice)
+        """Log suspensions that the log doesn't have yet; raise `AuditError`, `StateUnwritable`."""
+        async with self._owing:
+            for notice in self._barring.unlogged():
+                await self._log_notice(notice, self._log.append)
+
+    def tick(self) -> None:
+        """Try again to log suspensions that couldn't be logged, if there are any and nobody is at it."""
+        if not self._owing.locked() and self._barring.unlogged():
+            self._beside.start(self._try_to_take_up())
+
+    async def _try_to_take_up(self) -> None:
+        try:
+            await self.take_up()
+        except (AuditError, StateUnwritable) as error:
+            if not self._told_owing:
+                LOGGER.error("a suspension can't be logged, which is tried again: %s", error)
+            self._told_owing = True
+        else:
+            self._told_owing = False
 
     def opened(self, session: Peer) -> None:
         """A session is ready: its agency is told what it has not noted."""
+        self.tick()
         self._tell(session.peer)
 
     def noted(self, session: Peer, digests: Sequence[bytes]) -> None:
