@@ -5,26 +5,37 @@ from __future__ import annotations
 import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from comity.certs import revocations
 from comity.certs.authority import admit, refresh, revoke
 from comity.certs.envelope import digest, from_json, seal, to_json
-from comity.certs.errors import CertificateRevoked, CertsError, RosterExpired, RosterInvalid, SetupRefused
+from comity.certs.errors import (
+    CertificateRejected,
+    CertificateRevoked,
+    CertsError,
+    RosterExpired,
+    RosterInvalid,
+    SetupRefused,
+)
 from comity.certs.instants import from_instant
-from comity.certs.key_changes import EndFolder, add_statement_key, apply_for
+from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply_for
 from comity.certs.keys import SigningKey
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import load_certificate
 from comity.certs.published import PublishedRoster
 from comity.certs.revocations import (
     REVOCATIONS_FILE,
+    RevokedOf,
     certificate_key_digest,
     key_digest,
     serial_bytes,
     user_digest,
 )
 from comity.certs.roster import ROSTER_FILE, TIMESTAMP_FILE, AuthorityPin, Federation
+from comity.certs.x509 import certificate_der, make_ca, verify_leaf
 from comity.v1.federation_pb2 import (
     REVOCATION_REASON_KEY_COMPROMISE,
     Revocation,
@@ -148,6 +159,56 @@ def test_whole_agency_and_last_ca_are_as_suspended(made: FederationOnDisk) -> No
 
     revoke(made.root, [entry("lahd", public_key=certificate_key_digest(load_certificate(ca)))], NOON)
     assert load(made).member("lahd").suspended
+
+
+@pytest.mark.parametrize("by_key", [False, True], ids=["serial", "key"])
+def test_ca_that_is_revoked_issues_no_leaf_that_counts(made: FederationOnDisk, by_key: bool) -> None:
+    """By its serial number as by its key, also where the chain that is shown leaves the CA out."""
+    end, now = EndFolder.load(made.adapter_home("lapd")), NOON + HOUR
+    other, _ = make_ca("lapd.example", NOON, 100 * 24 * HOUR)
+    identity = SigningKey.load(end.home.parent / "identity.pem")
+    path = apply_for(end, load(made), add_ca(certificate_der(other)), identity=identity, now=NOON)
+    admit(made.root, [path.read_bytes()], NOON)
+    pair = LeafPair.load(end.keys)
+    before = load(made).member("lapd")
+    shown = pair.chain_der[:1]
+    verify_leaf(
+        shown, ca_certificates=before.key_set.ca_certificates, spiffe_id=before.spiffe_id("adapter"), now=now
+    )
+    ca = load_certificate(pair.chain_der[-1])
+    what = (
+        {"public_key": certificate_key_digest(ca)} if by_key else {"serial": serial_bytes(ca.serial_number)}
+    )
+    revoke(made.root, [entry(**what)], NOON)
+    found = load(made).member("lapd")
+    assert found.key_set.ca_certificates == (certificate_der(other),) and not found.suspended
+    with pytest.raises(CertificateRejected):
+        verify_leaf(
+            shown,
+            ca_certificates=found.key_set.ca_certificates,
+            spiffe_id=found.spiffe_id("adapter"),
+            now=now,
+        )
+    revoke(made.root, [entry(serial=serial_bytes(other.serial_number))], NOON)
+    assert load(made).member("lapd").suspended
+
+
+def test_long_list_is_put_together_once_for_each_agency(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not copied for each entry: a list may have 100,000 of them."""
+    revoke(made.root, [entry(serial=bytes([1, number])) for number in range(50)], NOON)
+    revoke(made.root, [entry("lahd", user=user_digest("lahd", str(number))) for number in range(50)], NOON)
+    put_together: list[RevokedOf] = []
+
+    def counted(**parts: Any) -> RevokedOf:
+        put_together.append(RevokedOf(**parts))
+        return put_together[-1]
+
+    monkeypatch.setattr(revocations, "RevokedOf", counted)
+    found = load(made)
+    assert len(put_together) == 2
+    assert len(found.member("lapd").revoked.serials) == len(found.member("lahd").revoked.users) == 50
 
 
 def test_what_is_revoked_stays_so_and_the_earlier_instant_counts(made: FederationOnDisk) -> None:

@@ -28,7 +28,6 @@ from comity.certs.profile import load_certificate, verify_ca
 from comity.certs.revocations import (
     NOTHING_REVOKED,
     RevokedOf,
-    certificate_key_digest,
     key_digest,
     until,
 )
@@ -186,7 +185,8 @@ def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | N
     """Return a member as it counts under a list of revocations.
 
     A statement key that is revoked, or is of an agency that is, signs until then and no longer. With `now`,
-    whom to trust now: a CA that is revoked is none, and an agency that is, or has no CA left, is suspended.
+    whom to trust now: a CA that is revoked, by its serial number or its key, is none, and an agency that is,
+    or has no CA left, is suspended.
     """
     if revoked is NOTHING_REVOKED:
         return member
@@ -198,11 +198,7 @@ def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | N
             statement_keys.append(ValidKey(key=valid.key, not_before=valid.not_before, not_after=last))
     ca_certificates, suspended = keys.ca_certificates, member.suspended
     if now is not None:
-        ca_certificates = tuple(
-            der
-            for der in ca_certificates
-            if certificate_key_digest(load_certificate(der)) not in revoked.public_keys
-        )
+        ca_certificates = tuple(der for der in ca_certificates if revoked.certificate(der) is None)
         suspended = suspended or revoked.everything is not None or not ca_certificates
     return replace(
         member,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -72,12 +72,16 @@ class RevokedOf:
         if not self.serials and not self.public_keys:
             return
         for der in chain_der:
-            certificate = load_certificate(der)
-            found = self.serials.get(serial_bytes(certificate.serial_number)) or self.public_keys.get(
-                certificate_key_digest(certificate)
-            )
+            found = self.certificate(der)
             if found is not None:
-                raise CertificateRevoked(f"certificate {certificate.serial_number:x} is {found}")
+                raise CertificateRevoked(f"certificate {load_certificate(der).serial_number:x} is {found}")
+
+    def certificate(self, der: bytes) -> Revoked | None:
+        """Return since when a certificate is revoked, by its serial number or its key; None: isn't."""
+        certificate = load_certificate(der)
+        return self.serials.get(serial_bytes(certificate.serial_number)) or self.public_keys.get(
+            certificate_key_digest(certificate)
+        )
 
     def user(self, agency: str, user: str) -> Revoked | None:
         """Return since when a user is revoked; None: isn't."""
@@ -180,26 +184,42 @@ def open_revocations(
     )
 
 
+@dataclass(slots=True)
+class _Listed:
+    """What is revoked of one agency, while its entries are read."""
+
+    serials: dict[bytes, Revoked] = field(default_factory=dict)
+    public_keys: dict[bytes, Revoked] = field(default_factory=dict)
+    users: dict[bytes, Revoked] = field(default_factory=dict)
+    everything: Revoked | None = None
+
+
 def _by_agency(entries: Iterable[Revocation]) -> Mapping[str, RevokedOf]:
     """Return the entries by agency; raise `ValueError` for one that says nothing."""
-    found: dict[str, RevokedOf] = {}
+    found: dict[str, _Listed] = {}
     for entry in entries:
         agency = words.agency_id(entry.agency)
         revoked = Revoked(at=to_instant(entry, "revoked_at"), reason=reason_name(entry.reason))
-        of = found.get(agency, NOTHING_REVOKED)
+        of = found.setdefault(agency, _Listed())
         match entry.WhichOneof("what"):
             case "serial" if entry.serial and not entry.serial.startswith(b"\0"):
-                of = replace(of, serials={**of.serials, entry.serial: revoked})
+                of.serials[entry.serial] = revoked
             case "public_key" if len(entry.public_key) == 32:
-                of = replace(of, public_keys={**of.public_keys, entry.public_key: revoked})
+                of.public_keys[entry.public_key] = revoked
             case "user" if len(entry.user) == 32:
-                of = replace(of, users={**of.users, entry.user: revoked})
+                of.users[entry.user] = revoked
             case "everything" if entry.everything:
-                of = replace(of, everything=revoked)
+                of.everything = revoked
             case _:
                 raise ValueError(f"an entry of `{agency}` names nothing that can be revoked")
-        found[agency] = of
-    return MappingProxyType(found)
+    return MappingProxyType(
+        {
+            agency: RevokedOf(
+                serials=of.serials, public_keys=of.public_keys, users=of.users, everything=of.everything
+            )
+            for agency, of in found.items()
+        }
+    )
 
 
 def reason_name(reason: int) -> str:
