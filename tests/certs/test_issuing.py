@@ -14,8 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from comity.certs import renewing
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertificateRejected, CertsError, CredentialsUnusable
+from comity.certs.files import write_public
 from comity.certs.issuing import IssuingFolder, make_issuing_folder, make_request, read_request
 from comity.certs.pairs import LeafPair, judge_pair
 from comity.certs.renewing import (
@@ -215,6 +217,60 @@ def test_drop_folder_gets_a_request_and_gives_a_chain(stage: Stage, issuing: Pat
     (drop / "leaf.pem").write_bytes(IssuingFolder.load(issuing).issue(found, now=NOON, lifetime=DAY))
     pair = renew_once(stage.keys, spiffe_id=GATEWAY, settings=settings, now=NOON)
     assert pair is not None and LeafPair.load(stage.keys) == pair and not list(drop.iterdir())
+
+
+def test_chain_of_a_quick_signer_stays_and_one_of_before_does_not(
+    stage: Stage, issuing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who signs at the moment in which the request is there: its chain is taken at the next look."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "leaf.pem").write_bytes(b"of before")
+    settings = RenewalSettings(drop=drop)
+
+    def signed_at_once(path: Path, data: bytes) -> None:
+        assert not (drop / "leaf.pem").exists()
+        write_public(path, data)
+        chain = IssuingFolder.load(issuing).issue(read_request(data), now=NOON, lifetime=DAY)
+        (drop / "leaf.pem").write_bytes(chain)
+
+    monkeypatch.setattr(renewing, "write_public", signed_at_once)
+    assert renew_once(stage.keys, spiffe_id=GATEWAY, settings=settings, now=NOON) is None
+    pair = renew_once(stage.keys, spiffe_id=GATEWAY, settings=settings, now=NOON)
+    assert pair is not None and LeafPair.load(stage.keys) == pair
+
+
+async def test_drop_folder_that_refuses_is_said_and_ends_nothing(
+    stage: Stage, issuing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain that may not be removed (a sticky folder) is taken; a folder that may not be seen is said."""
+    clock, drop, real = Hand(), tmp_path / "drop", Path.unlink
+    drop.mkdir()
+    works = renewal(stage, RenewalSettings(drop=drop), clock)
+    clock.now = works.due_at()
+
+    def sticky(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == drop:
+            raise PermissionError(1, "Operation not permitted")
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", sticky)
+        await works.look()
+        found = read_request((drop / "leaf.csr").read_bytes())
+        chain = IssuingFolder.load(issuing).issue(found, now=NOON, lifetime=DAY)
+        (drop / "leaf.pem").write_bytes(chain)
+        await works.look()
+    assert not works.is_failing and LeafPair.load(stage.keys).chain_pem == chain
+
+    def hidden(path: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    works = renewal(stage, RenewalSettings(drop=drop), clock)
+    clock.now = works.due_at()
+    monkeypatch.setattr(Path, "exists", hidden)
+    await works.look()
+    assert works.is_failing and "Permission denied" in works.failing
 
 
 def test_command_that_fails_or_answers_nonsense_changes_nothing(stage: Stage) -> None:

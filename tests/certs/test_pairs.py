@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,14 +122,33 @@ def test_pair_whose_parts_do_not_match_changes_nothing(stage: Stage) -> None:
     assert LeafPair.load(stage.keys) == old and not (stage.keys / "leaf").exists()
 
 
-def test_pair_that_is_put_there_by_hand_counts_beside_one_that_was_renewed(stage: Stage) -> None:
-    """Plain files over the links: of two pairs that match, the one that was issued last counts."""
-    renewed, own = stage.issue(), stage.issue(now=NOON + timedelta(minutes=6))
+@pytest.mark.parametrize("minutes", [-6, 0, 6], ids=["issued earlier", "at once", "later"])
+def test_pair_that_is_put_there_by_hand_counts_beside_one_that_was_renewed(
+    stage: Stage, minutes: int
+) -> None:
+    """Plain files over the links: of two pairs that match, the one put there last counts, whenever issued."""
+    renewed, own = stage.issue(), stage.issue(now=NOON + timedelta(minutes=5 + minutes))
     put_pair(stage.keys, chain_pem=renewed.chain_pem, key_pem=renewed.key_pem)
     write_private(stage.keys / "leaf.key", own.key_pem)
     assert LeafPair.load(stage.keys).chain_pem == renewed.chain_pem  # torn: the chain is not there yet
     write_public(stage.keys / "leaf.pem", own.chain_pem)
+    written = (stage.keys / "leaf" / "leaf.pem").stat().st_mtime_ns
+    os.utime(stage.keys / "leaf.pem", ns=(written, written + 1))
     assert LeafPair.load(stage.keys).chain_pem == own.chain_pem
+    os.utime(stage.keys / "leaf.pem", ns=(written, written - 1))
+    assert LeafPair.load(stage.keys).chain_pem == renewed.chain_pem
+
+
+def test_of_two_pairs_put_there_at_the_same_time_the_one_issued_last_counts(stage: Stage) -> None:
+    """A copy of the folder may have one time for all its files."""
+    early, late = stage.issue(), stage.issue(now=NOON + timedelta(minutes=6))
+    for renewed, own in ((early, late), (late, early)):
+        put_pair(stage.keys, chain_pem=renewed.chain_pem, key_pem=renewed.key_pem)
+        write_private(stage.keys / "leaf.key", own.key_pem)
+        write_public(stage.keys / "leaf.pem", own.chain_pem)
+        for path in (stage.keys / "leaf" / "leaf.pem", stage.keys / "leaf.pem"):
+            os.utime(path, ns=(1, 1))
+        assert LeafPair.load(stage.keys).chain_pem == late.chain_pem
 
 
 def test_only_the_newest_keys_stay_on_disk(stage: Stage) -> None:
@@ -254,3 +274,40 @@ def test_key_readable_by_others_is_refused_at_the_start_too(stage: Stage) -> Non
     with pytest.raises(FileExposed):
         EndCredentials.load(stage.home)
     assert os.stat(stage.keys / "leaf" / "leaf.key").st_mode & 0o040
+
+
+def test_folder_that_cannot_be_looked_at_is_a_fault_and_no_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network folder that went away: what is in force stays, and why is told."""
+    own = stage.own()
+
+    def gone(path: Path, **_: object) -> bool:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr(Path, "exists", gone)
+    with pytest.raises(CredentialsUnusable, match="Stale file handle"):
+        own.newer(stage.member)
+    assert not own._waits()
+
+
+async def test_looks_are_made_one_after_the_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one, while what the first found is put in force, doesn't put the same in force again."""
+
+    async def at_once(call: Callable[..., object], *given: object) -> object:
+        return call(*given)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    own, puts, later = stage.own(), list[bytes](), list[asyncio.Task[bool]]()
+
+    async def taken(old: EndCredentials, new: EndCredentials) -> None:
+        puts.append(new.pair.fingerprint)
+        if len(puts) == 1:
+            later.append(asyncio.create_task(own.look(stage.member, taken)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    put()(stage)
+    assert await own.look(stage.member, taken)
+    assert not await later[0]
+    assert puts == [own.current.pair.fingerprint]

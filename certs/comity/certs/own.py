@@ -73,6 +73,7 @@ class OwnCredentials:
             (keys, CHAIN_FILE), (keys, KEY_FILE), (keys, f"{LINK}/*"), (keys, "statement.key")
         )
         self._files.doubt()
+        self._looking = asyncio.Lock()
 
     @property
     def is_faulty(self) -> bool:
@@ -103,7 +104,7 @@ class OwnCredentials:
         try:
             self._promote(member)
             found = EndCredentials.load(self._home)
-        except CertsError as error:
+        except (CertsError, OSError) as error:
             raise CredentialsUnusable(str(error)) from error
         now = self._clock()
         if found.pair.fingerprint != old.pair.fingerprint:
@@ -132,14 +133,25 @@ class OwnCredentials:
             self._named = (key.key_id, now)
         if (now - self._named[1]).total_seconds() >= SETTLE_SECONDS:
             key.save(following.with_name("statement.key"))
-            following.unlink()
+            following.unlink(missing_ok=True)
             _log.info("the statement key that was to follow is in its place")
+
+    def _waits(self) -> bool:
+        """Whether a statement key waits for the roster; not as long as its folder can't be looked at."""
+        with contextlib.suppress(OSError):
+            return (self._home / "keys" / NEXT_STATEMENT_KEY).exists()
+        return False
 
     async def look(self, member: MemberView, taken: Taken) -> bool:
         """Put in force what is new and good; return whether there was anything.
 
-        Raises `CredentialsUnusable` for what isn't, and what `taken` raises; what was in force then stays.
+        Raises `CredentialsUnusable` for what isn't, and what `taken` raises; what was in force then stays. Of
+        several looks one is made after the other.
         """
+        async with self._looking:
+            return await self._look(member, taken)
+
+    async def _look(self, member: MemberView, taken: Taken) -> bool:
         try:
             found = await asyncio.to_thread(self.newer, member)
         except CredentialsUnusable as error:
@@ -194,7 +206,7 @@ class OwnCredentials:
         while True:
             await asyncio.sleep(renewing.LOOK_SECONDS)
             await self.renewal.look()
-            if (self._home / "keys" / NEXT_STATEMENT_KEY).exists():
+            if self._waits():
                 with contextlib.suppress(*faults):  # said by the one that looks at the files
                     await self.look(member(), taken)
             if self.is_well != self._was_well:

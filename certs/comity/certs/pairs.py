@@ -9,7 +9,8 @@ with one rename::
     keys/leaf.key -> leaf/leaf.key
 
 An agency that brings its own leaves may as well put `leaf.pem` and `leaf.key` into `keys/` as plain files, in
-any order: a pair whose parts don't match is never used, and of two that do, the one issued last counts.
+any order: a pair whose parts don't match is never used, and of two that do, the one put there last counts,
+by the time of its `leaf.pem`, whenever it was issued.
 """
 
 from __future__ import annotations
@@ -110,16 +111,25 @@ class LeafPair:
         Raises `FileUnusable` and `FileExposed` for the files, `CertificateRejected` and `KeyUnusable` if
         there is no pair whose parts belong together: one that is being replaced, too.
         """
-        found, faults = list[LeafPair](), list[CertsError]()
+        found, faults = list[tuple[int, LeafPair]](), list[CertsError]()
         for folder in _candidates(keys):
             try:
                 key_pem = read_private(folder / KEY_FILE)
-                found.append(cls.of(read_public(folder / CHAIN_FILE), key_pem))
+                pair = cls.of(read_public(folder / CHAIN_FILE), key_pem)
+                found.append((_put_at(folder / CHAIN_FILE), pair))
             except (FileUnusable, CertificateRejected, KeyUnusable) as fault:
                 faults.append(fault)
         if not found:
             raise faults[0]
-        return max(reversed(found), key=lambda pair: pair.not_before)
+        return max(reversed(found), key=lambda one: (one[0], one[1].not_before))[1]
+
+
+def _put_at(path: Path) -> int:
+    """Return when a file was written, in nanoseconds since 1970; raise `FileUnusable`."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise FileUnusable(f"file `{path}` can't be read: {(error.strerror or '').lower()}") from error
 
 
 def _candidates(keys: Path) -> list[Path]:

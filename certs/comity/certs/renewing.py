@@ -15,6 +15,7 @@ Each renewal has a fresh key, which never leaves the host. What comes back is ju
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import subprocess
@@ -119,8 +120,8 @@ def _folder(table: Mapping[str, object], name: str, home: Path) -> Path | None:
 def renew_once(keys: Path, *, spiffe_id: str, settings: RenewalSettings, now: datetime) -> LeafPair | None:
     """Get the next leaf into `keys/`, with a fresh key; None while a drop folder holds no chain for it yet.
 
-    Raises `CertsError` when it doesn't come, or isn't for this request and this id; then nothing has changed.
-    Reads files and may wait for a program: call it on a thread.
+    Raises `CertsError` when it doesn't come, or isn't for this request and this id, `OSError` when a folder
+    can't be looked at; then nothing has changed. Reads files and may wait for a program: call it on a thread.
     """
     if settings.drop is not None:
         return _dropped(keys, spiffe_id=spiffe_id, drop=settings.drop)
@@ -149,7 +150,7 @@ def take_chain(keys: Path, chain_pem: bytes, *, spiffe_id: str) -> LeafPair:
     Raises `CredentialsUnusable` if it is not for that request's key or not of this id, `FileUnusable`.
     """
     pair = _put(keys, chain_pem, read_private(keys / REQUEST_KEY), spiffe_id)
-    (keys / REQUEST_KEY).unlink(missing_ok=True)
+    _forget(keys / REQUEST_KEY)
     return pair
 
 
@@ -166,15 +167,22 @@ def _put(keys: Path, chain: bytes, key_pem: bytes, spiffe_id: str) -> LeafPair:
 def _dropped(keys: Path, *, spiffe_id: str, drop: Path) -> LeafPair | None:
     """Leave a request in a folder, or take the chain that came for it."""
     if not (keys / REQUEST_KEY).exists() or not (drop / REQUEST).exists():
+        for name in (REQUEST, CHAIN):  # before there is a request: who signs may be quick
+            _forget(drop / name)
         write_public(drop / REQUEST, begin_request(keys, spiffe_id=spiffe_id))
-        (drop / CHAIN).unlink(missing_ok=True)
         return None
     if not (drop / CHAIN).exists():
         return None
     pair = take_chain(keys, read_public(drop / CHAIN), spiffe_id=spiffe_id)
     for name in (REQUEST, CHAIN):
-        (drop / name).unlink(missing_ok=True)
+        _forget(drop / name)
     return pair
+
+
+def _forget(path: Path) -> None:
+    """Remove a file that is done with, if that may be: in a sticky folder another's file stays."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _told(command: tuple[str, ...], request: bytes) -> bytes:
@@ -248,7 +256,7 @@ class Renewal:
             found = await asyncio.to_thread(
                 renew_once, self._keys, spiffe_id=pair.spiffe_id, settings=self._settings, now=now
             )
-        except CertsError as error:
+        except (CertsError, OSError) as error:
             self._fail(str(error), now)
             wait = min(life / 48, timedelta(seconds=5) * 2 ** min(self.failures, 16))
             self._again_at = now + wait * (0.5 + self._draw() / 2)
