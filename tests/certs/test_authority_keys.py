@@ -19,7 +19,7 @@ from comity.certs.authority_keys import (
     follow,
 )
 from comity.certs.envelope import seal, to_json
-from comity.certs.errors import RosterInvalid, SetupRefused
+from comity.certs.errors import FileUnusable, RosterInvalid, SetupRefused
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
 from comity.certs.pin import AuthorityPin
@@ -228,6 +228,58 @@ def test_interrupted_replacement_goes_on(fed: Path, monkeypatch: pytest.MonkeyPa
     assert end.load().version == end_of(fed).load().version
     assert not (fed / "authority" / "next").exists()
     assert len(keys_in(fed / "authority" / "keys")) == 2
+
+
+@pytest.mark.parametrize("place", ["retired-1", "keys"])
+def test_replacement_that_is_cut_between_its_renames_goes_on(
+    fed: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Old keys still in their place, or in none: each folder ends where it belongs, once."""
+    old = {key.key_id for key in keys_in(fed / "authority" / "keys")}
+    real = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if target.name == place:
+            monkeypatch.setattr(Path, "rename", real)
+            raise OSError(5, "Input/output error")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(FileUnusable, match="input/output error"):
+        rotate_authority(fed, LATER, keys=2, threshold=1)
+    with pytest.raises((SetupRefused, FileUnusable)):
+        refresh(fed, LATER)
+    rotate_authority(fed, LATER, keys=2, threshold=1)
+    finished(fed, old)
+
+
+def test_replacement_that_is_cut_after_its_renames_goes_on(
+    fed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new keys are not taken for those that retire."""
+    old = {key.key_id for key in keys_in(fed / "authority" / "keys")}
+    real = Path.unlink
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "next":
+            raise OSError(5, "Input/output error")
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    with pytest.raises(FileUnusable):
+        rotate_authority(fed, LATER, keys=2, threshold=1)
+    monkeypatch.setattr(Path, "unlink", real)
+    rotate_authority(fed, LATER, keys=2, threshold=1)
+    finished(fed, old)
+
+
+def finished(fed: Path, old: set[str]) -> None:
+    """One change was made: the old keys are retired, the new ones sign."""
+    assert {key.key_id for key in keys_in(fed / "authority" / "retired-1")} == old
+    new = AuthorityPin.load(fed / "authority" / AUTHORITY_FILE)
+    assert {key.public for key in keys_in(fed / "authority" / "keys")} == set(new.keys)
+    assert not (fed / "authority" / "next").exists() and not (fed / "authority" / "retired-2").exists()
+    assert end_of(fed).load().version == refresh(fed, LATER).version
 
 
 def test_too_few_of_the_old_keys_replace_nothing(fed: Path) -> None:

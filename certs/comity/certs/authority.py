@@ -32,7 +32,7 @@ from comity.certs.envelope import (
     seal,
     to_json,
 )
-from comity.certs.errors import ApplicationInvalid, CertsError, RosterInvalid, SetupRefused
+from comity.certs.errors import ApplicationInvalid, CertsError, FileUnusable, RosterInvalid, SetupRefused
 from comity.certs.files import read_optional, read_public, write_private, write_public
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
@@ -331,7 +331,7 @@ def rotate_authority(folder: Path, now: datetime, *, keys: int, threshold: int) 
     The new roster and its timestamp are signed by the old keys and the new ones, and published before the
     change is: an end that has read the change and one that hasn't both trust them. What was interrupted goes
     on when this is called again. The old keys lie in `authority/retired-N/` then: destroy them. Raises
-    `SetupRefused`, also if fewer of the old keys are at hand than must sign; `RosterInvalid`.
+    `SetupRefused`, also if fewer of the old keys are at hand than must sign; `RosterInvalid`, `FileUnusable`.
     """
     authority, public = folder / "authority", folder / "public"
     old, following = AuthorityPin.load(authority / AUTHORITY_FILE), authority / "next"
@@ -356,10 +356,18 @@ def rotate_authority(folder: Path, now: datetime, *, keys: int, threshold: int) 
         write_public(public / CHANGE_FILE.format(number), change)
         write_public(public / AUTHORITY_FILE, new.to_json())
         write_public(authority / AUTHORITY_FILE, new.to_json())
-    (authority / "keys").rename(authority / f"retired-{next_number(public) - 1}")
-    (following / "keys").rename(authority / "keys")
-    (following / AUTHORITY_FILE).unlink()
-    following.rmdir()
+    try:
+        if (following / "keys").exists():  # else those in `keys/` are the new ones already
+            if (authority / "keys").exists():
+                (authority / "keys").rename(authority / f"retired-{next_number(public) - 1}")
+            (following / "keys").rename(authority / "keys")
+        (following / AUTHORITY_FILE).unlink(missing_ok=True)
+        following.rmdir()
+    except OSError as error:
+        raise FileUnusable(
+            f"the authority's keys can't be moved: {(error.strerror or '').lower()}; "
+            "`comity federation rotate-authority` goes on with it"
+        ) from error
     return Federation.load(public, now=now)
 
 
@@ -373,9 +381,10 @@ def _check_keys(keys: int, threshold: int) -> None:
 
 def _check_settled(folder: Path) -> None:
     """Raise `SetupRefused` if the authority's keys are just being replaced."""
-    if (folder / "authority" / "next").exists():
+    following = folder / "authority" / "next"
+    if following.exists() and any(following.iterdir()):  # an empty one is what is left of one that is done
         raise SetupRefused(
-            f"folder `{folder / 'authority' / 'next'}`: a replacement of the authority's keys was "
+            f"folder `{following}`: a replacement of the authority's keys was "
             "interrupted; `comity federation rotate-authority` goes on with it"
         )
 
