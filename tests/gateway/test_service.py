@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
+from cryptography import x509
 from google.rpc import status_pb2
 
 from comity.certs.keys import SigningKey
+from comity.certs.revocations import Revoked, RevokedOf, serial_bytes
 from comity.certs.roster import MemberView
 from comity.certs.x509 import certificate_der, certificate_pem, issue_leaf, make_ca
 from comity.gateway.errors import AuditUnavailable, GatewayError, Unauthenticated
@@ -125,6 +127,21 @@ def test_caller_is_verified_anew_under_other_keys() -> None:
     keys = replace(standing.member.key_set, ca_certificates=(certificate_der(other),), digest=b"\x01" * 32)
     standing.member = replace(standing.member, key_set=keys)
     with pytest.raises(Unauthenticated):
+        service._verified(pem)
+
+
+def test_newer_list_of_revocations_that_says_the_same_is_compared_once() -> None:
+    """From then on it is the same object; one that says more is asked."""
+    service, pem, standing = a_service([NOW])
+    service._verified(pem)
+    said = {b"\x07": Revoked(at=NOW, reason="superseded")}
+    for _ in range(2):
+        standing.member = replace(standing.member, revoked=RevokedOf(serials=dict(said)))
+        service._verified(pem)
+        assert service._callers[pem].revoked is standing.member.revoked
+    serial = serial_bytes(x509.load_pem_x509_certificate(pem).serial_number)
+    standing.member = replace(standing.member, revoked=RevokedOf(serials={**said, serial: said[b"\x07"]}))
+    with pytest.raises(Unauthenticated, match="revoked"):
         service._verified(pem)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
@@ -124,10 +124,14 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         """
         now, member = self._clock(), self._gateway.standing.own(self._gateway.agency)
         known = self._callers.get(pem)
-        same = (
-            known is not None and known.key_set == member.key_set.digest and known.revoked == member.revoked
-        )
-        if known is not None and same and now < known.not_after:
+        if (
+            known is not None
+            and known.key_set == member.key_set.digest
+            and (known.revoked is member.revoked or known.revoked == member.revoked)
+            and now < known.not_after
+        ):
+            if known.revoked is not member.revoked:  # a long list is compared once, not at each call
+                self._callers[pem] = replace(known, revoked=member.revoked)
             return known.certificate
         certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from comity.certs.profile import load_certificate
+from comity.certs.revocations import Revoked, RevokedOf, certificate_key_digest, serial_bytes
+from comity.certs.x509 import VerifiedLeaf, certificate_der, make_ca
 from comity.links.errors import SessionFailed
+from comity.links.sessions.tls import ExpectedPeer
 from comity.v1.link_pb2 import CloseReason, Lane, LinkFrame, SessionOpen
 from tests.support.sessions import World, ask, settle
 
@@ -86,3 +91,38 @@ async def test_session_that_is_opened_while_the_link_ends_is_no_fault(world: Wor
     opened = SessionOpen(session_id=7, peer="sheriff", lane=Lane.LANE_INTERACTIVE)
     adapter.hub.frames([LinkFrame(session_open=opened)])
     assert adapter.opened == [] and adapter.refused == []
+
+
+async def test_certificate_is_judged_once_under_each_newer_roster(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another CA beside the old one, a newer list: the peer's chain is verified then, and not each second."""
+    gateway, adapter = world.gateway(), world.adapter()
+    session = await gateway.hub.session("cbp")
+    judged: list[ExpectedPeer] = []
+    real = ExpectedPeer.verify
+
+    def counted(
+        expected: ExpectedPeer, leaf: bytes, now: datetime, *, others: Sequence[bytes] = ()
+    ) -> VerifiedLeaf:
+        judged.append(expected)
+        return real(expected, leaf, now, others=others)
+
+    monkeypatch.setattr(ExpectedPeer, "verify", counted)
+    keys = world.federation.member("sheriff").key_set
+    other, _ = make_ca("sheriff.example", datetime.now(UTC), timedelta(days=9))
+    two = replace(keys, ca_certificates=(*keys.ca_certificates, certificate_der(other)))
+    listed = RevokedOf(serials={b"\x07": Revoked(at=datetime.now(UTC), reason="superseded")})
+    for count, changes in enumerate(({"key_set": two}, {"key_set": two, "revoked": listed}), start=1):
+        adapter.hub.refresh(*world.changed("sheriff", **changes))
+        for _ in range(3):
+            adapter.hub.tick()
+        assert len(judged) == count and session.is_open
+    everything = {der: one for der in keys.ca_certificates for one in listed.serials.values()}
+    gone = RevokedOf(
+        serials={serial_bytes(load_certificate(der).serial_number): one for der, one in everything.items()},
+        public_keys={certificate_key_digest(load_certificate(der)): one for der, one in everything.items()},
+    )
+    new = replace(keys, ca_certificates=(certificate_der(other),))
+    adapter.hub.refresh(*world.changed("sheriff", key_set=new, revoked=gone))
+    await settle(lambda: not session.is_open)

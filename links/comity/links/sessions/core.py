@@ -473,14 +473,17 @@ class SessionHub(ABC):
             trust = self._trust(session.peer)
         except NoTrust as error:
             return error.reason, str(error)
-        revoked = trust.expected.revoked
-        if trust.expected != progress.trust.expected or revoked != progress.trust.expected.revoked:
+        expected, known = trust.expected, progress.judged or progress.trust.expected
+        same = expected.revoked is known.revoked or expected.revoked == known.revoked
+        if expected != known or not same:
             try:
-                trust.expected.verify(progress.leaf, now, others=progress.others)
+                verified = expected.verify(progress.leaf, now, others=progress.others)
             except CertificateRevoked as error:
                 return CloseReason.CLOSE_REASON_REVOKED, f"peer's certificate: {error}"
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
+            session.ends_at = min(session.ends_at, verified.not_after)
+        progress.judged = expected
         if trust == progress.trust and not self._is_worn(session, now):
             progress.worn_since = None
             return None

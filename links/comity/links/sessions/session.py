@@ -82,6 +82,8 @@ class Progress:
     """The peer's leaf, DER, once judged."""
     others: tuple[bytes, ...] = ()
     """What the peer sent after its leaf."""
+    judged: ExpectedPeer | None = None
+    """What the peer's certificate was last judged by since; None: what `trust` expects."""
     was_ready: bool = False
     waiter: asyncio.Future[None] | None = None
     """Done when the session is ready or over: what the callers of an opening share."""
