@@ -68,6 +68,14 @@ CHECKS = (
         ISSUING("test_lifetime_is_bounded[lifetime2]"),
     ),
     check(
+        "revocations: a CA that is revoked, by serial or key, is none",
+        Without("comity.certs.members:without_revoked", "ca_certificates = tuple("),
+        REVOCATIONS(
+            "test_ca_that_is_revoked_issues_no_leaf_that_counts[serial]",
+            "test_ca_that_is_revoked_issues_no_leaf_that_counts[key]",
+        ),
+    ),
+    check(
         "revocations: a list that the timestamp names is there",
         Without("comity.certs.revocations:open_revocations", "if wanted:"),
         REVOCATIONS("test_list_that_is_withheld_is_missed"),

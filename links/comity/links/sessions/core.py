@@ -477,12 +477,14 @@ class SessionHub(ABC):
         same = expected.revoked is known.revoked or expected.revoked == known.revoked
         if expected != known or not same:
             try:
-                verified = expected.verify(progress.leaf, now, others=progress.others)
+                session.ends_at = min(
+                    session.ends_at,
+                    trust.expected.verify(progress.leaf, now, others=progress.others).not_after,
+                )
             except CertificateRevoked as error:
                 return CloseReason.CLOSE_REASON_REVOKED, f"peer's certificate: {error}"
             except CertificateRejected as error:
                 return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
-            session.ends_at = min(session.ends_at, verified.not_after)
         progress.judged = expected
         if trust == progress.trust and not self._is_worn(session, now):
             progress.worn_since = None
