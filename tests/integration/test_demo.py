@@ -129,6 +129,19 @@ def test_log_folders_hold_no_content(told: dict[str, list[dict[str, object]]], k
                 assert secret not in data, path
 
 
+def test_ends_that_ran_tell_the_same_of_every_exchange(
+    told: dict[str, list[dict[str, object]]], kept: Path
+) -> None:
+    """An auditor reconciles copies of all ends' logs, those of stopped providers too: everything matches."""
+    asked = sum(kind != "NOT_ASKED" for query in told["queries"] for kind in kinds(query).values())
+    done = comity("audit", "reconcile", str(kept / "copies"), "--trust", str(told["trust"]), "--json")
+    found = json.loads(done.stdout)
+    assert found["counts"] == {"matched": asked} and asked > len(PROVIDERS), found["examples"]
+    assert done.returncode == 0 and found["matched"] is True
+    assert {log["origin"] for log in found["logs"]} == {log["origin"] for log in told["logs"]}
+    assert not any(log["findings"] for log in found["logs"])
+
+
 @pytest.mark.long
 def test_kept_federation_starts_again_and_answers(
     told: dict[str, list[dict[str, object]]], kept: Path

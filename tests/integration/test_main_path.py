@@ -83,6 +83,14 @@ def test_cbp_asks_nobody_without_a_border_nexus(federation: Federation) -> None:
     assert rule["policy"] == "cbp.border-nexus"
 
 
+def test_answer_says_that_dea_must_consent_before_it_goes_on(federation: Federation) -> None:
+    """What DEA gives CBP leaves DHS only with DEA's prior written consent, and the answer says so (A9)."""
+    answer = federation.ask("cbp", "--border-nexus", "crossed at Otay Mesa", "--provider", "dea")
+    assert answer["outcomes"]["dea"]["kind"] == "RESPONDED" and answer["reads"]  # type: ignore[index]
+    (told,) = [line for line in answer["caveats"] if line.startswith("Pass on")]  # type: ignore[attr-defined]
+    assert told.startswith("Pass on what dea gave: beyond DHS only with DEA's prior written consent (A9;")
+
+
 def test_without_agreement_nobody_is_asked_and_nothing_leaves(federation: Federation) -> None:
     """ICE has no agreement with LAPD: not asked, with the reason, and exit status 1 (A2, D4)."""
     answer = federation.ask("ice", "--provider", "lapd")
