@@ -402,20 +402,21 @@ async def test_segments_go_after_their_days_and_not_before(
     )
     timer = asyncio.create_task(retaining.run())
 
-    async def until(done: Callable[[], bool]) -> None:
+    async def comes_round() -> None:
+        later = rounds + 10  # the timer reads the clock twice a round, or thrice
         async with asyncio.timeout(30):
-            while not done():
+            while rounds < later:
                 assert not timer.done()
                 await asyncio.sleep(0.01)
 
     try:
         for hours in (0, *(24 * day + 23 for day in range(days))):
             end.clock.now = NOON + timedelta(hours=hours)
-            later = rounds + 10  # the timer reads the clock twice a round, or thrice
-            await until(lambda later=later: rounds >= later)
+            await comes_round()
             assert segments <= set(end.bytes_of("PLATE0001")), f"gone after {hours} hours"
         end.clock.now = NOON + days * DAY
-        await until(lambda: not segments & set(end.bytes_of("PLATE0001")))
+        await comes_round()
+        assert not segments & set(end.bytes_of("PLATE0001"))
     finally:
         timer.cancel()
         await asyncio.gather(timer, return_exceptions=True)
