@@ -300,7 +300,7 @@ async def test_suspension_is_logged_though_its_exchange_was_cancelled(desk: Desk
         await desk.log.append(entry)
 
     last = desk.people.refused("lahd", desk.user, bytes(16), bundle=desk.bundle, append=append)
-    task = asyncio.create_task(last)
+    task = asyncio.ensure_future(last)
     await reached.wait()
     task.cancel()
     await asyncio.wait([task])
@@ -309,6 +309,29 @@ async def test_suspension_is_logged_though_its_exchange_was_cancelled(desk: Desk
     await desk.beside.settled()
     assert desk.log.kinds().count("user_suspended") == 1
     assert len(desk.session.notices()) == 1
+
+
+async def test_who_cancels_while_the_refusal_is_logged_is_counted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going away at the right moment makes no refusal uncounted (Q8)."""
+    honest, reached = desk.log.append, asyncio.Event()
+
+    async def slow(*entries: Entry) -> object:
+        reached.set()
+        await asyncio.sleep(3600)
+        return await honest(*entries)
+
+    for _ in range(2):
+        await desk.asked(bad=True)
+    monkeypatch.setattr(desk.log, "append", slow)
+    task = asyncio.create_task(desk.asked(bad=True))
+    await reached.wait()
+    monkeypatch.setattr(desk.log, "append", honest)
+    task.cancel()
+    await asyncio.wait([task])
+    await desk.beside.settled()
+    assert desk.bars() == "suspension" and "user_suspended" in desk.log.kinds()
 
 
 async def test_suspension_that_was_not_logged_is_logged_without_a_restart(desk: Desk) -> None:

@@ -334,6 +334,17 @@ class ExchangePath:
             query_digest=work.query_digest,
             at=now,
         )
+        counts = standing.engine.counts(ruling.rules)  # refused for want of authorization (Q8)
+
+        def count() -> asyncio.Future[None]:
+            return self._people.refused(
+                peer,
+                claims.user,
+                order.exchange_id,
+                bundle=standing.engine.bundle,
+                append=lambda entry: self._append(work, "log suspension", entry),
+            )
+
         remembering = asyncio.create_task(self._remember(work, order, beside=spend))
         try:
             await self._append(work, "log decision", received, decided)
@@ -341,16 +352,14 @@ class ExchangePath:
             if spend is not None:
                 await self._spending.take_back(looked, after=remembering)
             raise
+        except asyncio.CancelledError:
+            if counts:  # who asks and goes away is counted all the same
+                count().cancel()
+            raise
         finally:
             await remembering
-        if standing.engine.counts(ruling.rules):  # refused for want of authorization (Q8)
-            await self._people.refused(
-                peer,
-                claims.user,
-                order.exchange_id,
-                bundle=standing.engine.bundle,
-                append=lambda entry: self._append(work, "log suspension", entry),
-            )
+        if counts:
+            await count()
 
         # 10. Search the permitted stores, in the permitted period, until the deadline.
         try:

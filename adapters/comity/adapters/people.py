@@ -115,28 +115,28 @@ class People:
         if agency in self._keeping:
             await self._keeping[agency][1].wait()
 
-    async def refused(
+    def refused(
         self, agency: str, user: str, exchange_id: bytes, *, bundle: PolicyBundle, append: Append
-    ) -> None:
+    ) -> asyncio.Future[None]:
         """Count a refusal for want of authorization, and suspend where the policy says so.
 
-        Everything is durable when this returns. It is done in a task of its own, which goes on if the caller
-        is cancelled. Raises `StateUnwritable`, and what `append` raises.
+        Everything is durable when what this returns is done. It is begun at once, in a task of its own, which
+        goes on if the caller is cancelled. Raises `StateUnwritable`, and what `append` raises.
         """
         terms = bundle.manifest.suspension
-        if terms is None:
-            return
 
         def sign(suspension: Suspension, exchange_ids: tuple[bytes, ...]) -> Notice:
             return self._notice(agency, user, suspension, exchange_ids, bundle.digest)
 
         async def count() -> None:
+            if terms is None:
+                return
             async with self._owing:
                 notice = await self._barring.refused(agency, user, exchange_id, terms, self._clock(), sign)
                 if notice is not None:
                     await self._log_notice(notice, append)
 
-        await asyncio.shield(self._beside.start(count()))
+        return asyncio.shield(self._beside.start(count()))
 
     async def _log_notice(self, notice: Notice, append: Append) -> None:
         """Log a suspension and tell its agency, while `_owing` is held, so that it is logged once."""
