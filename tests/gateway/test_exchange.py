@@ -204,9 +204,14 @@ def test_marking_stricter_than_the_ceiling_is_unverifiable(story: Story) -> None
 
     def mark(page: result_pb2.Page) -> None:
         stricter.agreement_digest = page.marking.agreement_digest
-        page.marking.CopyFrom(stricter)
+        for marking in (page.marking, *(read.marking for read in page.reads)):
+            marking.CopyFrom(stricter)
 
-    story.answers("lapd", Lies(page=mark))
+    def summarize(detail: result_pb2.ResultDetail) -> None:
+        stricter.agreement_digest = detail.marking.agreement_digest
+        detail.marking.CopyFrom(stricter)
+
+    story.answers("lapd", Lies(page=mark, detail=summarize))
     assert kinds(settled(story)) == {"lapd": "UNVERIFIABLE"}
 
 
