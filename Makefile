@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/integration/test_main_path.py
+export PYTHONDONTWRITEBYTECODE :=
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
@@ -47,7 +48,7 @@ rotations: $(VENV)/.done  ## Replace and revoke certificates and keys twenty tim
 	ROTATIONS=20 $(BIN)/pytest -n 0 -m "" tests/test_rotation_under_load.py tests/test_revocation.py
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
-	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green)
+	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green) $(if $(THIRD),--third $(THIRD))
 
 verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
 

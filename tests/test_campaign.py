@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.campaign import run_part
 from tests.support.federation import FederationOnDisk
 
@@ -11,6 +13,7 @@ SEED = 20_261_122
 EXCHANGES = 16
 
 
+@pytest.mark.long
 async def test_random_lies_are_noticed_and_show_nothing_that_was_not_released(
     laid_out: FederationOnDisk, tmp_path: Path
 ) -> None:

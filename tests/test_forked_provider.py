@@ -191,6 +191,7 @@ async def test_honest_ends_prove_and_cosign_all_that_they_show(federation: Feder
         assert all(int(str(one["from_size"])) < int(str(one["size"])) for one in newest)
 
 
+@pytest.mark.long
 @pytest.mark.asyncio(loop_scope="function")
 async def test_refusal_outlives_a_restart_and_honest_ends_are_not_accused_by_theirs(
     laid_out: FederationOnDisk, tmp_path: Path

@@ -201,6 +201,7 @@ async def test_result_that_never_reached_its_caller_is_not_acknowledged(
     assert ended[-1] in ("unacknowledged", "cancelled")
 
 
+@pytest.mark.long
 async def test_receipt_that_was_open_at_a_restart_is_logged_as_missing_at_its_time(
     federation: FederationSimulator,
 ) -> None:

@@ -252,6 +252,7 @@ async def wave(stage: Stage, gateway: End, adapters: Sequence[End], number: int)
     show(after_MB=memory(pid) / 1e6)
 
 
+@pytest.mark.long
 async def test_broker_with_many_exchanges_in_flight_stays_small(tmp_path: Path) -> None:
     """10,000 exchanges in flight with four silent providers each: the broker stays below 300 MB (design 2).
 

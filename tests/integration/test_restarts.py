@@ -36,7 +36,7 @@ from comity.v1 import account_pb2, audit_pb2, common_pb2, envelope_pb2, query_se
 from tests.simulator import PLATE, lay_out
 from tests.support.federation import build_federation
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 PROVIDERS = frozenset({"lapd", "lahd"})
 QUESTION_SECONDS = 4
 PATIENCE = 120.0
