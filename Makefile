@@ -41,7 +41,7 @@ demo: $(VENV)/.done  ## Run the demonstration federation, end to end.
 test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 	$(BIN)/pytest $(SPREAD)
 
-long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; about a minute.
+long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; some minutes.
 	$(BIN)/pytest $(SPREAD) -m long
 
 rotations: $(VENV)/.done  ## Replace and revoke certificates and keys twenty times while questions are asked; minutes.
@@ -89,7 +89,7 @@ rolled-back: $(VENV)/.done  ## An adapter comes back with an older log: refused,
 crash: $(VENV)/.done  ## Kill a process that appends 500 times, and take a machine's power 500 times.
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),500) --power $(or $(POWER),500)
 
-tamper: $(VENV)/.done .verifier/.done  ## Change a log in every way, every byte of it; 10,000 trees; 15 to 30 minutes.
+tamper: $(VENV)/.done .verifier/.done  ## Change a log in every way, every byte of it; 10,000 trees; about 40 minutes.
 	$(BIN)/python -m tests.tamper
 	$(BIN)/python -m tests.trees --trees $(or $(TREES),10000)
 

@@ -24,7 +24,7 @@ from tests.fuzz.seeds import NOTE
 from tests.simulator import FederationSimulator
 from tests.support.garbage import garbage
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.long]
 
 
 @pytest_asyncio.fixture(loop_scope="module")

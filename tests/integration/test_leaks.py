@@ -30,7 +30,7 @@ from comity.links.telemetry.facts import ALLOWED
 from comity.v1 import common_pb2, query_service_pb2, query_service_pb2_grpc
 from tests.integration.conftest import Federation, comity, emitted_files
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 PLATE = "9zqk-417"
 USER = "z.quintero-8841"

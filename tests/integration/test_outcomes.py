@@ -29,7 +29,7 @@ from tests.integration.outcomes import (
     until,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 DEADLINE = 1.2
 """Seconds."""
 PATIENCE = 10.0
