@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FLOOR_TESTS := tests/certs tests/policy tests/adapters tests/broker tests/integration/test_main_path.py
+FLOOR_TESTS := tests/certs tests/policy/test_decision.py tests/policy/test_shipped_bundles.py tests/adapters \
+	tests/broker tests/integration/test_main_path.py
 export PYTHONDONTWRITEBYTECODE :=
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli

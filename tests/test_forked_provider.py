@@ -156,7 +156,9 @@ async def test_provider_that_promises_another_entry_than_it_logs_is_refused(
     answer = await federation.search(days=1)
     assert answer.kinds["lapd"] == "RESPONDED"
     await federation.until(lambda: federation.refusals().get("sheriff/gateway") == {LAPD})
-    found = federation.asking["sheriff"].journal.of("contradiction")[-1]
+    journal = federation.asking["sheriff"].journal
+    await federation.until(lambda: journal.of("contradiction"))  # the refusal counts before it is written
+    found = journal.of("contradiction")[-1]
     assert (found.public["how"], found.exchange) == ("promise", answer.exchange_id)
     assert LAPD not in federation.refusals().get("operator/broker", set())
 
