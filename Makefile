@@ -49,7 +49,7 @@ rotations: $(VENV)/.done  ## Replace and revoke certificates and keys twenty tim
 	ROTATIONS=20 $(BIN)/pytest -n 0 -m "" tests/test_rotation_under_load.py tests/test_revocation.py
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
-	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green) $(if $(THIRD),--third $(THIRD))
+	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green) $(if $(FIFTH),--fifth $(FIFTH))
 
 verifier: .verifier/.done  ## Install the log verifier that others wrote, for the tests.
 
