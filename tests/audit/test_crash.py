@@ -35,7 +35,7 @@ def test_process_that_is_killed_a_dozen_times_keeps_its_word(tmp_path: Path) -> 
     assert counts["second processes refused"]
 
 
-@pytest.mark.parametrize("seed", [9, 21, 45, 47, 58])
+@pytest.mark.parametrize("seed", [9, 21, 45, 47, 58, 20261420, 30000651])
 def test_machine_that_loses_its_power_keeps_the_logs_word(tmp_path: Path, seed: int) -> None:
     """What wasn't synced is lost, there, or half there, as the dice fall; some lives end in a kill (L2)."""
     asyncio.run(live_and_lose_power(tmp_path, seed))

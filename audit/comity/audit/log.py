@@ -113,6 +113,8 @@ class _Store:
         self.disk.make_folder(self.home / "wal", 0o700)
         self._take_lock()
         self.disk.make_folder(self.log)
+        # What a killed process renamed here would still go with the power, and what follows trusts it.
+        self.disk.sync_folder(self.log)
         self._check_vkey()
         published = self._read_published()
         if self.keys.following is not None:  # a crash could come between a checkpoint and it
