@@ -82,7 +82,7 @@ class LinkResponse(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[_Union[LinkFrame, _Mapping]]] = ...) -> None: ...
 
 class LinkFrame(_message.Message):
-    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "handover", "roster", "traceparent")
+    __slots__ = ("hello", "welcome", "goodbye", "presence", "session_open", "session_data", "session_credit", "session_close", "order", "order_rejection", "announcement", "receipt", "stamp", "cancel", "account", "checkpoint", "proof_request", "proofs", "cosignature", "handover", "roster", "own_revocations", "traceparent")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,7 @@ class LinkFrame(_message.Message):
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
     HANDOVER_FIELD_NUMBER: _ClassVar[int]
     ROSTER_FIELD_NUMBER: _ClassVar[int]
+    OWN_REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
@@ -126,11 +127,12 @@ class LinkFrame(_message.Message):
     cosignature: _audit_pb2.Cosignature
     handover: Handover
     roster: RosterDelivery
+    own_revocations: OwnRevocations
     traceparent: str
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., handover: _Optional[_Union[Handover, _Mapping]] = ..., roster: _Optional[_Union[RosterDelivery, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., goodbye: _Optional[_Union[Goodbye, _Mapping]] = ..., presence: _Optional[_Union[Presence, _Mapping]] = ..., session_open: _Optional[_Union[SessionOpen, _Mapping]] = ..., session_data: _Optional[_Union[SessionData, _Mapping]] = ..., session_credit: _Optional[_Union[SessionCredit, _Mapping]] = ..., session_close: _Optional[_Union[SessionClose, _Mapping]] = ..., order: _Optional[_Union[OrderPlacement, _Mapping]] = ..., order_rejection: _Optional[_Union[OrderRejection, _Mapping]] = ..., announcement: _Optional[_Union[Announcement, _Mapping]] = ..., receipt: _Optional[_Union[ReceiptDelivery, _Mapping]] = ..., stamp: _Optional[_Union[StampDelivery, _Mapping]] = ..., cancel: _Optional[_Union[ExchangeCancel, _Mapping]] = ..., account: _Optional[_Union[AccountDelivery, _Mapping]] = ..., checkpoint: _Optional[_Union[_audit_pb2.Checkpoint, _Mapping]] = ..., proof_request: _Optional[_Union[_audit_pb2.ProofRequest, _Mapping]] = ..., proofs: _Optional[_Union[_audit_pb2.ProofDelivery, _Mapping]] = ..., cosignature: _Optional[_Union[_audit_pb2.Cosignature, _Mapping]] = ..., handover: _Optional[_Union[Handover, _Mapping]] = ..., roster: _Optional[_Union[RosterDelivery, _Mapping]] = ..., own_revocations: _Optional[_Union[OwnRevocations, _Mapping]] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version", "follows", "roster_timestamp_digest")
+    __slots__ = ("versions", "spiffe_id", "role", "chain", "roster_version", "follows", "roster_timestamp_digest", "agency_revocations_digest")
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +140,7 @@ class Hello(_message.Message):
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     ROSTER_TIMESTAMP_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_REVOCATIONS_DIGEST_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedScalarFieldContainer[int]
     spiffe_id: str
     role: _common_pb2.EndRole
@@ -145,23 +148,26 @@ class Hello(_message.Message):
     roster_version: int
     follows: bool
     roster_timestamp_digest: bytes
-    def __init__(self, versions: _Optional[_Iterable[int]] = ..., spiffe_id: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ..., chain: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., follows: bool = ..., roster_timestamp_digest: _Optional[bytes] = ...) -> None: ...
+    agency_revocations_digest: bytes
+    def __init__(self, versions: _Optional[_Iterable[int]] = ..., spiffe_id: _Optional[str] = ..., role: _Optional[_Union[_common_pb2.EndRole, str]] = ..., chain: _Optional[_Iterable[bytes]] = ..., roster_version: _Optional[int] = ..., follows: bool = ..., roster_timestamp_digest: _Optional[bytes] = ..., agency_revocations_digest: _Optional[bytes] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("version", "session_window", "max_frame_bytes", "roster_version", "ends_at", "follows")
+    __slots__ = ("version", "session_window", "max_frame_bytes", "roster_version", "ends_at", "follows", "takes_revocations")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SESSION_WINDOW_FIELD_NUMBER: _ClassVar[int]
     MAX_FRAME_BYTES_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENDS_AT_FIELD_NUMBER: _ClassVar[int]
     FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    TAKES_REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     version: int
     session_window: int
     max_frame_bytes: int
     roster_version: int
     ends_at: _timestamp_pb2.Timestamp
     follows: bool
-    def __init__(self, version: _Optional[int] = ..., session_window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., roster_version: _Optional[int] = ..., ends_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., follows: bool = ...) -> None: ...
+    takes_revocations: bool
+    def __init__(self, version: _Optional[int] = ..., session_window: _Optional[int] = ..., max_frame_bytes: _Optional[int] = ..., roster_version: _Optional[int] = ..., ends_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., follows: bool = ..., takes_revocations: bool = ...) -> None: ...
 
 class Handover(_message.Message):
     __slots__ = ()
@@ -178,16 +184,24 @@ class RosterDelivery(_message.Message):
     def __init__(self, part: _Optional[int] = ..., parts: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class RosterDocuments(_message.Message):
-    __slots__ = ("roster", "timestamp", "authority_changes", "revocations")
+    __slots__ = ("roster", "timestamp", "authority_changes", "revocations", "agency_revocations")
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_CHANGES_FIELD_NUMBER: _ClassVar[int]
     REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_REVOCATIONS_FIELD_NUMBER: _ClassVar[int]
     roster: bytes
     timestamp: bytes
     authority_changes: _containers.RepeatedScalarFieldContainer[bytes]
     revocations: bytes
-    def __init__(self, roster: _Optional[bytes] = ..., timestamp: _Optional[bytes] = ..., authority_changes: _Optional[_Iterable[bytes]] = ..., revocations: _Optional[bytes] = ...) -> None: ...
+    agency_revocations: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, roster: _Optional[bytes] = ..., timestamp: _Optional[bytes] = ..., authority_changes: _Optional[_Iterable[bytes]] = ..., revocations: _Optional[bytes] = ..., agency_revocations: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class OwnRevocations(_message.Message):
+    __slots__ = ("list",)
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    list: bytes
+    def __init__(self, list: _Optional[bytes] = ...) -> None: ...
 
 class Goodbye(_message.Message):
     __slots__ = ("reason", "text")
