@@ -110,7 +110,7 @@ class Roster(_message.Message):
     def __init__(self, federation: _Optional[str] = ..., version: _Optional[int] = ..., signed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., operator: _Optional[_Union[Member, _Mapping]] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("agency", "display_name", "kind", "domain", "state", "contact", "identity_key", "key_set", "asks", "provides", "suspended")
+    __slots__ = ("agency", "display_name", "kind", "domain", "state", "contact", "identity_key", "key_set", "asks", "provides", "suspended", "successions")
     AGENCY_FIELD_NUMBER: _ClassVar[int]
     DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +122,7 @@ class Member(_message.Message):
     ASKS_FIELD_NUMBER: _ClassVar[int]
     PROVIDES_FIELD_NUMBER: _ClassVar[int]
     SUSPENDED_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSIONS_FIELD_NUMBER: _ClassVar[int]
     agency: str
     display_name: str
     kind: _common_pb2.AgencyKind
@@ -133,7 +134,44 @@ class Member(_message.Message):
     asks: bool
     provides: bool
     suspended: bool
-    def __init__(self, agency: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.AgencyKind, str]] = ..., domain: _Optional[str] = ..., state: _Optional[str] = ..., contact: _Optional[str] = ..., identity_key: _Optional[bytes] = ..., key_set: _Optional[bytes] = ..., asks: bool = ..., provides: bool = ..., suspended: bool = ...) -> None: ...
+    successions: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, agency: _Optional[str] = ..., display_name: _Optional[str] = ..., kind: _Optional[_Union[_common_pb2.AgencyKind, str]] = ..., domain: _Optional[str] = ..., state: _Optional[str] = ..., contact: _Optional[str] = ..., identity_key: _Optional[bytes] = ..., key_set: _Optional[bytes] = ..., asks: bool = ..., provides: bool = ..., suspended: bool = ..., successions: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class IdentitySuccession(_message.Message):
+    __slots__ = ("nonce", "agency", "number", "old_key", "new_key", "effective_at", "old_until", "reason", "issued_at")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OLD_KEY_FIELD_NUMBER: _ClassVar[int]
+    NEW_KEY_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
+    OLD_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ISSUED_AT_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    agency: str
+    number: int
+    old_key: bytes
+    new_key: bytes
+    effective_at: _timestamp_pb2.Timestamp
+    old_until: _timestamp_pb2.Timestamp
+    reason: str
+    issued_at: _timestamp_pb2.Timestamp
+    def __init__(self, nonce: _Optional[bytes] = ..., agency: _Optional[str] = ..., number: _Optional[int] = ..., old_key: _Optional[bytes] = ..., new_key: _Optional[bytes] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., old_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[str] = ..., issued_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class IdentityAcceptance(_message.Message):
+    __slots__ = ("nonce", "agency", "succession", "agreements", "accepted_at")
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    AGENCY_FIELD_NUMBER: _ClassVar[int]
+    SUCCESSION_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENTS_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_AT_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    agency: str
+    succession: bytes
+    agreements: _containers.RepeatedScalarFieldContainer[bytes]
+    accepted_at: _timestamp_pb2.Timestamp
+    def __init__(self, nonce: _Optional[bytes] = ..., agency: _Optional[str] = ..., succession: _Optional[bytes] = ..., agreements: _Optional[_Iterable[bytes]] = ..., accepted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RosterTimestamp(_message.Message):
     __slots__ = ("roster_version", "roster_digest", "signed_at", "expires_at", "revocations_version", "revocations_digest")
