@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comity.cli.policy import group
+from comity.policy.case_words import uncovered
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.house import bundle as bundles
 from comity.policy.house.bundle import Enforcement, HouseBundle, is_house, shipped
-from comity.policy.house.cases import load_house_cases, run_house, sketched_house, uncovered_rules
+from comity.policy.house.cases import load_house_cases, run_house, sketched_house
 from comity.policy.house.facts import AskedOf, HouseQuestion, names_a_person, years_back
 from comity.policy.house.rules import FAILED, EnforcementUnknown, HouseRules
 from comity.policy.house.variations import explain_house, unmet
@@ -62,7 +63,7 @@ def test_every_case_of_the_shipped_house_rules_holds_and_every_rule_has_one(fold
     rules = HouseRules(bundle, {})
     results = [run_house(rules, case) for case in load_house_cases(folder)]
     assert [(result.case.name, result.differences) for result in results if result.differences] == []
-    assert uncovered_rules(bundle, results) == ()
+    assert uncovered(bundle.policies, results) == ()
     assert list(unmet(bundle)) == []
 
 

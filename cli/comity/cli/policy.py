@@ -6,13 +6,13 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from comity.cli import policy_activate, policy_explain, policy_house, policy_replay, policy_sign, policy_start
+from comity.cli.policy_cases import fail, idle_objects, report_cases, report_idle
 from comity.policy.bundle import PolicyBundle
-from comity.policy.cases import CaseResult, load_cases, run, uncovered
+from comity.policy.cases import load_cases, run
 from comity.policy.decision import PolicyEngine
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.house.bundle import is_house
@@ -51,18 +51,9 @@ def check(folder: Path, as_json: bool) -> None:
         policy_house.check_house(folder, as_json=as_json)
     bundle = _load(folder, as_json)
     permits = sum(policy.permits for policy in bundle.policies)
-    idle = list(unreached(bundle))
+    idle = [(each.policy, each.text) for each in unreached(bundle)]
     if as_json:
-        never = [
-            {
-                "policy": each.policy.policy_id,
-                "file": each.policy.path,
-                "line": each.policy.line,
-                "text": each.text,
-            }
-            for each in idle
-        ]
-        click.echo(json.dumps({"valid": True, **_facts(bundle), "never_apply": never}))
+        click.echo(json.dumps({"valid": True, **_facts(bundle), "never_apply": idle_objects(idle)}))
         sys.exit(1 if idle else 0)
     click.echo(f"{folder}: valid")
     click.echo(f"agency    {bundle.agency}")
@@ -75,8 +66,7 @@ def check(folder: Path, as_json: bool) -> None:
     click.echo(f"digest    {bundle.digest.hex()}")
     if not permits:
         click.echo("note      no policy permits anything, so everything is refused")
-    for each in idle:
-        click.echo(f"{folder / each.policy.path}:{each.policy.line}: {each.text}", err=True)
+    report_idle(folder, idle)
     if idle:
         sys.exit(1)
 
@@ -97,25 +87,16 @@ def test(folder: Path, covered: bool, as_json: bool) -> None:
     try:
         results = [run(engine, case) for case in load_cases(folder)]
     except CaseInvalid as error:
-        _fail(str(error), as_json)
-    failed = sum(bool(result.differences) for result in results)
-    bare = uncovered(bundle, results)
-    if as_json:
-        told = {"failed": failed, "uncovered": [policy.policy_id for policy in bare]}
-        cases = [_case(result) for result in results]
-        click.echo(json.dumps({"valid": True, **_facts(bundle), **told, "cases": cases}))
-    else:
-        for result in results:
-            click.echo(f"{'FAILED' if result.differences else 'ok    '}  {result.case.name}")
-            for difference in result.differences:
-                click.echo(f"          {difference}")
-        for policy in bare:
-            click.echo(f"no case  {policy.path}:{policy.line}: {policy.policy_id} determines none of them")
-        total = len(bundle.policies)
-        click.echo(f"{len(results) - failed} of {len(results)} cases hold; digest {bundle.digest.hex()}")
-        click.echo(f"{total - len(bare)} of {total} policies determine a case")
-    if failed or (covered and bare):
-        sys.exit(1)
+        fail(str(error), as_json)
+    report_cases(
+        _facts(bundle),
+        bundle.policies,
+        results,
+        called="policies",
+        does=("determines", "determine"),
+        covered=covered,
+        as_json=as_json,
+    )
 
 
 group.add_command(policy_explain.command)
@@ -129,15 +110,7 @@ def _load(folder: Path, as_json: bool) -> PolicyBundle:
     try:
         return PolicyBundle.load(folder)
     except BundleInvalid as error:
-        _fail(str(error), as_json)
-
-
-def _fail(text: str, as_json: bool) -> NoReturn:
-    if as_json:
-        click.echo(json.dumps({"valid": False, "error": text}))
-    else:
-        click.echo(text, err=True)
-    sys.exit(1)
+        fail(str(error), as_json)
 
 
 def _facts(bundle: PolicyBundle) -> dict[str, object]:
@@ -168,12 +141,3 @@ def _windows(windows: Windows) -> Iterator[str]:
         yield f"statute   {statute.offence} of {statute.jurisdiction}: {years}; {statute.document}"
     for kept in windows.retention.values():
         yield f"kept      {kept.store_class}: {kept.length}; {' '.join(kept.rules)}, {kept.document}"
-
-
-def _case(result: CaseResult) -> dict[str, object]:
-    return {
-        "name": result.case.name,
-        "file": result.case.path.name,
-        "holds": not result.differences,
-        "differences": list(result.differences),
-    }

@@ -17,8 +17,9 @@ from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk
 from comity.cli import policy_house
 from comity.cli.exporting.end import open_end, telling, trust_option
+from comity.cli.policy_cases import asked_words
 from comity.policy.bundle import PolicyBundle
-from comity.policy.cases import Case, load_cases, read_sketch, sketched
+from comity.policy.cases import load_cases, sketched
 from comity.policy.decision import Decision, Effect, PolicyEngine, Rule, StoreDecision
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.explaining import Explanation, Otherwise, explain
@@ -94,7 +95,7 @@ def command(
             found = _logged(folder, exchange, trust_file)
         else:
             bundle = PolicyBundle.load(folder)
-            words, origin = _words(folder, name, path)
+            words, origin = asked_words(folder, load_cases, name=name, path=path)
             request, stores = sketched(words, changes, origin)
             found = _Found(bundle=bundle, explanation=explain(PolicyEngine(bundle), request, stores))
     except (BundleInvalid, CaseInvalid, AuditError, OSError, _Unexplained) as error:
@@ -165,22 +166,6 @@ def _logged(folder: Path, exchange: str, trust_file: Path | None) -> _Found:
         ),
         differs=bool(differences),
     )
-
-
-def _words(folder: Path, name: str | None, path: Path | None) -> tuple[Mapping[str, object], str]:
-    if path is not None:
-        return read_sketch(path), str(path)
-    cases = load_cases(folder)
-    found = [case for case in cases if case.name == name] or _alike(cases, name or "")
-    if len(found) != 1:
-        names = "".join(f"\n  {case.name}" for case in found or cases)
-        problem = "fits several cases" if found else "is no case"
-        raise CaseInvalid(f"{folder}: `{name}` {problem}; there are{names}")
-    return found[0].words, f"case `{found[0].name}`"
-
-
-def _alike(cases: Sequence[Case], part: str) -> list[Case]:
-    return [case for case in cases if part.casefold() in case.name.casefold()]
 
 
 def _lines(bundle: PolicyBundle, explanation: Explanation) -> Iterable[str]:

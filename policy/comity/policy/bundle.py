@@ -24,10 +24,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import cedarpy
 
@@ -48,6 +49,8 @@ ADOPTION: Final = "adoption.json"
 DIGEST_HEADER: Final = b"comity policy bundle v1\n"
 
 _ENTITY_TYPES: Final = frozenset({"Agency", "AgencyGroup"})
+_POSITION: Final = re.compile(r"^for policy `policy0`[,:] ")
+"""Cedar's own words begin with a positional id where a policy is parsed alone."""
 _VIEWS: Final = frozenset({*VIEWS, "View"})
 
 
@@ -65,6 +68,18 @@ class Policy:
     terms: Terms
     json_text: str
     """The policy in Cedar's own JSON."""
+
+
+class _Placed(Protocol):
+    @property
+    def policy_id(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+
+
+_Law = TypeVar("_Law", bound=_Placed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,38 +175,27 @@ def _read_adoption(folder: Path) -> bytes:
 
 
 def _parse(origin: Path, files: Mapping[str, bytes], adoption: bytes = b"") -> PolicyBundle:
-    manifest = read_manifest(origin / MANIFEST, _text(origin, files, MANIFEST))
-    schema_text = _text(origin, files, SCHEMA)
-    try:
-        schema = cedarpy.Schema.from_str(schema_text)
-    except ValueError as error:
-        raise BundleInvalid(origin / SCHEMA, 0, f"is not a Cedar schema: {error}") from error
-    entities_text = _text(origin, files, ENTITIES)
+    manifest = read_manifest(origin / MANIFEST, text_of(origin, files, MANIFEST))
+    schema_text = text_of(origin, files, SCHEMA)
+    schema = read_schema(origin / SCHEMA, schema_text)
+    entities_text = text_of(origin, files, ENTITIES)
     _check_entities(origin / ENTITIES, entities_text, schema)
     fault = probe_fault(schema, entities_text)
     if fault:
         raise BundleInvalid(origin / SCHEMA, 0, f"does not describe the questions that Comity asks: {fault}")
     windows = Windows()
     if WINDOWS in files:
-        windows = parse_windows(origin / WINDOWS, _text(origin, files, WINDOWS))
+        windows = parse_windows(origin / WINDOWS, text_of(origin, files, WINDOWS))
     for kept in windows.retention.values():
         if not knows_class(schema, entities_text, kept.store_class):
             detail = f"`retention.{kept.store_class}`: the schema has no such class of stores"
             raise BundleInvalid(origin / WINDOWS, kept.line, detail)
-    policies: dict[str, Policy] = {}
-    for name in sorted(files):
-        if name.startswith(f"{POLICIES}/"):
-            for policy in _policies(origin, name, _text(origin, files, name), schema):
-                if policy.policy_id in policies:
-                    other = policies[policy.policy_id]
-                    detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
-                    raise BundleInvalid(origin / name, policy.line, detail)
-                policies[policy.policy_id] = policy
-    _check_counted(origin / MANIFEST, manifest, policies.values())
+    policies = read_policies(origin, files, schema, _policy, called="policy")
+    _check_counted(origin / MANIFEST, manifest, policies)
     return PolicyBundle(
         manifest=manifest,
         digest=digest_of(files),
-        policies=tuple(policies.values()),
+        policies=policies,
         schema_text=schema_text,
         entities_text=entities_text,
         windows=windows,
@@ -200,13 +204,77 @@ def _parse(origin: Path, files: Mapping[str, bytes], adoption: bytes = b"") -> P
     )
 
 
-def _text(origin: Path, files: Mapping[str, bytes], name: str) -> str:
+def text_of(origin: Path, files: Mapping[str, bytes], name: str) -> str:
+    """Return a file of a bundle as text; raise `BundleInvalid` if it is missing or no UTF-8."""
     try:
         return files[name].decode()
     except KeyError:
         raise BundleInvalid(origin / name, 0, "is missing") from None
     except UnicodeDecodeError as error:
         raise BundleInvalid(origin / name, 0, "is not UTF-8") from error
+
+
+def read_schema(path: Path, text: str) -> cedarpy.Schema:
+    """Return the schema; raise `BundleInvalid` if it is none."""
+    try:
+        return cedarpy.Schema.from_str(text)
+    except ValueError as error:
+        raise BundleInvalid(path, 0, f"is not a Cedar schema: {error}") from error
+
+
+def listed_entities(path: Path, text: str) -> Sequence[object]:
+    """Return what `entities.json` lists; one that is no entity where it is no list at all."""
+    try:
+        found: object = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
+    return found if isinstance(found, list) else [None]
+
+
+def read_policies(
+    origin: Path,
+    files: Mapping[str, bytes],
+    schema: cedarpy.Schema,
+    make: Callable[[Path, str, int, Mapping[str, object]], _Law],
+    *,
+    called: str,
+) -> tuple[_Law, ...]:
+    """Return a bundle's policies, in the order of file names, each validated against the schema.
+
+    Args:
+        origin: Where the files come from, for error texts.
+        files: The bundle's files, by name.
+        schema: What they are validated against.
+        make: Makes one of its path, file name, line and Cedar's own JSON.
+        called: `policy` or `rule`, for error texts.
+
+    Raises:
+        BundleInvalid: one does not validate, is a template, or has the id of another.
+    """
+    policies: dict[str, _Law] = {}
+    for name in sorted(files):
+        if not name.startswith(f"{POLICIES}/"):
+            continue
+        for line, parsed in _validated(origin / name, text_of(origin, files, name), schema, called):
+            policy = make(origin / name, name, line, parsed)
+            if other := policies.get(policy.policy_id):
+                detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
+                raise BundleInvalid(origin / name, policy.line, detail)
+            policies[policy.policy_id] = policy
+    return tuple(policies.values())
+
+
+def _validated(
+    path: Path, text: str, schema: cedarpy.Schema, called: str
+) -> Iterator[tuple[int, Mapping[str, object]]]:
+    for line, statement in statements(text):
+        for error in cedarpy.validate_policies(statement, schema).errors:
+            raise BundleInvalid(path, line, _POSITION.sub("", error.error))
+        parsed = json.loads(cedarpy.policies_to_json_str(statement))
+        if parsed["templates"]:
+            raise BundleInvalid(path, line, f"is a template; write a {called} for each principal")
+        for policy in parsed["staticPolicies"].values():
+            yield line, policy
 
 
 def _check_counted(path: Path, manifest: Manifest, policies: Iterable[Policy]) -> None:
@@ -216,11 +284,7 @@ def _check_counted(path: Path, manifest: Manifest, policies: Iterable[Policy]) -
 
 
 def _check_entities(path: Path, text: str, schema: cedarpy.Schema) -> None:
-    try:
-        found: object = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
-    for entity in found if isinstance(found, list) else [None]:
+    for entity in listed_entities(path, text):
         uid = entity.get("uid") if isinstance(entity, dict) else None
         if not isinstance(uid, dict) or uid.get("type") not in _ENTITY_TYPES:
             raise BundleInvalid(path, 0, "must list entities of the types `Agency` and `AgencyGroup` only")
@@ -241,19 +305,6 @@ def _check_texts(path: Path, agency: object, attributes: object) -> None:
                 "`sha256sum rules.txt` gives it"
             )
             raise BundleInvalid(path, 0, detail)
-
-
-def _policies(origin: Path, name: str, text: str, schema: cedarpy.Schema) -> Iterator[Policy]:
-    path = origin / name
-    for line, statement in statements(text):
-        result = cedarpy.validate_policies(statement, schema)
-        for error in result.errors:
-            raise BundleInvalid(path, line, _without_position(error.error))
-        parsed = json.loads(cedarpy.policies_to_json_str(statement))
-        if parsed["templates"]:
-            raise BundleInvalid(path, line, "is a template; write a policy for each principal")
-        for policy in parsed["staticPolicies"].values():
-            yield _policy(path, name, line, policy)
 
 
 def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> Policy:
@@ -337,10 +388,3 @@ def _string_end(text: str, position: int) -> int:
     while position < len(text) and text[position] != '"':
         position += 2 if text[position] == "\\" else 1
     return min(position + 1, len(text))
-
-
-def _without_position(message: str) -> str:
-    """Return Cedar's own words without the positional id that it gives to a policy parsed alone."""
-    for prefix in ("for policy `policy0`, ", "for policy `policy0`: "):
-        message = message.removeprefix(prefix)
-    return message

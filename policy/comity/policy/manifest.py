@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,27 +37,9 @@ class Manifest:
 
 def read_manifest(path: Path, text: str) -> Manifest:
     """Return what the manifest at `path` says; raise `BundleInvalid` with the line that is wrong."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
-    for key in table:
-        if key not in _KEYS:
-            near = get_close_matches(key, _KEYS, n=1)
-            hint = f"; did you mean `{near[0]}`" if near else ""
-            raise BundleInvalid(path, line_of(text, key), f"key `{key}` is not known{hint}")
-    agency, version = table.get("agency"), table.get("version")
-    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
-        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
-    if version_order(version) is None:
-        wrong = f"`version`: `{version}` is not numbers joined by dots, such as `2.1`"
-        raise BundleInvalid(path, line_of(text, "version"), wrong)
-    try:
-        words = reasons.own_words().altered(_table(table, "reasons", path, text))
-    except ReasonsInvalid as error:
-        raise BundleInvalid(
-            path, line_of(text, error.key, table="reasons"), f"`[reasons]`: {error}"
-        ) from error
+    table = read_toml(path, text)
+    agency, version = check_head(path, text, table, _KEYS)
+    words = reasons_of(path, text, table)
     try:
         confusions = readings.own_confusions().narrowed(_table(table, "readings", path, text))
     except ReadingsInvalid as error:
@@ -69,6 +51,39 @@ def read_manifest(path: Path, text: str) -> Manifest:
         line = line_of(text, error.key, table="suspension")
         raise BundleInvalid(path, line, f"`[suspension]`: {error}") from error
     return Manifest(agency=agency, version=version, reasons=words, confusions=confusions, suspension=terms)
+
+
+def read_toml(path: Path, text: str) -> Mapping[str, object]:
+    """Return what a manifest's text says; raise `BundleInvalid` if it is no TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+
+
+def check_head(path: Path, text: str, table: Mapping[str, object], keys: Sequence[str]) -> tuple[str, str]:
+    """Return agency and version; raise `BundleInvalid` where one is wrong, or a key is not of `keys`."""
+    for key in table:
+        if key not in keys:
+            near = get_close_matches(key, keys, n=1)
+            hint = f"; did you mean `{near[0]}`" if near else ""
+            raise BundleInvalid(path, line_of(text, key), f"key `{key}` is not known{hint}")
+    agency, version = table.get("agency"), table.get("version")
+    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
+        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
+    if version_order(version) is None:
+        wrong = f"`version`: `{version}` is not numbers joined by dots, such as `2.1`"
+        raise BundleInvalid(path, line_of(text, "version"), wrong)
+    return agency, version
+
+
+def reasons_of(path: Path, text: str, table: Mapping[str, object]) -> ReasonWords:
+    """Return the words that tell nothing: Comity's own, altered by `[reasons]` (Q4)."""
+    try:
+        return reasons.own_words().altered(_table(table, "reasons", path, text))
+    except ReasonsInvalid as error:
+        line = line_of(text, error.key, table="reasons")
+        raise BundleInvalid(path, line, f"`[reasons]`: {error}") from error
 
 
 def version_order(version: str) -> tuple[int, ...] | None:

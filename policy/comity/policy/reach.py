@@ -7,8 +7,6 @@ that it looks at (`variations`); what doesn't apply to any of these questions is
 
 from __future__ import annotations
 
-import itertools
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +14,8 @@ from typing import Final
 
 from comity.policy.bundle import Policy, PolicyBundle
 from comity.policy.cedar import SEARCH, STORE_CLASSES, VIEWS, PreparedPolicies
-from comity.policy.variations import REQUESTER, Asked, Named, Variation, favourable, named_in, variations
+from comity.policy.drawing import combinations
+from comity.policy.variations import REQUESTER, Asked, Named, favourable, named_in, variations
 
 MOST_QUESTIONS: Final = 5_000
 """Questions that a policy is tried with; of more than these, so many are drawn, always the same ones."""
@@ -80,7 +79,7 @@ def _met(bundle: PolicyBundle, policy: Policy) -> tuple[int, list[Asked]]:
     facts = [space[fact] for fact in sorted(_looked_at(named) & space.keys())]
     met: list[Asked] = []
     tried = 0
-    for changes in _combinations(facts):
+    for changes in combinations(facts, most=MOST_QUESTIONS):
         asked = favourable(STORE_CLASSES[0], _NOW)
         for variation in changes:
             asked = variation.change(asked)
@@ -90,19 +89,6 @@ def _met(bundle: PolicyBundle, policy: Policy) -> tuple[int, list[Asked]]:
             if len(met) == _MET:
                 break
     return tried, met
-
-
-def _combinations(facts: Sequence[Sequence[Variation]]) -> Iterator[tuple[Variation, ...]]:
-    """Yield every combination, or `MOST_QUESTIONS` of them."""
-    count = 1
-    for values in facts:
-        count *= len(values)
-    if count <= MOST_QUESTIONS:
-        yield from itertools.product(*facts)
-        return
-    drawn = random.Random(count)  # noqa: S311 - which questions are tried is no secret
-    for _ in range(MOST_QUESTIONS):
-        yield tuple(drawn.choice(values) for values in facts)
 
 
 def _determining(bundle: PolicyBundle, prepared: PreparedPolicies, asked: Asked) -> Mapping[str, bool]:

@@ -44,7 +44,7 @@ CHECKS = (
     ),
     check(
         "law: a bundle's version has an order",
-        Without("comity.policy.manifest:read_manifest", "if version_order(version) is None:"),
+        Without("comity.policy.manifest:check_head", "if version_order(version) is None:"),
         ADOPTING("test_version_that_has_no_order_is_refused"),
     ),
     check(

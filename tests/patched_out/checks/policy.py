@@ -241,12 +241,12 @@ CHECKS = (
     ),
     check(
         "policy: no two policies have one id",
-        Without("comity.policy.bundle:_parse", "if policy.policy_id in policies:"),
+        Without("comity.policy.bundle:read_policies", "if (other := policies.get(policy.policy_id))"),
         BUNDLE("test_two_policies_with_one_id_are_refused"),
     ),
     check(
         "policy: a bundle has no templates",
-        Without("comity.policy.bundle:_policies", "if parsed['templates']:"),
+        Without("comity.policy.bundle:_validated", "if parsed['templates']:"),
         BUNDLE("test_template_is_refused"),
     ),
     check(

@@ -19,21 +19,30 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
-import cedarpy
-
-from comity.policy.bundle import ENTITIES, MANIFEST, POLICIES, SCHEMA, digest_of, read_files, statements
+from comity.policy.bundle import (
+    ENTITIES,
+    MANIFEST,
+    POLICIES,
+    SCHEMA,
+    digest_of,
+    listed_entities,
+    read_files,
+    read_policies,
+    read_schema,
+    text_of,
+)
 from comity.policy.decision import Rule
 from comity.policy.errors import BundleInvalid
 from comity.policy.house.cedar import PROVIDER, PROVIDER_GROUP, probe_fault
-from comity.policy.manifest import line_of, version_order
-from comity.policy.reasons import ReasonsInvalid, ReasonWords, own_words
+from comity.policy.manifest import check_head, read_toml, reasons_of
+from comity.policy.reasons import ReasonWords
 from comity.policy.windows import FILE as WINDOWS
 from comity.policy.windows import Windows, parse_windows
 
@@ -42,7 +51,6 @@ _TYPES: Final = (PROVIDER, PROVIDER_GROUP)
 _KEYS: Final = ("agency", "version", "kind", "reasons")
 _ANNOTATIONS: Final = ("id", "rule", "document", "text", "enforce")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
-_POSITION: Final = re.compile(r"^for policy `policy0`[,:] ")
 
 
 class Enforcement(Enum):
@@ -100,13 +108,10 @@ class HouseBundle:
             BundleInvalid: it must not be taken into force; names file and line.
         """
         files = read_files(folder)
-        agency, version, words = _manifest(folder / MANIFEST, _text(folder, files, MANIFEST))
-        schema_text = _text(folder, files, SCHEMA)
-        try:
-            schema = cedarpy.Schema.from_str(schema_text)
-        except ValueError as error:
-            raise BundleInvalid(folder / SCHEMA, 0, f"is not a Cedar schema: {error}") from error
-        entities_text = _text(folder, files, ENTITIES)
+        agency, version, words = _manifest(folder / MANIFEST, text_of(folder, files, MANIFEST))
+        schema_text = text_of(folder, files, SCHEMA)
+        schema = read_schema(folder / SCHEMA, schema_text)
+        entities_text = text_of(folder, files, ENTITIES)
         _check_entities(folder / ENTITIES, entities_text)
         fault = probe_fault(schema, entities_text)
         if fault:
@@ -115,17 +120,10 @@ class HouseBundle:
             )
         windows = Windows()
         if WINDOWS in files:
-            windows = parse_windows(folder / WINDOWS, _text(folder, files, WINDOWS))
+            windows = parse_windows(folder / WINDOWS, text_of(folder, files, WINDOWS))
         for kept in windows.retention.values():
             raise BundleInvalid(folder / WINDOWS, kept.line, "a house keeps no reads: leave `retention` out")
-        policies: dict[str, HousePolicy] = {}
-        for name in sorted(files):
-            if name.startswith(f"{POLICIES}/"):
-                for policy in _policies(folder / name, name, _text(folder, files, name), schema):
-                    if other := policies.get(policy.policy_id):
-                        detail = f"id `{policy.policy_id}` is taken by {other.path}:{other.line}"
-                        raise BundleInvalid(folder / name, policy.line, detail)
-                    policies[policy.policy_id] = policy
+        policies = read_policies(folder, files, schema, _policy, called="rule")
         if not policies:
             raise BundleInvalid(folder / POLICIES, 0, "holds no rule: without house rules, name no bundle")
         return cls(
@@ -133,7 +131,7 @@ class HouseBundle:
             version=version,
             reasons=words,
             digest=digest_of(files),
-            policies=tuple(policies.values()),
+            policies=policies,
             schema_text=schema_text,
             entities_text=entities_text,
             windows=windows,
@@ -155,46 +153,16 @@ def is_house(folder: Path) -> bool:
     return bool(table.get("kind") == KIND)
 
 
-def _text(folder: Path, files: Mapping[str, bytes], name: str) -> str:
-    try:
-        return files[name].decode()
-    except UnicodeDecodeError as error:
-        raise BundleInvalid(folder / name, 0, "is not UTF-8") from error
-
-
 def _manifest(path: Path, text: str) -> tuple[str, str, ReasonWords]:
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BundleInvalid(path, 0, f"is not TOML: {error}") from error
+    table = read_toml(path, text)
     if table.get("kind") != KIND:
         raise BundleInvalid(path, 0, f'is no house bundle: a gateway\'s has `kind = "{KIND}"`')
-    for key in table:
-        if key not in _KEYS:
-            near = get_close_matches(key, _KEYS, n=1)
-            hint = f"; did you mean `{near[0]}`" if near else ""
-            raise BundleInvalid(path, line_of(text, key), f"key `{key}` is not known{hint}")
-    agency, version = table.get("agency"), table.get("version")
-    if not isinstance(agency, str) or not isinstance(version, str) or not agency or not version:
-        raise BundleInvalid(path, 0, "`agency` and `version` are required texts")
-    if version_order(version) is None:
-        raise BundleInvalid(path, line_of(text, "version"), "`version` is not numbers joined by dots: `2.1`")
-    told = table.get("reasons", {})
-    if not isinstance(told, dict):
-        raise BundleInvalid(path, line_of(text, "reasons"), "`reasons` is not a table: begin it `[reasons]`")
-    try:
-        return agency, version, own_words().altered(told)
-    except ReasonsInvalid as error:
-        line = line_of(text, error.key, table="reasons")
-        raise BundleInvalid(path, line, f"`[reasons]`: {error}") from error
+    agency, version = check_head(path, text, table, _KEYS)
+    return agency, version, reasons_of(path, text, table)
 
 
 def _check_entities(path: Path, text: str) -> None:
-    try:
-        found: object = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BundleInvalid(path, error.lineno, f"is not JSON: {error.msg}") from error
-    for entity in found if isinstance(found, list) else [None]:
+    for entity in listed_entities(path, text):
         uid = entity.get("uid") if isinstance(entity, dict) else None
         if not isinstance(entity, dict) or not isinstance(uid, dict) or uid.get("type") not in _TYPES:
             raise BundleInvalid(
@@ -202,17 +170,6 @@ def _check_entities(path: Path, text: str) -> None:
             )
         if entity.get("attrs"):
             raise BundleInvalid(path, 0, "has an entity with attributes: the roster alone tells a provider's")
-
-
-def _policies(path: Path, name: str, text: str, schema: cedarpy.Schema) -> Iterator[HousePolicy]:
-    for line, statement in statements(text):
-        for error in cedarpy.validate_policies(statement, schema).errors:
-            raise BundleInvalid(path, line, _POSITION.sub("", error.error))
-        parsed = json.loads(cedarpy.policies_to_json_str(statement))
-        if parsed["templates"]:
-            raise BundleInvalid(path, line, "is a template; write a rule for each")
-        for policy in parsed["staticPolicies"].values():
-            yield _policy(path, name, line, policy)
 
 
 def _policy(path: Path, name: str, line: int, policy: Mapping[str, object]) -> HousePolicy:

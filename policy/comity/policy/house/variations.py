@@ -7,13 +7,12 @@ compared with each other.
 
 from __future__ import annotations
 
-import itertools
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from comity.policy.drawing import combinations
 from comity.policy.facts import KINDS, REASONS
 from comity.policy.house.bundle import HouseBundle, HousePolicy
 from comity.policy.house.cedar import PROVIDER, PreparedRules
@@ -84,7 +83,7 @@ def unmet(bundle: HouseBundle) -> Iterator[tuple[HousePolicy, int]]:
         space = _changes([policy])
         looked_at = {_FACTS.get(name, name) for name in named.attributes} | {_PROVIDER}
         facts = [space[fact] for fact in sorted(looked_at & space.keys())]
-        tried = list(_combinations(facts))
+        tried = list(combinations(facts, most=MOST_QUESTIONS))
         if not any(alone.met(_changed(changes))[0].rules for changes in tried):
             yield policy, len(tried)
 
@@ -106,18 +105,6 @@ def _stops(rules: HouseRules, change: Change, question: HouseQuestion) -> int:
         return len(rules.judge(change.make(question))[0].stops)
     except ValueError:
         return len(rules.bundle.policies) + 1
-
-
-def _combinations(facts: Sequence[Sequence[Change]]) -> Iterator[tuple[Change, ...]]:
-    count = 1
-    for values in facts:
-        count *= len(values)
-    if count <= MOST_QUESTIONS:
-        yield from itertools.product(*facts)
-        return
-    drawn = random.Random(count)  # noqa: S311 - which questions are tried is no secret
-    for _ in range(MOST_QUESTIONS):
-        yield tuple(drawn.choice(values) for values in facts)
 
 
 def _changed(changes: Sequence[Change]) -> HouseQuestion:
