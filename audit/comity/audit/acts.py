@@ -31,7 +31,9 @@ from comity.audit.note import LogKey, VerifierKey
 from comity.certs.clock import Clock, utc_now
 from comity.certs.errors import CertsError
 
-ACT_KINDS = frozenset({"reviewed", "exported", "deleted", "held", "pardoned", "policy_approved"})
+ACT_KINDS = frozenset(
+    {"reviewed", "exported", "deleted", "held", "pardoned", "policy_approved", "hot_list_changed"}
+)
 """What an administrator may enter; everything else is the process's own to say."""
 SOCKET = "acts.sock"
 ACCOUNT = "account"

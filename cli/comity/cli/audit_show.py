@@ -25,7 +25,7 @@ from comity.audit.tiles import TileFolder
 
 CLOSED = "closed"
 _SHORT_DIGEST = 12
-_LONG_FIELDS = frozenset({"note", "root", "last_note", "cosignature", "proof"})
+_LONG_FIELDS = frozenset({"note", "list", "root", "last_note", "cosignature", "proof"})
 _FIRST = ("agency", "peer", "peer_origin", "size", "outcome", "reason")
 _FIRST_PRIVATE = ("plate", "state", "country", "period", "area", "reason", "case", "user", "office")
 _WORDS: Mapping[str, str] = {
@@ -56,6 +56,7 @@ _WORDS: Mapping[str, str] = {
     "user_terminated": "user's access ended",
     "user_readmitted": "user readmitted",
     "user_act_noted": "provider noted acts",
+    "hot_list_changed": "hot list changed",
 }
 
 
