@@ -154,7 +154,7 @@ def _own_entry(config: AdapterConfig, federation: Federation) -> MemberView:
 def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
     """Return the agreements; those that do nothing are told."""
     try:
-        book = AgreementBook.load(config.agreements, federation)
+        book = AgreementBook.load(config.agreements, federation, own=config.agency)
     except CertsError as error:
         raise ConfigInvalid(f"key `agreements`: {error}") from error
     for rejected in book.rejected:
@@ -170,7 +170,7 @@ def check_adopted(bundle: PolicyBundle, config: AdapterConfig, member: MemberVie
     if bundle.agency != config.agency:
         raise AdoptionInvalid(f"the bundle is of `{bundle.agency}`, not of `{config.agency}`")
     if config.require_signed_policy or bundle.adoption:
-        verify_adoption(bundle, member.identity_key)
+        verify_adoption(bundle, member.identities)
 
 
 def load_bundle(config: AdapterConfig, member: MemberView) -> PolicyBundle:

@@ -26,6 +26,7 @@ from comity.audit.searching.walk import LogWalk, Tell, kinds_pattern
 from comity.certs.envelope import digest, from_json
 from comity.certs.errors import EnvelopeInvalid
 from comity.certs.keys import VerifyKey
+from comity.certs.successions import IdentityKeys
 from comity.policy.adopting import verify_adoption
 from comity.policy.bundle import SCHEMA, PolicyBundle
 from comity.policy.decision import PolicyEngine
@@ -144,7 +145,7 @@ class Activation:
     adoption: str
     """Digest of what the agency signed, hex; empty: nobody signed it."""
 
-    def judged(self, bundles: Bundles, identity: VerifyKey | None) -> str:
+    def judged(self, bundles: Bundles, identity: VerifyKey | IdentityKeys | None) -> str:
         """Return what is wrong with the signature that it names; empty if the kept one is good.
 
         Without the agency's identity key only that it is kept, and is the one that was named.

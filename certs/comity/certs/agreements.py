@@ -5,7 +5,8 @@ authority can slip a false key into a session: a roster that names another ident
 agreement unusable, and with it the session. `load_agreement` applies these rules in this order:
 
 1. it names two parties, both members, each with an identity key;
-2. each pinned key is the one that the roster names;
+2. each pinned key is the one that the roster names, or leads to it by successions (`acceptances`), which the
+   other party accepts before the old key ends, or the agreement rests;
 3. both pinned keys signed it: one that a single side signed does nothing;
 4. its times, and every grant, make sense: a grant goes from one party to the other, lists what it
    gives and for which reasons, and carries a constant ceiling marking of its provider.
@@ -17,6 +18,7 @@ shortens, and who gave it stops whether the other side knows or not.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -27,6 +29,16 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from comity.certs import words
+from comity.certs.acceptances import (
+    NOTHING_KEPT,
+    Kept,
+    Move,
+    accepted,
+    agreements_of,
+    is_acceptance,
+    moves,
+    verify_acceptance,
+)
 from comity.certs.duties import Duty, check_duty, read_duties
 from comity.certs.envelope import digest, from_json, open_envelope, payload_type
 from comity.certs.errors import (
@@ -36,13 +48,16 @@ from comity.certs.errors import (
     FileUnusable,
     KeyUnusable,
     LodgementInvalid,
+    SuccessionInvalid,
     UnknownMember,
 )
 from comity.certs.files import read_public
 from comity.certs.instants import require_aware, to_instant
 from comity.certs.keys import VerifyKey
 from comity.certs.notices import Notice, Term, agreement_of, is_notice, verify_notice
+from comity.certs.revocations import key_digest
 from comity.certs.roster import Federation
+from comity.certs.successions import IdentityKeys, Succession, is_succession, read_succession
 from comity.v1.common_pb2 import Element, ReasonCode
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import Agreement, CeilingLodgement, Grant
@@ -78,7 +93,7 @@ class GrantView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementView:
-    """An agreement that both parties signed and whose pinned keys are the roster's."""
+    """An agreement that both parties signed and whose pinned keys are the roster's, or lead to them."""
 
     agreement_id: str
     title: str
@@ -101,6 +116,15 @@ class AgreementView:
     """Duties that fall due on dates (L8)."""
     notices: tuple[Notice, ...] = ()
     """Those that this end has; each only shortens."""
+    identities: Mapping[str, IdentityKeys] = field(default_factory=dict)
+    """Of each party, the keys from the pinned one to the roster's, with their times."""
+    moves: tuple[Move, ...] = ()
+    """The steps from pinned keys to the roster's."""
+
+    def identity_key(self, agency: str) -> VerifyKey | None:
+        """The key that counts for a party: the pinned one, or the last to which it led; None: no party."""
+        found = self.identities.get(agency)
+        return self.parties.get(agency) if found is None else found.current
 
     @property
     def term(self) -> Term:
@@ -113,6 +137,7 @@ class AgreementView:
             expires_at=self.expires_at,
             extension_days=self.extension_days,
             notice_days=self.notice_days,
+            identities=self.identities,
         )
 
     @property
@@ -121,8 +146,12 @@ class AgreementView:
         return min((notice.ends_at for notice in self.notices), default=self.term.extended_until)
 
     def in_force(self, now: datetime) -> bool:
-        """Return whether `now` lies in the half-open time from `effective_at` to `ends_at`."""
-        return self.effective_at <= require_aware(now) < self.ends_at
+        """Return whether `now` lies in the half-open time from `effective_at` to `ends_at`, not resting."""
+        return self.effective_at <= require_aware(now) < self.ends_at and not self.why_resting(now)
+
+    def why_resting(self, now: datetime) -> str:
+        """Return why it rests at `now` over an identity key that isn't accepted; empty: it doesn't."""
+        return next((move.why(now) for move in self.moves if move.rests_at(now)), "")
 
     def grant(self, *, provider: str, requester: str) -> GrantView | None:
         """Return what `provider` grants to `requester`, whether in force or not; None if nothing."""
@@ -140,12 +169,12 @@ class Rejected:
     reason: str
 
 
-def load_agreement(data: bytes, federation: Federation) -> AgreementView:
+def load_agreement(data: bytes, federation: Federation, kept: Kept = NOTHING_KEPT) -> AgreementView:
     """Return the agreement in `data` (DSSE's JSON form), every rule of this module applied.
 
     It may be past its time or not yet in force: ask `in_force`. Raises `AgreementInvalid`.
     """
-    return verify_agreement(_envelope(data), federation)
+    return verify_agreement(_envelope(data), federation, kept)
 
 
 def with_notice(agreement: AgreementView | None, envelope: Envelope) -> AgreementView:
@@ -165,9 +194,9 @@ def _envelope(data: bytes) -> Envelope:
         raise AgreementInvalid(f"agreement: {error}") from error
 
 
-def verify_agreement(envelope: Envelope, federation: Federation) -> AgreementView:
+def verify_agreement(envelope: Envelope, federation: Federation, kept: Kept = NOTHING_KEPT) -> AgreementView:
     """Return the agreement in `envelope`, every rule of this module applied; raise `AgreementInvalid`."""
-    proposed = read_proposal(envelope, federation)
+    proposed = read_proposal(envelope, federation, kept)
     try:
         open_envelope(envelope, Agreement, proposed.parties.values(), threshold=len(proposed.parties))
     except EnvelopeInvalid as error:
@@ -190,7 +219,7 @@ def signed_by(envelope: Envelope, proposed: AgreementView) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_proposal(envelope: Envelope, federation: Federation) -> AgreementView:
+def read_proposal(envelope: Envelope, federation: Federation, kept: Kept = NOTHING_KEPT) -> AgreementView:
     """Return the terms in `envelope` with every rule but the signatures applied (rules 1, 2 and 4).
 
     For a party that is about to read and sign it; nothing may be asked or answered under it. Raises
@@ -205,11 +234,11 @@ def read_proposal(envelope: Envelope, federation: Federation) -> AgreementView:
     except DecodeError as error:
         raise AgreementInvalid("agreement: payload is not an `Agreement`") from error
     try:
-        parties = _parties(agreement, federation)
+        parties, name = _parties(agreement), digest(envelope.payload)
         view = AgreementView(
             agreement_id=words.short_name(agreement.agreement_id, "agreement id"),
             title=words.line(agreement.title, "title"),
-            digest=digest(envelope.payload),
+            digest=name,
             parties=MappingProxyType(parties),
             grants=tuple(_grant(grant, parties) for grant in agreement.grants),
             effective_at=to_instant(agreement, "effective_at"),
@@ -221,25 +250,32 @@ def read_proposal(envelope: Envelope, federation: Federation) -> AgreementView:
             documents=words.lines(agreement.documents, "document"),
             dated_duties=read_duties(agreement.dated_duties),
         )
+        view = _under(view, federation, kept)
         _check_terms(view, agreement)
     except (ValueError, UnknownMember, KeyUnusable) as error:
-        name = ascii(agreement.agreement_id)[1:-1][:64]
-        raise AgreementInvalid(f"agreement `{name}`: {error}") from error
+        shown = ascii(agreement.agreement_id)[1:-1][:64]
+        raise AgreementInvalid(f"agreement `{shown}`: {error}") from error
     return view
 
 
-def _parties(agreement: Agreement, federation: Federation) -> dict[str, VerifyKey]:
-    """Return the two parties with their pinned keys, which are the roster's; raise `ValueError`."""
+def _parties(agreement: Agreement) -> dict[str, VerifyKey]:
+    """Return the two parties with their pinned keys; raise `ValueError`."""
     found = {party.agency: VerifyKey.from_der(party.identity_key) for party in agreement.parties}
     if len(found) != 2 or len(agreement.parties) != 2:
         raise ValueError("expected exactly two different parties")
-    for agency, key in found.items():
-        if federation.member(agency).identity_key != key:
-            raise ValueError(
-                f"the identity key that it pins for `{agency}` isn't the one in the roster: find out from "
-                f"`{agency}` itself, not from the roster, which of the two is right"
-            )
     return found
+
+
+def _under(view: AgreementView, federation: Federation, kept: Kept) -> AgreementView:
+    """Return an agreement with the keys to which its pins lead in a roster (rule 2).
+
+    Raises `ValueError` or `UnknownMember` if one leads nowhere.
+    """
+    parties = {agency: federation.member(agency) for agency in view.parties}
+    known = accepted(kept, agreement=view.digest, parties=view.parties, federation=federation)
+    steps = [moves(agency, view.parties[agency], member, known, kept) for agency, member in parties.items()]
+    identities = {agency: member.identities.after(view.parties[agency]) for agency, member in parties.items()}
+    return replace(view, identities=MappingProxyType(identities), moves=tuple(itertools.chain(*steps)))
 
 
 def _grant(grant: Grant, parties: Mapping[str, VerifyKey]) -> GrantView:
@@ -308,25 +344,42 @@ class AgreementBook:
     """Those that verify, in force or not."""
     rejected: tuple[Rejected, ...] = ()
     """Files that do nothing, and why: show and log them."""
+    kept: Kept = field(default=NOTHING_KEPT, repr=False)
+    """What the folder has about identity keys."""
 
     @classmethod
-    def load(cls, folder: Path, federation: Federation) -> AgreementBook:
+    def load(cls, folder: Path, federation: Federation, *, own: str = "") -> AgreementBook:
         """Return every agreement in the `*.json` files of `folder`; raise `FileUnusable` if it isn't there.
 
-        Notices in it count for the agreement that they name. A file that doesn't verify is not used and
-        stands in `rejected`: it must not take the others with it.
+        Notices in it count for the agreement that they name, acceptances of identity keys for those that they
+        name. A file that doesn't verify is not used and stands in `rejected`: it must not take the others
+        with it. `own`: the agency whose folder it is, whose own new key needs nobody's acceptance here.
         """
         found: dict[bytes, AgreementView] = {}
-        notices: list[tuple[Path, Envelope]] = []
         rejected: list[Rejected] = []
+        others = list[tuple[Path, Envelope]]()
+        notices, acceptances = list[tuple[Path, Envelope]](), list[tuple[Path, Envelope]]()
+        successions: list[Succession] = []
         for path in _documents(folder):
             try:
                 envelope = _envelope(read_public(path))
-                if is_notice(envelope):
-                    notices.append((path, envelope))
+                if is_succession(envelope):
+                    successions.append(_own_succession(envelope, own))
+                elif is_acceptance(envelope):
+                    acceptances.append((path, envelope))
                 else:
-                    agreement = verify_agreement(envelope, federation)
-                    found[agreement.digest] = agreement
+                    (notices if is_notice(envelope) else others).append((path, envelope))
+            except CertsError as error:
+                rejected.append(Rejected(path=path, reason=str(error)))
+        kept = Kept(
+            own=own,
+            acceptances=tuple(envelope for _, envelope in acceptances),
+            successions=tuple(successions),
+        )
+        for path, envelope in others:
+            try:
+                agreement = verify_agreement(envelope, federation, kept)
+                found[agreement.digest] = agreement
             except CertsError as error:
                 rejected.append(Rejected(path=path, reason=str(error)))
         for path, envelope in notices:
@@ -335,24 +388,31 @@ class AgreementBook:
                 found[noticed.digest] = noticed
             except CertsError as error:
                 rejected.append(Rejected(path=path, reason=str(error)))
-        return cls(federation=federation, agreements=tuple(found.values()), rejected=tuple(rejected))
+        for path, envelope in acceptances:
+            try:
+                _check_used(envelope, found, federation)
+            except CertsError as error:
+                rejected.append(Rejected(path=path, reason=str(error)))
+        return cls(
+            federation=federation,
+            agreements=tuple(found.values()),
+            rejected=tuple(sorted(rejected, key=lambda each: each.path)),
+            kept=kept,
+        )
 
     def under(self, federation: Federation) -> AgreementBook:
         """Return what of these holds under another roster, when their folder can't be read again.
 
-        One with a party that the roster doesn't have, or that has another identity key there, isn't kept. A
-        notice that isn't known here yet doesn't count before the folder can be read.
+        One with a party that the roster doesn't have, or whose pinned key leads to no key there, isn't kept.
+        A notice or an acceptance that isn't known here yet doesn't count before the folder can be read.
         """
-        members = federation.members
-        kept = tuple(
-            agreement
-            for agreement in self.agreements
-            if all(
-                (member := members.get(agency)) is not None and member.identity_key == key
-                for agency, key in agreement.parties.items()
-            )
-        )
-        return AgreementBook(federation=federation, agreements=kept, rejected=self.rejected)
+        held = []
+        for agreement in self.agreements:
+            try:
+                held.append(_under(agreement, federation, self.kept))
+            except (ValueError, UnknownMember):
+                continue
+        return replace(self, federation=federation, agreements=tuple(held))
 
     def grant(
         self, *, provider: str, requester: str, now: datetime
@@ -376,6 +436,15 @@ class AgreementBook:
         ]
         return max(found, key=lambda pair: (pair[0].effective_at, pair[0].digest), default=None)
 
+    def why_resting(self, *, provider: str, requester: str, now: datetime) -> str:
+        """Return why an agreement of the pair rests at `now`, in its time; empty: none does."""
+        for agreement in self.agreements:
+            if agreement.grant(provider=provider, requester=requester) is not None:
+                in_time = agreement.effective_at <= now < agreement.ends_at
+                if in_time and (why := agreement.why_resting(now)):
+                    return why
+        return ""
+
     def providers_for(self, requester: str, now: datetime) -> tuple[str, ...]:
         """Return the agencies that `requester` may ask at `now`, in alphabetical order."""
         members = self.federation.members
@@ -383,6 +452,28 @@ class AgreementBook:
             agency
             for agency in sorted(members)
             if self.grant(provider=agency, requester=requester, now=now) is not None
+        )
+
+
+def _own_succession(envelope: Envelope, own: str) -> Succession:
+    """Return a succession of the agency whose folder this is; raise `SuccessionInvalid`."""
+    found = read_succession(envelope.SerializeToString())
+    if found.agency != own:
+        raise SuccessionInvalid(
+            f"a succession of `{found.agency}` does nothing here: accept it with "
+            f"`comity agreement accept-identity {found.agency}`"
+        )
+    return found
+
+
+def _check_used(envelope: Envelope, found: Mapping[bytes, AgreementView], federation: Federation) -> None:
+    """Raise `SuccessionInvalid` unless an acceptance counts for an agreement that is here."""
+    here = [found[name] for name in agreements_of(envelope) if name in found]
+    if not here:
+        raise SuccessionInvalid("acceptance: no agreement that it names is here, or none verifies")
+    for agreement in here:
+        verify_acceptance(
+            envelope, agreement=agreement.digest, parties=agreement.parties, federation=federation
         )
 
 
@@ -403,7 +494,9 @@ class Lodged:
 def load_lodgement(data: bytes, federation: Federation) -> Lodged:
     """Return a ceiling in `data` (DSSE's JSON form), signed by the identity key of the provider it names.
 
-    Raises `LodgementInvalid`: the requester can't lodge in its provider's place.
+    A former identity key will do unless it was revoked: a lodgement says nothing that the agreement doesn't,
+    and a gateway holds every stamp to its own copy. Raises `LodgementInvalid`: the requester can't lodge in
+    its provider's place.
     """
     try:
         envelope = from_json(data)
@@ -411,7 +504,12 @@ def load_lodgement(data: bytes, federation: Federation) -> Lodged:
             raise LodgementInvalid(f"expected a `{payload_type(CeilingLodgement)}`")
         claimed = CeilingLodgement.FromString(envelope.payload)
         provider = federation.member(claimed.provider)
-        lodged = open_envelope(envelope, CeilingLodgement, [provider.identity_key]).message
+        keys = [
+            time.key
+            for time in provider.identities.times
+            if key_digest(time.key.der) not in provider.revoked.public_keys
+        ]
+        lodged = open_envelope(envelope, CeilingLodgement, keys).message
         requester = federation.member(lodged.requester)
         found = Lodged(
             provider=provider.agency,

@@ -38,18 +38,17 @@ from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import member_view
 from comity.certs.pin import MAX_AUTHORITY_KEYS
-from comity.certs.revocations import REVOCATIONS_FILE
+from comity.certs.revocations import REVOCATIONS_FILE, Revocations
 from comity.certs.roster import (
     AUTHORITY_FILE,
     ROSTER_FILE,
     TIMESTAMP_FILE,
     AuthorityPin,
-    EarlierLogKeyView,
     Federation,
-    LogKeyView,
     MemberView,
 )
 from comity.certs.tomltext import settings
+from comity.certs.updating import check_update
 from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
 from comity.v1.federation_pb2 import Member, Revocation, RevocationList, Roster, RosterTimestamp
 
@@ -202,27 +201,31 @@ def admit(
 ) -> Federation:
     """Admit the applicants, or bring members up to date, in one new version of the roster; return it.
 
-    A member's key set can only go up in version, and its identity key can't change unless `new_identity`
-    says that this was confirmed: agreements pin the old one and end with it. The key of a log gives way only
-    to one that was named before as the one to follow. Whether a member is suspended stays. The operator is
-    brought up to date in the same way, by its own identity key alone. Raises `ApplicationInvalid`,
-    `RosterInvalid`, `SetupRefused`.
+    A member's key set can only go up in version. Its identity key gives way to one for which the old one
+    vouches by a succession; to any other only if `new_identity` says that this was confirmed: agreements pin
+    the old one and end with it. The key of a log gives way only to one that was named before as the one to
+    follow. Whether a member is suspended stays. The operator is brought up to date in the same way, but never
+    by `new_identity`. Raises `ApplicationInvalid`, `RosterInvalid`, `SetupRefused`.
     """
     applicants = [read_application(data) for data in applications]
+    revoked = _revocations(folder)
 
     def change(roster: Roster) -> None:
         for member, view in applicants:
             if view.agency == OPERATOR:
-                if member_view(roster.operator, operator=True).identity_key != view.identity_key:
+                running = member_view(roster.operator, operator=True)
+                if view.identity_key != running.identity_key and not view.successions:
                     raise ApplicationInvalid(f"application: agency id `{OPERATOR}` is the operator's")
-                _check_update(member_view(roster.operator, operator=True), view, new_identity=False)
+                check_update(running, view, revoked=revoked.of(OPERATOR), now=now, new_identity=False)
                 roster.operator.CopyFrom(member)
                 continue
             known = next((entry for entry in roster.members if entry.agency == view.agency), None)
             if known is None:
                 roster.members.append(member)
                 continue
-            _check_update(member_view(known), view, new_identity=new_identity)
+            check_update(
+                member_view(known), view, revoked=revoked.of(view.agency), now=now, new_identity=new_identity
+            )
             suspended = known.suspended
             known.CopyFrom(member)
             known.suspended = suspended
@@ -231,44 +234,6 @@ def admit(
         return _change(folder, change, now)
     except RosterInvalid as error:
         raise ApplicationInvalid(f"application can't be admitted: {error}") from error
-
-
-def _check_update(known: MemberView, applied: MemberView, *, new_identity: bool) -> None:
-    """Raise `ApplicationInvalid` unless `applied` may take the place of `known`."""
-    if known.identity_key != applied.identity_key and not new_identity:
-        raise ApplicationInvalid(
-            f"application: `{applied.agency}` is a member with another identity key; if it has confirmed the "
-            "new one by other means, say so with `--new-identity`"
-        )
-    older, newer = known.key_set, applied.key_set
-    if known.identity_key == applied.identity_key and (
-        newer.version < older.version or (newer.version == older.version and newer.digest != older.digest)
-    ):
-        raise ApplicationInvalid(
-            f"application: key set of `{applied.agency}` has version {newer.version}, expected more than "
-            f"{older.version}"
-        )
-    if known.identity_key == applied.identity_key:
-        for log_key in older.log_keys:
-            for follower in newer.log_keys:
-                if follower.origin == log_key.origin:
-                    _check_log_key(log_key, follower)
-
-
-def _check_log_key(known: LogKeyView, applied: LogKeyView) -> None:
-    """Raise `ApplicationInvalid` unless the keys of a log go on: no key appears and signs at a stroke."""
-    before = (*known.earlier, EarlierLogKeyView(verifier_key=known.verifier_key, last_size=0))
-    if applied.verifier_key == known.verifier_key and applied.earlier == known.earlier:
-        return
-    follows = bool(known.next_verifier_key) and applied.verifier_key == known.next_verifier_key
-    keys = [key.verifier_key for key in applied.earlier]
-    kept = applied.earlier[: len(known.earlier)] == known.earlier
-    if follows and kept and keys == [key.verifier_key for key in before]:
-        return
-    raise ApplicationInvalid(
-        f"application: log `{known.origin}` changes its key at a stroke; one that was named before as the "
-        "one to follow is right (`comity audit rotate-key`)"
-    )
 
 
 def suspend(folder: Path, agency: str, now: datetime, *, suspended: bool = True) -> Federation:
@@ -392,6 +357,15 @@ def _check_settled(folder: Path) -> None:
 def _current(folder: Path, pin: AuthorityPin) -> Federation:
     """Return the newest roster that the authority signed; it may be past its time."""
     return Federation.for_evidence(roster=read_public(folder / "public" / ROSTER_FILE), pin=pin)
+
+
+def _revocations(folder: Path) -> Revocations:
+    """Return what the authority revoked until now."""
+    return Federation.for_evidence(
+        roster=read_public(folder / "public" / ROSTER_FILE),
+        pin=AuthorityPin.load(folder / "authority" / AUTHORITY_FILE),
+        revocations=read_optional(folder / "public" / REVOCATIONS_FILE),
+    ).revocations
 
 
 def _change(folder: Path, change: Callable[[Roster], None], now: datetime) -> Federation:

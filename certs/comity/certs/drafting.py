@@ -289,10 +289,16 @@ def draft(terms: AgreementTerms, federation: Federation, key: SigningKey) -> Env
 def sign(envelope: Envelope, federation: Federation, key: SigningKey) -> Envelope:
     """Return the agreement with the signature of `key`, one of its parties', beside the other's.
 
-    Raises `AgreementInvalid` if its terms break a rule, `key` is neither party's, or the signature that is
-    on it already isn't a party's.
+    Raises `AgreementInvalid` if its terms break a rule, `key` is neither party's, the signature that is on it
+    already isn't a party's, or it pins an identity key that was replaced since.
     """
     proposed = read_proposal(envelope, federation)
+    if proposed.moves:
+        replaced = proposed.moves[0].succession
+        raise AgreementInvalid(
+            f"agreement `{proposed.agreement_id}` pins an identity key that `{replaced.agency}` replaced: "
+            "draw it up anew"
+        )
     _check_party(proposed, key)
     if not signed_by(envelope, proposed):
         raise AgreementInvalid(
@@ -346,8 +352,8 @@ def renew(
 ) -> Envelope:
     """Return the agreement that follows one: its terms, from its expiry on, signed by one party with `key`.
 
-    It pins the identity keys of the roster. Raises `AgreementInvalid` unless both signed the old one, `key`
-    is a party's, and it expires after it begins.
+    It pins the identity keys that the roster names now. Raises `AgreementInvalid` unless both signed the old
+    one, `key` is a party's, and it expires after it begins.
     """
     old = verify_agreement(envelope, federation)
     _check_party(old, key)
@@ -356,6 +362,8 @@ def renew(
     agreement = Agreement.FromString(envelope.payload)
     agreement.agreement_id = agreement_id
     agreement.nonce = secrets.token_bytes(16)
+    for party in agreement.parties:
+        party.identity_key = federation.member(party.agency).identity_key.der
     agreement.effective_at.CopyFrom(from_instant(old.expires_at))
     agreement.expires_at.CopyFrom(from_instant(expires_at))
     last = expires_at + timedelta(days=old.extension_days)
@@ -383,7 +391,7 @@ def give_notice(
     Raises `AgreementInvalid` if `key` is neither party's, or the notice comes too late for that date.
     """
     _check_party(agreement, key)
-    (agency,) = [party for party, pinned in agreement.parties.items() if pinned == key.public]
+    (agency,) = [party for party in agreement.parties if agreement.identity_key(party) == key.public]
     kind = NOTICE_KIND_NON_EXTENSION if ends_at is None else NOTICE_KIND_TERMINATION
     notice = AgreementNotice(
         nonce=secrets.token_bytes(16),
@@ -399,13 +407,13 @@ def give_notice(
 
 
 def _check_party(agreement: AgreementView, key: SigningKey, agency: str | None = None) -> None:
-    """Raise `AgreementInvalid` unless `key` is the pinned key of a party, or of the party `agency`."""
-    for party, pinned in agreement.parties.items():
-        if pinned == key.public and agency in (None, party):
+    """Raise `AgreementInvalid` unless `key` is the key of a party now, or of the party `agency`."""
+    for party in agreement.parties:
+        if agreement.identity_key(party) == key.public and agency in (None, party):
             return
     raise AgreementInvalid(
         f"agreement `{agreement.agreement_id}` is between {' and '.join(agreement.parties)}, and this "
-        "identity key is not the one that it pins"
+        "identity key is not the one that it pins, nor one that took its place"
     )
 
 

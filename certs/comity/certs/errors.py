@@ -17,6 +17,7 @@
     │   ├── ApplicationInvalid     an application for membership
     │   ├── AgreementInvalid       an agreement
     │   ├── LodgementInvalid       a ceiling lodged with the broker
+    │   ├── SuccessionInvalid      a succession of identity keys, or the other party's acceptance
     │   └── UserActInvalid         an agency's act about its user, or a provider's notice of one
     ├── UnknownMember              the roster has no such agency
     ├── UnknownLog                 a key set has no such log key
@@ -92,6 +93,10 @@ class UserActInvalid(DocumentInvalid):
 
 class LodgementInvalid(DocumentInvalid):
     """A lodged ceiling isn't signed by its provider, or doesn't name two members."""
+
+
+class SuccessionInvalid(DocumentInvalid):
+    """A succession isn't signed by both keys or doesn't fit its chain; an acceptance isn't the other's."""
 
 
 class UnknownMember(CertsError):

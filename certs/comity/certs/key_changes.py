@@ -18,11 +18,12 @@ from google.protobuf.message import DecodeError
 from comity.certs import words
 from comity.certs.authority import OPERATOR, application
 from comity.certs.envelope import digest, from_json, seal, to_json
-from comity.certs.errors import RosterInvalid, SetupRefused
+from comity.certs.errors import RosterInvalid, SetupRefused, SuccessionInvalid
 from comity.certs.files import read_public, write_public
 from comity.certs.instants import from_instant, to_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, LogKeyView, MemberView
+from comity.certs.successions import Succession, read_chain
 from comity.certs.x509 import BACKDATE
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import EarlierLogKey, KeySet, KeyValidity, Member, Roster
@@ -97,9 +98,39 @@ def apply_for(
     view = end.member(federation)
     if identity.public != view.identity_key:
         raise SetupRefused(
-            f"the identity key at hand is not the one that the roster names for `{view.agency}`"
+            f"the identity key at hand is not the one that the roster names for `{view.agency}`; if it was "
+            "replaced, finish that first: comity certs rotate identity"
         )
+    return _apply(end, _published(end, federation), change, identity=identity, now=now)
+
+
+def apply_with_successor(
+    end: EndFolder, federation: Federation, succession: Succession, *, new: SigningKey, now: datetime
+) -> Path:
+    """Return the application with which `new` takes the place of the identity key, now on disk.
+
+    The published key set is signed anew, as it is, and lies beside it as for `apply_for`. Raises
+    `SuccessionInvalid` unless the succession begins with the key that the roster names and leads to `new`;
+    `RosterInvalid`, `FileUnusable`.
+    """
     member = _published(end, federation)
+    member.successions.append(succession.serialized)
+    member.identity_key = new.public.der
+    read_chain(member.successions, agency=member.agency, identity_key=new.public)
+    if succession.old != end.member(federation).identity_key:
+        raise SuccessionInvalid("succession replaces another key than the one that the roster names")
+    return _apply(end, member, lambda keys: None, identity=new, now=now)
+
+
+def _apply(
+    end: EndFolder,
+    member: Member,
+    change: Callable[[KeySet], None],
+    *,
+    identity: SigningKey,
+    now: datetime,
+) -> Path:
+    """Write the application of `member`, its key set changed, and return its path."""
     envelope = Envelope.FromString(member.key_set)
     keys = KeySet.FromString(envelope.payload)
     change(keys)

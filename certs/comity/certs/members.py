@@ -31,6 +31,7 @@ from comity.certs.revocations import (
     key_digest,
     until,
 )
+from comity.certs.successions import IdentityKeys, IdentityTime, Succession, read_chain
 from comity.v1.common_pb2 import AgencyKind, EndRole
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import KeySet, Member
@@ -175,6 +176,27 @@ class MemberView:
     suspended: bool
     revoked: RevokedOf = NOTHING_REVOKED
     """What the authority's list revokes of it."""
+    successions: tuple[Succession, ...] = ()
+    """How it came to its identity key, the oldest first."""
+
+    @property
+    def identities(self) -> IdentityKeys:
+        """Its identity keys with their times, the current one last; one that is revoked ends with that."""
+        keys = [*(step.old for step in self.successions), self.identity_key]
+        begins = [None, *(step.effective_at for step in self.successions)]
+        ends = [*(step.old_until for step in self.successions), None]
+        return IdentityKeys(
+            times=tuple(
+                IdentityTime(key=key, since=since, until=self._identity_until(key, until))
+                for key, since, until in zip(keys, begins, ends, strict=True)
+            )
+        )
+
+    def _identity_until(self, key: VerifyKey, until: datetime | None) -> datetime | None:
+        """Return when an identity key counts no more, by its succession or by the list."""
+        found = (self.revoked.public_keys.get(key_digest(key.der)), self.revoked.everything)
+        ends = [until, *(one.at for one in found if one is not None)]
+        return min((one for one in ends if one is not None), default=None)
 
     def spiffe_id(self, path: str) -> str:
         """Return the SPIFFE id of one of its ends or systems, for example of `gateway`."""
@@ -186,7 +208,7 @@ def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | N
 
     A statement key that is revoked, or is of an agency that is, signs until then and no longer. With `now`,
     whom to trust now: a CA that is revoked, by its serial number or its key, is none, and an agency that is,
-    or has no CA left, is suspended.
+    whose identity key is, or that has no CA left, is suspended.
     """
     if revoked is NOTHING_REVOKED:
         return member
@@ -199,7 +221,8 @@ def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | N
     ca_certificates, suspended = keys.ca_certificates, member.suspended
     if now is not None:
         ca_certificates = tuple(der for der in ca_certificates if revoked.certificate(der) is None)
-        suspended = suspended or revoked.everything is not None or not ca_certificates
+        identity = revoked.public_keys.get(key_digest(member.identity_key.der))
+        suspended = suspended or revoked.everything is not None or not ca_certificates or identity is not None
     return replace(
         member,
         key_set=replace(
@@ -232,6 +255,7 @@ def member_view(member: Member, *, operator: bool = False) -> MemberView:
             asks=member.asks,
             provides=member.provides,
             suspended=member.suspended,
+            successions=read_chain(member.successions, agency=member.agency, identity_key=identity_key),
         )
         _check_member(view, operator=operator)
     except (ValueError, CertsError) as error:
@@ -308,6 +332,8 @@ def check_verifier_key(line: str, *, origin: str) -> None:
 def key_uses(member: MemberView) -> Iterator[tuple[str, bytes]]:
     """Yield each key of a member with its use, as bytes that are equal exactly for equal keys."""
     yield "identity key", member.identity_key.der
+    for step in member.successions:
+        yield f"identity key {step.number}", step.old.der
     for number, valid in enumerate(member.key_set.statement_keys, start=1):
         yield f"statement key {number}", valid.key.der
     for log_key in member.key_set.log_keys:

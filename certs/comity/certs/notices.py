@@ -1,12 +1,13 @@
 """Notices: how one party ends an agreement (A2, MOA V).
 
-A notice is signed by the identity key that the agreement pins for the party that gives it. It only ever
-shortens, so one signature does; and each end goes by those it has. Who gave notice stops at once to ask
-and to answer when the time comes, whether the other side has it or not: it can't be made to go on by losing
-a letter. `verify_notice` applies these rules in this order:
+A notice is signed by the identity key that the agreement pins for the party that gives it, or by a later one
+to which that key led, in that key's time. It only ever shortens, so one signature does; and each end goes by
+those it has. Who gave notice stops at once to ask and to answer when the time comes, whether the other side
+has it or not: it can't be made to go on by losing a letter. `verify_notice` applies these rules in this
+order:
 
 1. it names this agreement, by its digest;
-2. the party that it names signed it, with the key that the agreement pins;
+2. the party that it names signed it, with a key that counted when it was given;
 3. a termination names its date, as many days after it was given as the agreement's notice takes, and lies
    before the agreement would end anyway;
 4. a non-extension is of an agreement that would be extended, and was given as many days before its expiry.
@@ -15,14 +16,17 @@ a letter. `verify_notice` applies these rules in this order:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+
+from google.protobuf.message import DecodeError
 
 from comity.certs.envelope import digest, open_envelope, payload_type
 from comity.certs.errors import AgreementInvalid, EnvelopeInvalid
 from comity.certs.instants import to_instant
 from comity.certs.keys import VerifyKey
+from comity.certs.successions import IdentityKeys
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import (
     NOTICE_KIND_NON_EXTENSION,
@@ -63,6 +67,13 @@ class Term:
     expires_at: datetime
     extension_days: int
     notice_days: int
+    identities: Mapping[str, IdentityKeys] = field(default_factory=dict)
+    """Of each party, the pinned key and those to which it led; empty: the pinned keys alone."""
+
+    def keys_at(self, agency: str, instant: datetime) -> tuple[VerifyKey, ...]:
+        """Return the keys with which a party may have signed something at `instant`; may be empty."""
+        found = self.identities.get(agency) or IdentityKeys.of(self.parties[agency])
+        return found.at(instant)
 
     @property
     def extended_until(self) -> datetime:
@@ -95,14 +106,19 @@ def verify_notice(envelope: Envelope, term: Term) -> Notice:
         claimed = AgreementNotice.FromString(envelope.payload)
         if claimed.agreement_digest != term.digest:
             raise AgreementInvalid(f"{about}: it names another agreement")
-        key = term.parties.get(claimed.agency)
-        if key is None:
+        if claimed.agency not in term.parties:
             raise AgreementInvalid(f"{about}: `{ascii(claimed.agency)[1:-1][:64]}` is no party of it")
-        notice = open_envelope(envelope, AgreementNotice, [key]).message
+        keys = term.keys_at(claimed.agency, to_instant(claimed, "given_at"))
+        notice = open_envelope(envelope, AgreementNotice, keys).message
     except EnvelopeInvalid as error:
-        raise AgreementInvalid(f"{about}: the party that it names did not sign it: {error}") from error
-    except ValueError as error:
+        raise AgreementInvalid(
+            f"{about}: the party that it names did not sign it, with a key that counted when it was given: "
+            f"{error}"
+        ) from error
+    except DecodeError as error:
         raise AgreementInvalid(f"{about}: payload is not an `AgreementNotice`") from error
+    except ValueError as error:
+        raise AgreementInvalid(f"{about}: {error}") from error
     if len(notice.nonce) != 16:
         raise AgreementInvalid(f"{about}: nonce has {len(notice.nonce)} bytes, expected 16")
     try:

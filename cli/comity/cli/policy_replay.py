@@ -15,7 +15,7 @@ from comity.audit.searching.kept import KeptBeside
 from comity.audit.searching.walk import LogWalk
 from comity.audit.trust import Trust
 from comity.certs.errors import UnknownMember
-from comity.certs.keys import VerifyKey
+from comity.certs.successions import IdentityKeys
 from comity.cli.exporting.end import folder_argument, json_option, open_end, telling, trust_option
 
 _LISTED = 20
@@ -63,11 +63,11 @@ def command(folder: Path, bundles: tuple[Path, ...], trust_file: Path | None, as
     sys.exit(1 if found.is_bad else 0)
 
 
-def _identity(trust_file: Path, agency: str) -> VerifyKey | None:
-    """Return an agency's identity key; None where the trust file has no roster that names it."""
+def _identity(trust_file: Path, agency: str) -> IdentityKeys | None:
+    """Return an agency's identity keys with their times; None where the trust file's roster names none."""
     roster = Trust.load(trust_file).roster
     try:
-        return None if roster is None else roster.member(agency).identity_key
+        return None if roster is None else roster.member(agency).identities
     except UnknownMember:
         return None
 
@@ -87,7 +87,7 @@ class _Findings:
         wrong = [activation for activation, _ in self.unsigned if activation.adoption]
         return bool(self.differing or self.without_bundle or wrong)
 
-    def judge(self, bundles: Bundles, identity: VerifyKey | None) -> None:
+    def judge(self, bundles: Bundles, identity: IdentityKeys | None) -> None:
         """Check what was signed of each bundle that was in force."""
         judged = ((each, each.judged(bundles, identity)) for each in self.activations)
         self.unsigned = [(each, wrong) for each, wrong in judged if wrong]

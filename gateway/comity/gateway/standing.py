@@ -58,7 +58,7 @@ def load_standing(config: GatewayConfig, published: PublishedRoster, old: Standi
     """
     federation = published.load()
     try:
-        book = AgreementBook.load(config.agreements, federation)
+        book = AgreementBook.load(config.agreements, federation, own=config.agency)
     except FileUnusable as error:
         if old is None:
             raise

@@ -4,7 +4,8 @@ The agency signs a bundle's digest with its identity key, which is kept offline;
 bundle as `adoption.json`. So who breaks into an end can edit its files, and makes no law. `verify_adoption`
 applies these rules in this order:
 
-1. the agency's identity key signed the document, and it is a `PolicyAdoption`;
+1. the agency's identity key signed the document, one that counted at the time that it names, and it is a
+   `PolicyAdoption`;
 2. it names this agency;
 3. it names the digest that these files have;
 4. it names the version that they say.
@@ -20,15 +21,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+
 from comity.audit.summary import Law
 from comity.certs.envelope import from_json, open_envelope, seal, to_json
 from comity.certs.errors import EnvelopeInvalid
 from comity.certs.files import write_public
 from comity.certs.instants import from_instant, to_instant
 from comity.certs.keys import SigningKey, VerifyKey
+from comity.certs.successions import IdentityKeys
 from comity.policy.bundle import ADOPTION, PolicyBundle
 from comity.policy.errors import AdoptionInvalid, SuccessionRefused
 from comity.policy.manifest import version_order
+from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import PolicyAdoption
 
 
@@ -63,12 +68,16 @@ def write_adoption(folder: Path, bundle: PolicyBundle, identity: SigningKey, now
     return path
 
 
-def verify_adoption(bundle: PolicyBundle, identity: VerifyKey) -> Adoption:
-    """Return the adoption that lies beside a bundle, by this module's rules; raise `AdoptionInvalid`."""
+def verify_adoption(bundle: PolicyBundle, identity: VerifyKey | IdentityKeys) -> Adoption:
+    """Return the adoption that lies beside a bundle, by this module's rules; raise `AdoptionInvalid`.
+
+    `identity`: the agency's identity key, or all that it had, each with its time.
+    """
     if not bundle.adoption:
         raise AdoptionInvalid(f"`{ADOPTION}` is missing: nobody signed this bundle (`comity policy sign`)")
     try:
-        opened = open_envelope(from_json(bundle.adoption), PolicyAdoption, [identity])
+        envelope = from_json(bundle.adoption)
+        opened = open_envelope(envelope, PolicyAdoption, _keys(envelope, identity))
     except EnvelopeInvalid as error:
         raise AdoptionInvalid(f"`{ADOPTION}`: `{bundle.agency}` did not sign it: {error}") from error
     said = opened.message
@@ -86,6 +95,16 @@ def verify_adoption(bundle: PolicyBundle, identity: VerifyKey) -> Adoption:
     except ValueError as error:
         raise AdoptionInvalid(f"`{ADOPTION}`: {error}") from error
     return Adoption(agency=said.agency, signed_at=signed_at, key_id=opened.key_id, digest=opened.digest)
+
+
+def _keys(envelope: Envelope, identity: VerifyKey | IdentityKeys) -> tuple[VerifyKey, ...]:
+    """Return the keys that counted when a document says that it was signed; raise `AdoptionInvalid`."""
+    if isinstance(identity, VerifyKey):
+        return (identity,)
+    try:
+        return identity.at(to_instant(PolicyAdoption.FromString(envelope.payload), "signed_at"))
+    except (ValueError, DecodeError) as error:
+        raise AdoptionInvalid(f"`{ADOPTION}`: {error}") from error
 
 
 def check_succession(bundle: PolicyBundle, law: Law | None) -> None:

@@ -483,14 +483,14 @@ CHECKS = (
     ),
     check(
         "certs: no key of a log appears at a stroke",
-        Body("comity.certs.authority:_check_log_key", "return"),
+        Body("comity.certs.updating:_check_log_key", "return"),
         ROTATE_KEY("test_the_authority_admits_no_key_that_appears_at_a_stroke"),
     ),
     check(
         "certs: the operator is brought up to date by its own identity",
         (
-            Without("comity.certs.authority:admit.change", "if member_view(roster.operator"),
-            Without("comity.certs.authority:admit.change", "_check_update(member_view(roster.operator"),
+            Without("comity.certs.authority:admit.change", "if view.identity_key != running"),
+            Without("comity.certs.authority:admit.change", "check_update(running"),
         ),
         ROTATE_KEY("test_an_operator_by_another_identity_is_refused"),
     ),
@@ -597,7 +597,7 @@ CHECKS = (
     ),
     check(
         "certs: an agreement pins the roster's identity keys",
-        Without("comity.certs.agreements:_parties", "if federation.member"),
+        Without("comity.certs.acceptances:moves", "if pinned not in keys"),
         AGREEMENTS(
             "test_roster_with_another_identity_key_than_pinned",
             "test_agreement_that_pins_the_false_key_is_not_signed_by_the_true_one",

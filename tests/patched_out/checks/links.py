@@ -52,7 +52,7 @@ CHECKS = (
     ),
     check(
         "links: an agreement pins the peer's identity key",
-        Without("comity.links.sessions.core:SessionHub._pair", "if agreement.parties"),
+        Without("comity.links.sessions.core:SessionHub._pair", "if agreement.identity_key"),
         HUB("test_agreement_that_pins_another_key_opens_nothing"),
     ),
     check(

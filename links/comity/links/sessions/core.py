@@ -500,9 +500,9 @@ class SessionHub(ABC):
     def _pair(self, *, provider: str, requester: str, peer: str, path: str) -> Trust:
         """Return the trust in `peer`, one of a pair with an agreement in force; raises `NoTrust`.
 
-        The agreement pins the peer's identity key, which signs its key set, which holds its CAs: so not even
-        the governing authority can slip a false CA in. A roster past its time vouches for nobody: who keeps
-        a newer one from us, and with it a revocation, gains no more than that time.
+        The agreement pins the peer's identity key, or one that led to it; that signs its key set, which holds
+        its CAs: so not even the governing authority can slip a false CA in. A roster past its time vouches
+        for nobody: who keeps a newer one from us, and with it a revocation, gains no more than that time.
         """
         if self.is_barred is not None and self.is_barred(peer):
             reason = CloseReason.CLOSE_REASON_LOG_CONTRADICTED
@@ -520,9 +520,11 @@ class SessionHub(ABC):
             raise NoTrust(f"`{peer}` is suspended")
         found = self.agreements.grant(provider=provider, requester=requester, now=self.clock())
         if found is None:
-            raise NoTrust(f"no agreement in force under which `{requester}` may ask `{provider}`")
+            why = self.agreements.why_resting(provider=provider, requester=requester, now=self.clock())
+            text = f"no agreement in force under which `{requester}` may ask `{provider}`"
+            raise NoTrust(f"{text}: {why}" if why else text)
         agreement, _ = found
-        if agreement.parties.get(peer) != member.identity_key:
+        if agreement.identity_key(peer) != member.identity_key:
             raise NoTrust(f"the agreement pins another identity key of `{peer}` than the roster has")
         expected = ExpectedPeer(
             agency=peer,
