@@ -276,6 +276,7 @@ class FederationSimulator:
             f"Bearer {end.assertion()}",
             certificate_der=self.made.client_certificate(by),
             member=end.gateway.federation.member(by),
+            published=end.gateway.published,
             now=now,
         )
         require_fit(claims, now=now)

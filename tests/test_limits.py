@@ -96,6 +96,7 @@ async def test_slow_reader_is_let_go_and_nobody_else_notices(limited: Federation
         f"Bearer {assertion}",
         certificate_der=limited.made.client_certificate("sheriff"),
         member=gateway.federation.member("sheriff"),
+        published=gateway.published,
         now=limited.clock(),
     )
     slow = [gateway.search(limited.question(of=("lahd",), days=30), claims, assertion) for _ in range(3)]

@@ -101,6 +101,7 @@ def auditor(federation: FederationSimulator, agency: str = "sheriff") -> Claims:
         f"Bearer {federation.made.assertion(agency, now)}",
         certificate_der=federation.made.client_certificate(agency),
         member=gateway.federation.member(agency),
+        published=gateway.published,
         now=now,
     )
     return replace(claims, roles=("auditor",))

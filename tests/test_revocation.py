@@ -87,6 +87,7 @@ async def test_revoked_user_is_shown_nothing_more_and_asks_nothing(federation: F
         f"Bearer {end.assertion()}",
         certificate_der=federation.made.client_certificate("sheriff"),
         member=end.gateway.federation.member("sheriff"),
+        published=end.gateway.published,
         now=federation.clock(),
     )
     assert (await federation.search(of=["lapd"], days=1)).is_whole

@@ -54,6 +54,7 @@ class Answering:
         self.member = self.made.federation(utc_now()).member(self.agency)
         self.standing = SimpleNamespace(own=lambda agency: self.member)
         self.people = SimpleNamespace(require_access=lambda claims: None)
+        self.published = None
         self.tasks: list[asyncio.Task[None]] = []
 
     def start(self, work: Any) -> None:

@@ -110,6 +110,7 @@ async def ask(federation: FederationSimulator, question: RealQuestion, number: i
             f"Bearer {assertion}",
             certificate_der=federation.made.client_certificate(question.requester),
             member=end.gateway.federation.member(question.requester),  # type: ignore[union-attr]
+            published=None,
             now=now,
         )
         parsed = parse_question(_request(question, shift), now=now)

@@ -4,11 +4,13 @@ A provider decides on what this says, so `verify_assertion` believes nothing tha
 
 1. one compact JWS of printable size, `alg` exactly `ES256`, `typ` `JWT` or none, no `crit`, and no key
    that the token brings along (`jwk`, `jku`, `x5c`, `x5u`);
-2. the signature, with the key of that `kid` in this member's key set and of the issuer `iss` alone;
+2. the signature, with the key of that `kid` in this member's key set and of the issuer `iss` alone; on the
+   first hop, where the gateway follows what its identity provider publishes, that one publishes the key, too;
 3. `aud` is `comity` and nothing else;
 4. `iat`, `exp` and, if there, `nbf` against the clock that is handed in, and ten minutes at most from
    `iat` to `exp`;
-5. `cnf` holds the thumbprint of a certificate (RFC 8705); on the first hop it is the caller's;
+5. `cnf` holds the thumbprint of a certificate (RFC 8705) and no other confirmation, which nobody here could
+   check; on the first hop it is the caller's;
 6. every claim of `comity` is there and of its kind (`account_reviewed_at` alone may be missing: nobody
    says then that the account was reviewed); `agency` is this member.
 
@@ -25,7 +27,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -44,34 +46,50 @@ from comity.certs.errors import AssertionInvalid
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.certs.instants import CLOCK_SKEW, require_aware
 from comity.certs.jwks import es256_keys
+from comity.certs.keys import VerifyKey
 from comity.certs.roster import MemberView
 
-__all__ = ["Claims", "DemoIdentityProvider", "verify_assertion"]
+__all__ = ["Claims", "DemoIdentityProvider", "PublishedBy", "verify_assertion"]
 
 _HEADER: Final = frozenset({"alg", "kid", "typ"})
 _JWS: Final = jwt.PyJWS(algorithms=[ALGORITHM])
 
 
+class PublishedBy(Protocol):
+    """What is known of the keys that identity providers publish themselves."""
+
+    def check(self, issuer: str, kid: str, named: VerifyKey | None) -> None:
+        """Raise `AssertionInvalid` unless `issuer` publishes `named`, which the roster has under `kid`."""
+
+
 def verify_assertion(
-    assertion: str, *, member: MemberView, now: datetime, certificate_der: bytes | None
+    assertion: str,
+    *,
+    member: MemberView,
+    now: datetime,
+    certificate_der: bytes | None,
+    published: PublishedBy | None = None,
 ) -> Claims:
     """Return the claims of `assertion`, for which `member` vouches at `now`.
 
     `certificate_der` is the leaf of the caller on the first hop, and `cnf` must name it. None is right only
-    behind the gateway that checked it: a provider can't see that certificate.
+    behind the gateway that checked it: a provider can't see that certificate. `published`: what the member's
+    own gateway knows of the keys that the identity provider publishes; None: the roster alone decides.
 
     Raises `AssertionInvalid` at the first check of this module's list that fails, its text naming header or
     claim and never a value; `CertificateRejected` if `certificate_der` is no certificate.
     """
     require_aware(now)
-    payload = _verified_payload(assertion, member)
+    payload = _verified_payload(assertion, member, published)
     _check_audience(payload)
     issued_at, expires_at = _check_times(payload, now)
     _check_confirmation(payload, certificate_der)
     return _claims(payload, member, issued_at, expires_at)
 
 
-def _verified_payload(assertion: str, member: MemberView) -> Mapping[str, object]:
+def _verified_payload(
+    assertion: str, member: MemberView, published: PublishedBy | None
+) -> Mapping[str, object]:
     """Return the payload of an assertion whose signature is that of the member's issuer (checks 1 and 2)."""
     if len(assertion) > MAX_ASSERTION_CHARACTERS or not assertion.isascii() or assertion.count(".") != 2:
         raise AssertionInvalid("assertion is not a compact JWS of at most 8,192 characters")
@@ -88,6 +106,8 @@ def _verified_payload(assertion: str, member: MemberView) -> Mapping[str, object
     for provider in member.key_set.identity_providers:
         if provider.issuer == issuer:
             key = es256_keys(provider.jwks).get(kid) if isinstance(kid, str) else None
+            if published is not None and isinstance(kid, str):
+                published.check(provider.issuer, kid, key)
             break
     else:
         raise AssertionInvalid(f"assertion: `iss` is not an identity provider of `{member.agency}`")
@@ -136,10 +156,14 @@ def _check_confirmation(payload: Mapping[str, object], certificate_der: bytes | 
     named = confirmation.get("x5t#S256") if isinstance(confirmation, dict) else None
     if not isinstance(named, str) or len(_from_base64url(named, "cnf")) != 32:
         raise AssertionInvalid("assertion: `cnf` has no `x5t#S256` of 32 bytes")
+    if confirmation != {"x5t#S256": named}:
+        raise AssertionInvalid("assertion: `cnf` holds another confirmation beside `x5t#S256`")
     if certificate_der is None:
         return
     if not hmac.compare_digest(named.encode(), certificate_thumbprint(certificate_der).encode()):
-        raise AssertionInvalid("assertion: `cnf` names another certificate than the caller's")
+        raise AssertionInvalid(
+            "assertion: `cnf` names another certificate than the caller's; if that was renewed, log on again"
+        )
 
 
 def _claims(

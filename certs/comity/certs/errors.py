@@ -22,6 +22,7 @@
     ├── UnknownMember              the roster has no such agency
     ├── UnknownLog                 a key set has no such log key
     ├── AssertionInvalid           a subject assertion doesn't verify
+    ├── JwksUnavailable            an identity provider's JWK set can't be fetched
     └── SetupRefused               a folder can't be set up as asked
 
 Wrong use by our own code (an empty list of keys to sign with, a naive time) is `ValueError`.
@@ -109,6 +110,10 @@ class UnknownLog(CertsError):
 
 class AssertionInvalid(CertsError):
     """A subject assertion doesn't verify; the text names the claim or header, never its value."""
+
+
+class JwksUnavailable(CertsError):
+    """An identity provider's JWK set can't be fetched from where it should be; names the place and why."""
 
 
 class SetupRefused(CertsError):

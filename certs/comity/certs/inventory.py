@@ -55,6 +55,7 @@ class Kind(StrEnum):
     LOG = "log key"
     IDENTITY = "identity key"
     PROVIDER = "IdP key"
+    JWKS = "IdP key set"
     AUTHORITY = "authority key"
     ROSTER = "roster"
     TIMESTAMP = "timestamp"
@@ -119,6 +120,7 @@ _PURPOSES: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.LOG: "signs checkpoints",
         Kind.IDENTITY: "signs key set and agreements",
         Kind.PROVIDER: "the identity provider's, signs who asks",
+        Kind.JWKS: "what the identity provider publishes",
         Kind.AUTHORITY: "signs the roster",
         Kind.ROSTER: "who is a member",
         Kind.TIMESTAMP: "which roster is the newest",

@@ -27,10 +27,12 @@ from comity.certs.holdings import (
 )
 from comity.certs.instants import CLOCK_SKEW
 from comity.certs.inventory import Credential, Kind, of_federation, of_pin
+from comity.certs.jwks_source import IDENTITY_PROVIDER, parse_identity_provider
 from comity.certs.key_changes import EndFolder
 from comity.certs.members import MemberView
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import check_leaf, load_certificate
+from comity.certs.published_keys import judged, load_published
 from comity.certs.revocations import NO_REVOCATIONS, RevokedOf
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
@@ -100,6 +102,9 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         else:
             own.append(item)
     rows = [*own, *marked(rows, held, known=federation is not None)]
+    if member is not None:
+        for home in places.ends:
+            rows = _as_published(home, rows, member, findings, now)
     return Seen(credentials=tuple(rows), findings=tuple(findings), ends=places.ends, agency=places.agency)
 
 
@@ -172,6 +177,26 @@ def _own(
     if places.authority_keys is not None:
         kept = itertools.chain(kept, held_by_authority(places.authority_keys))
     yield from kept
+
+
+def _as_published(
+    home: Path, rows: list[Credential], member: MemberView, findings: list[str], now: datetime
+) -> list[Credential]:
+    """Return the rows as the agency's identity provider publishes its keys, if a gateway follows that."""
+    try:
+        configured = tomllib.loads(read_public(home / "gateway.toml").decode()) if _is_gateway(home) else {}
+        settings = parse_identity_provider(configured.get(IDENTITY_PROVIDER), home=home)
+        if settings is None:
+            return rows
+        published = load_published(home, source=settings.source)
+    except (CertsError, ValueError) as error:
+        findings.append(f"identity provider: {error}")
+        return rows
+    return list(judged(rows, published, member=member, source=settings.source, now=now))
+
+
+def _is_gateway(home: Path) -> bool:
+    return (home / "gateway.toml").is_file()
 
 
 def _domain(places: _Places) -> str:

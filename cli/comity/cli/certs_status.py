@@ -123,6 +123,8 @@ def _short(row: Credential) -> str:
     if row.kind is Kind.PROVIDER:
         issuer, _, kid = row.name.rpartition(" ")
         return f"{clean(issuer).removeprefix('https://')} {clean(kid)[:6]}"
+    if row.kind is Kind.JWKS:
+        return clean(row.name).removeprefix("https://")
     if row.kind in (Kind.LEAF, Kind.LOG):
         return clean(row.name).removeprefix("spiffe://")
     return clean(row.name)[:16]

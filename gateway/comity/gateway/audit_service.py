@@ -65,6 +65,7 @@ class AuditService(audit_service_pb2_grpc.AuditServiceServicer):
             metadata(context, "authorization"),
             certificate_der=self._queries.caller(context),
             member=gateway.standing.own(gateway.agency),
+            published=gateway.published,
             now=self._clock(),
         )
         gateway.people.require_access(claims)

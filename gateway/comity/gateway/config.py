@@ -16,6 +16,9 @@
     bundle = "house"                          # its folder; `comity policy check` says whether it is right
     enforce = {"ours.two-years" = "warn"}     # optional: by rule, `stop` or `warn` in place of its annotation
 
+    [identity_provider]                       # optional: what it publishes; see `comity.certs.jwks_source`
+    jwks = "https://login.sheriff.example/jwks.json"
+
     [telemetry]                               # optional: see `comity.links.telemetry.settings`
     [retention]                               # optional: see `comity.audit.retention`
     [renewal]                                 # optional: see `comity.certs.renewing`
@@ -33,6 +36,7 @@ from pathlib import Path
 from comity.audit.errors import RetentionRefused
 from comity.audit.retention import SEVEN_YEARS, RetentionTerms, parse_terms
 from comity.audit.retention import TABLE as RETENTION
+from comity.certs.jwks_source import IDENTITY_PROVIDER, JwksSettings, parse_identity_provider
 from comity.certs.renewing import NO_RENEWAL, RENEWAL, RenewalSettings, parse_renewal
 from comity.gateway.errors import ConfigInvalid
 from comity.gateway.house import TABLE as HOUSE
@@ -66,6 +70,7 @@ class GatewayConfig:
     renewal: RenewalSettings = NO_RENEWAL
     retention: RetentionTerms = SEVEN_YEARS
     house: HouseSettings | None = None
+    identity_provider: JwksSettings | None = None
 
 
 def load_config(path: Path) -> GatewayConfig:
@@ -81,9 +86,9 @@ def load_config(path: Path) -> GatewayConfig:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigInvalid(f"configuration `{path}`: is not TOML: {error}") from error
-    optional = ("home", "limits", "house", AUDITOR_ROLE, TABLE, RETENTION, RENEWAL)
+    optional = ("home", "limits", "house", AUDITOR_ROLE, TABLE, RETENTION, RENEWAL, IDENTITY_PROVIDER)
     required = [one.name for one in fields(GatewayConfig) if one.name not in optional]
-    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION, RENEWAL, HOUSE]
+    known = [*required, AUDITOR_ROLE, *RANGES, TABLE, RETENTION, RENEWAL, HOUSE, IDENTITY_PROVIDER]
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -104,6 +109,7 @@ def load_config(path: Path) -> GatewayConfig:
         retention = parse_terms(table.get(RETENTION))
         renewal = parse_renewal(table.get(RENEWAL), home=home)
         house = parse_house(table.get(HOUSE), home=home)
+        identity_provider = parse_identity_provider(table.get(IDENTITY_PROVIDER), home=home)
     except (ConfigUnusable, RetentionRefused, ConfigInvalid, ValueError) as error:
         raise ConfigInvalid(f"configuration `{path}`: {error}") from error
     return GatewayConfig(
@@ -121,6 +127,7 @@ def load_config(path: Path) -> GatewayConfig:
         retention=retention,
         renewal=renewal,
         house=house,
+        identity_provider=identity_provider,
     )
 
 

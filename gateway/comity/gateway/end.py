@@ -26,6 +26,7 @@ from comity.certs.aging import RosterAge
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
+from comity.certs.following_jwks import PublishedKeys
 from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
@@ -69,6 +70,7 @@ class GatewayEnd:
         published: PublishedRoster,
         files: FileWatch,
         laws: FileWatch | None,
+        publishing: PublishedKeys | None,
         clock: Clock,
     ) -> None:
         self.config = config
@@ -83,6 +85,7 @@ class GatewayEnd:
         self._published = published
         self._files = files
         self._laws = laws
+        self._publishing = publishing
         self._beside: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -135,6 +138,7 @@ class GatewayEnd:
                 house=house,
             )
             gateway.people.load(config.home / USER_ACTS)
+            gateway.published = publishing = _published_keys(config, gateway, member, clock)
             try:
                 link = LinkClient(
                     _link_config(config, federation, credentials),
@@ -174,6 +178,7 @@ class GatewayEnd:
                 published=published,
                 files=files,
                 laws=laws,
+                publishing=publishing,
                 clock=clock,
             )
         finally:
@@ -257,6 +262,8 @@ class GatewayEnd:
                     follow(self._laws, obeying, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
                 )
             )
+        if self._publishing is not None:
+            self._beside.append(asyncio.create_task(self._publishing.run()))
         readings = EndReadings(
             exchanges=gateway.in_flight,
             link=self._link,
@@ -264,11 +271,14 @@ class GatewayEnd:
             lag=LogLag(self._log, clock),
             own=self.own,
             roster=age,
+            published=self._publishing,
         )
         failed = None
         try:
             with METERING.watching(readings):
                 async with serving_acts(config.home, self._log, clock=clock):
+                    if self._publishing is not None:
+                        await self._publishing.first()
                     yield
         finally:
             failed = next((task for task in self._beside if task.done()), None)
@@ -338,6 +348,29 @@ async def _follow_log_key(config: GatewayConfig, log: SignedLog, federation: Fed
         await follow_roster(log, config.home / "keys", federation)
     except AuditError as error:
         raise ConfigInvalid(str(error)) from error
+
+
+def _published_keys(
+    config: GatewayConfig, gateway: Gateway, member: MemberView, clock: Clock
+) -> PublishedKeys | None:
+    """Return who follows what our identity provider publishes, if that is configured."""
+    settings = config.identity_provider
+    if settings is None:
+        return None
+    named = [provider.issuer for provider in member.key_set.identity_providers]
+    issuers = [issuer for issuer in named if settings.issuer in ("", issuer)]
+    if len(issuers) != 1:
+        raise ConfigInvalid(
+            f"key `identity_provider.issuer`: expected one of those that the roster names for "
+            f"`{config.agency}`: {', '.join(f'`{issuer}`' for issuer in named) or 'it names none'}"
+        )
+    return PublishedKeys(
+        settings,
+        issuer=issuers[0],
+        home=config.home,
+        member=lambda: gateway.federation.members.get(config.agency),
+        clock=clock,
+    )
 
 
 def _link_config(config: GatewayConfig, federation: Federation, credentials: EndCredentials) -> LinkConfig:

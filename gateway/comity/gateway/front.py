@@ -53,7 +53,11 @@ async def answer_to(
         member = gateway.standing.own(gateway.agency)
         with TRACING.step(span, "check caller"):
             claims, assertion = authenticate(
-                authorization, certificate_der=certificate_der(), member=member, now=now
+                authorization,
+                certificate_der=certificate_der(),
+                member=member,
+                published=gateway.published,
+                now=now,
             )
         try:
             with TRACING.step(span, "check question"):

@@ -32,7 +32,7 @@ from comity.audit.entry import Entry
 from comity.audit.errors import AuditError
 from comity.audit.log import Promise, SignedLog
 from comity.certs.agreements import AgreementBook, AgreementView, GrantView
-from comity.certs.assertions import Claims
+from comity.certs.assertions import Claims, PublishedBy
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.envelope import seal
@@ -146,6 +146,8 @@ class Gateway:
         self._places = Places(limits)
         self._held = Tally()
         self._logons = Logons()
+        self.published: PublishedBy | None = None
+        """What is known of the keys that our identity provider publishes; None: nobody follows them."""
         self.rosters: RosterInbox | None = None
         """Where rosters go that the broker brings."""
         self._running: dict[bytes, _Running] = {}

@@ -1,14 +1,15 @@
 """Who may ask at this gateway: the caller's certificate, the user's assertion, and rule Q4.
 
 The first hop binds them: the assertion names the SHA-256 of the certificate over which it may be
-used (RFC 8705, `x5t#S256`), so a copied assertion is worth nothing on another connection.
+used (RFC 8705, `x5t#S256`), so a copied assertion is worth nothing on another connection. Where the gateway
+follows what its identity provider publishes, a key that this one has withdrawn signs nobody in any more.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from comity.certs.assertions import Claims, verify_assertion
+from comity.certs.assertions import Claims, PublishedBy, verify_assertion
 from comity.certs.errors import CertsError
 from comity.certs.roster import MemberView
 from comity.gateway.errors import SubjectRefused, Unauthenticated
@@ -19,11 +20,17 @@ _SCHEME = "bearer "
 
 
 def authenticate(
-    authorization: str | None, *, certificate_der: bytes, member: MemberView, now: datetime
+    authorization: str | None,
+    *,
+    certificate_der: bytes,
+    member: MemberView,
+    published: PublishedBy | None,
+    now: datetime,
 ) -> tuple[Claims, str]:
     """Return the user's verified claims and the assertion itself.
 
-    Raises `Unauthenticated` when there is none, or it does not verify for this certificate.
+    `published`: what is known of the keys that the identity provider publishes; None where nobody follows
+    them. Raises `Unauthenticated` when there is no assertion, or it does not verify for this certificate.
     """
     if not authorization or not authorization.lower().startswith(_SCHEME):
         raise Unauthenticated(
@@ -31,7 +38,9 @@ def authenticate(
         )
     assertion = authorization[len(_SCHEME) :].strip()
     try:
-        claims = verify_assertion(assertion, member=member, now=now, certificate_der=certificate_der)
+        claims = verify_assertion(
+            assertion, member=member, now=now, certificate_der=certificate_der, published=published
+        )
     except CertsError as error:
         raise Unauthenticated(f"the user's assertion is not accepted: {error}") from error
     return claims, assertion

@@ -36,6 +36,14 @@ MERKLE = File("tests/audit/test_merkle.py", honest="test_published_roots")
 NOTE = File("tests/audit/test_note.py", honest="test_checkpoints_survive_signing")
 PARDON = File("tests/audit/test_pardon.py", honest="test_who_is_refused_and_why_is_listed")
 WITNESSED = File("tests/audit/test_witnessed.py", honest="test_log_is_witnessed_by_what_lies_beside_it")
+FIRST_HOP = File(
+    "tests/gateway/test_first_hop.py",
+    honest="test_assertion_with_the_certificate_that_it_names_is_let_in",
+)
+FOLLOWING_JWKS = File(
+    "tests/certs/test_following_jwks.py", honest="test_before_the_first_set_the_roster_alone_decides"
+)
+JWKS_SOURCE = File("tests/certs/test_jwks_source.py", honest="test_file_is_read_up_to_its_bound")
 FORKED_PROVIDER = File(
     "tests/test_forked_provider.py", honest="test_honest_ends_prove_and_cosign_all_that_they_show"
 )
@@ -273,4 +281,7 @@ FILES = (
     LYING_REQUESTER,
     STOLEN_KEY,
     ON_THE_WIRE,
+    FIRST_HOP,
+    FOLLOWING_JWKS,
+    JWKS_SOURCE,
 )

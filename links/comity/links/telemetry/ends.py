@@ -10,8 +10,10 @@ from comity.links.telemetry.metrics import (
     LogLag,
     Reading,
     WatchedCredentials,
+    WatchedIdentityProvider,
     WatchedRoster,
     credential_readings,
+    identity_provider_readings,
 )
 
 
@@ -40,7 +42,11 @@ class WatchedSessions(Protocol):
 
 
 class EndReadings:
-    """The gauges of one end. `replay`: what it remembers against replay, if it is the provider's end."""
+    """The gauges of one end.
+
+    `replay`: what it remembers against replay, if it is the provider's end. `published`: what the agency's
+    identity provider publishes, if it is a gateway that follows that.
+    """
 
     def __init__(
         self,
@@ -52,6 +58,7 @@ class EndReadings:
         own: WatchedCredentials,
         roster: WatchedRoster,
         replay: Sized | None = None,
+        published: WatchedIdentityProvider | None = None,
     ) -> None:
         self._exchanges = exchanges
         self._link = link
@@ -60,6 +67,7 @@ class EndReadings:
         self._own = own
         self._roster = roster
         self._replay = replay
+        self._published = published
 
     def __call__(self) -> list[Reading]:
         """Return the gauges' values now. On the SDK's thread: it reads numbers."""
@@ -74,4 +82,6 @@ class EndReadings:
         ]
         if self._replay is not None:
             found.append((Gauge.REPLAY, len(self._replay), {}))
+        if self._published is not None:
+            found += identity_provider_readings(self._published)
         return found

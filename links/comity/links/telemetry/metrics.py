@@ -44,6 +44,22 @@ class Gauge(Enum):
         "{attempt}",
         "Renewals that failed since one that worked",
     )
+    IDP_AGE = ("comity.idp.keys.age", "s", "Time since the identity provider's keys were fetched")
+    IDP_FAILURES = (
+        "comity.idp.keys.failures",
+        "{attempt}",
+        "Attempts to fetch the identity provider's keys that failed since one that worked",
+    )
+    IDP_UNLISTED = (
+        "comity.idp.keys.unlisted",
+        "{key}",
+        "Keys that the identity provider publishes and the roster does not name",
+    )
+    IDP_WITHDRAWN = (
+        "comity.idp.keys.withdrawn",
+        "{key}",
+        "Keys that the roster names and the identity provider does not publish",
+    )
 
 
 Reading = tuple[Gauge, float, Facts]
@@ -178,6 +194,37 @@ class WatchedCredentials(Protocol):
     @property
     def renewal_failures(self) -> int:
         """Attempts to renew the leaf that failed since the last that worked."""
+
+
+class WatchedIdentityProvider(Protocol):
+    """What is read of the keys that the agency's identity provider publishes."""
+
+    @property
+    def seconds_old(self) -> float | None:
+        """Seconds since they were fetched; None: never."""
+
+    @property
+    def failures(self) -> int:
+        """Attempts that failed since the last that worked."""
+
+    @property
+    def unlisted(self) -> int:
+        """Keys that the roster doesn't name."""
+
+    @property
+    def withdrawn(self) -> int:
+        """Keys of the roster that aren't published."""
+
+
+def identity_provider_readings(published: WatchedIdentityProvider) -> list[Reading]:
+    """Return how old what is published is, and how many keys the roster has otherwise."""
+    age = published.seconds_old
+    return [
+        *(() if age is None else ((Gauge.IDP_AGE, age, {}),)),
+        (Gauge.IDP_FAILURES, published.failures, {}),
+        (Gauge.IDP_UNLISTED, published.unlisted, {}),
+        (Gauge.IDP_WITHDRAWN, published.withdrawn, {}),
+    ]
 
 
 def credential_readings(own: WatchedCredentials, roster: WatchedRoster) -> list[Reading]:
