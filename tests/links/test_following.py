@@ -160,6 +160,35 @@ async def test_link_under_the_operators_new_ca_follows_the_one_under_the_old(
         assert recording.ends == []
 
 
+async def test_operators_ca_that_is_replaced_twice_in_a_row_breaks_no_link(
+    loopback: LoopbackBroker,
+    recording: RecordingEvents,
+    handler: FollowedHandler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second CA leaves the roster before links under the first are closed: its link is followed, too."""
+
+    def hand_over(peer: LinkPeer, frames: Sequence[LinkFrame]) -> None:
+        peer.send(LinkFrame(handover=Handover()))
+        peer.close(CloseReason.CLOSE_REASON_RENEWAL, "followed by a newer link")
+
+    monkeypatch.setattr(links_client, "LEAVE_SECONDS", 3.0)
+    handler.door.set()
+    handler.on_frames = hand_over
+    now = ["operator", "cbp", "dea"]
+    async with Running(client_under(loopback, recording, list(now), now)) as client:
+        await until(lambda: client.is_up)
+        for number, name in enumerate(("cbp", "dea"), start=1):
+            now.remove(name)
+            client.leave_distrusted()
+            await until(lambda number=number: len(handler.ends) == number and client.is_up)  # type: ignore[misc]
+            assert not client._is_distrusted(client._line)  # type: ignore[arg-type]
+        assert client._leaving is not None
+        client._leaving.cancel()
+        client._leave()
+        assert client.is_up and recording.ends == []
+
+
 async def test_link_under_the_operators_old_ca_is_closed_though_none_follows(
     loopback: LoopbackBroker,
     recording: RecordingEvents,

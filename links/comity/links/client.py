@@ -259,17 +259,32 @@ class LinkClient:
         """Leave the link that is there if a CA under which it was dialled is none of the operator's now.
 
         gRPC doesn't tell which CA the broker's leaf was of. So a link under the CAs of now is to follow;
-        what stands under others after `LEAVE_SECONDS` is closed, whether there is such a link or not.
+        what stands under others `LEAVE_SECONDS` after that was seen is closed, whether there is such a link
+        or not.
         """
-        if self._leaving is None and any(map(self._is_distrusted, self._lines())):
-            self.renew()
-            self._leaving = asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._leave)
+        loop = asyncio.get_running_loop()
+        for line in self._lines():
+            if not self._is_distrusted(line):
+                line.leave_at = None
+            elif line.leave_at is None:
+                line.leave_at = loop.time() + LEAVE_SECONDS
+                self.renew()
+                if self._leaving is None:
+                    self._leaving = loop.call_later(LEAVE_SECONDS, self._leave)
 
     def _leave(self) -> None:
-        self._leaving = None
+        loop, self._leaving = asyncio.get_running_loop(), None
+        later: list[float] = []
         for line in self._lines():
-            if self._is_distrusted(line):
+            if not self._is_distrusted(line):
+                continue
+            left = 0.0 if line.leave_at is None else line.leave_at - loop.time()
+            if left <= 0.001:
                 line.stream.close(CloseReason.CLOSE_REASON_CREDENTIALS, "the operator's CA is another one")
+            else:  # it was good when the timer was set, and is given as long
+                later.append(left)
+        if later:
+            self._leaving = loop.call_later(min(later), self._leave)
 
     def _is_distrusted(self, line: _Line) -> bool:
         """Return whether a CA under which a stream was dialled is none of the operator's now."""
@@ -359,7 +374,7 @@ class LinkClient:
                 await asyncio.wait((carrying, settled), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 settled.cancel()
-            if line.was_up:
+            if line.was_up and not self._is_distrusted(line):
                 return
             await asyncio.wait((carrying,))
             _log.warning(
@@ -515,6 +530,8 @@ class _Line:
         self.finished = asyncio.Event()
         self.why = ""
         self.status = ""
+        self.leave_at: float | None = None
+        """When it is closed, on the loop's clock: its CA counts no more; None: it does."""
         self._client = client
 
     def open(self, transport: Transport) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from comity.certs.profile import load_certificate
+from comity.certs.revocations import Revoked, RevokedOf, serial_bytes
 from comity.links.errors import ConfigUnusable, FrameTooLarge, SessionFailed
 from comity.links.frames import LinkLimits, kind
 from comity.links.sessions.hub import SessionIdentity, SessionLimits
@@ -246,6 +248,53 @@ async def test_replaced_ca_ends_sessions_of_the_old_one(world: World) -> None:
     await settle()
     assert gateway.closed[0][1] == CloseReason.CLOSE_REASON_CREDENTIALS
     assert len(adapter.closed) == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["its CA was dropped", "its leaf is revoked, too", "its CA is revoked, too", "it has another name"],
+)
+async def test_what_goes_on_under_a_dropped_ca_may_end_unless_more_is_wrong(world: World, what: str) -> None:
+    """An agency ends the overlap of two CAs: what was asked under the old one is answered, no more."""
+    gateway, adapter = world.gateway(), world.adapter()
+    gateway.hub.is_busy = lambda session: True
+    session = await gateway.hub.session("cbp")
+    cbp, fresh = world.agencies["cbp"], AgencyKeys("cbp")
+    changes: dict[str, object] = {"key_set": replace(cbp.member().key_set, ca_certificates=(fresh.ca_der,))}
+    if "revoked" in what:
+        revoked = Revoked(at=world.clock(), reason="key_compromise")
+        der = session.progress.leaf if "leaf" in what else cbp.ca_der
+        session.progress.others = ()  # a peer needn't show its CA
+        changes["revoked"] = RevokedOf(serials={serial_bytes(load_certificate(der).serial_number): revoked})
+    elif what == "it has another name":
+        changes["domain"] = "cbp2.example"
+    gateway.hub.refresh(*world.changed("cbp", **changes))
+    assert session.is_open == (what == "its CA was dropped")
+    if session.is_open:
+        session.send(ask(b"last"))
+        await settle()
+        assert adapter.asks == [b"last"]
+        with pytest.raises(SessionFailed):  # this adapter has no leaf of the new CA
+            await gateway.hub.session("cbp")
+        gateway.hub.is_busy = lambda session: False
+        gateway.hub.tick()
+        assert gateway.closed[0][1] == CloseReason.CLOSE_REASON_CREDENTIALS
+
+
+async def test_dropped_ca_is_over_after_the_longest_exchange(world: World) -> None:
+    """Whatever goes on in it: a session under a CA that counts no more ends a minute later."""
+    gateway, _ = world.gateway(), world.adapter()
+    gateway.hub.is_busy = lambda session: True
+    await gateway.hub.session("cbp")
+    fresh = AgencyKeys("cbp")
+    dropped = replace(world.agencies["cbp"].member().key_set, ca_certificates=(fresh.ca_der,))
+    gateway.hub.refresh(*world.changed("cbp", key_set=dropped))
+    world.clock.ahead = timedelta(seconds=59)
+    gateway.hub.tick()
+    assert gateway.closed == []
+    world.clock.ahead = timedelta(seconds=60)
+    gateway.hub.tick()
+    assert gateway.closed[0][1] == CloseReason.CLOSE_REASON_CREDENTIALS
 
 
 async def test_expired_agreement_ends_the_session(world: World) -> None:

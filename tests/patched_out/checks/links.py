@@ -112,6 +112,33 @@ CHECKS = (
         falls=("IndexError",),
     ),
     check(
+        "links: who is revoked or got another name doesn't finish what goes on under a dropped CA",
+        Instead(
+            "comity.links.sessions.core:SessionHub._may_finish",
+            "replace(expected, ca_certificates=earlier).verify",
+            "(lambda *args, **others: None)",
+        ),
+        HUB(
+            "test_what_goes_on_under_a_dropped_ca_may_end_unless_more_is_wrong[its leaf is revoked, too]",
+            "test_what_goes_on_under_a_dropped_ca_may_end_unless_more_is_wrong[it has another name]",
+        ),
+    ),
+    check(
+        "links: what goes on under a CA that is revoked isn't finished",
+        Instead(
+            "comity.links.sessions.core:SessionHub._may_finish",
+            "expected.revoked.certificate(der) is None",
+            "True",
+        ),
+        HUB("test_what_goes_on_under_a_dropped_ca_may_end_unless_more_is_wrong[its CA is revoked, too]"),
+    ),
+    check(
+        "links: what goes on under a dropped CA ends with the longest exchange",
+        Without("comity.links.sessions.core:SessionHub._may_finish", "if now - progress.worn_since"),
+        HUB("test_dropped_ca_is_over_after_the_longest_exchange"),
+        falls=("IndexError",),
+    ),
+    check(
         "links: a link's queue has a bound in bytes",
         Without("comity.links.state:OutQueue.push", "if self.bytes + total"),
         LINK("test_full_queue_closes_with_limit_and_lets_everything_go"),

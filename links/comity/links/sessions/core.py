@@ -10,7 +10,7 @@ import logging
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar, Protocol
 
@@ -484,8 +484,10 @@ class SessionHub(ABC):
             except CertificateRevoked as error:
                 return CloseReason.CLOSE_REASON_REVOKED, f"peer's certificate: {error}"
             except CertificateRejected as error:
-                return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
-        progress.judged = expected
+                if not self._may_finish(session, known.ca_certificates, expected, now):
+                    return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
+            else:
+                progress.judged = expected
         if trust == progress.trust and not self._is_worn(session, now):
             progress.worn_since = None
             return None
@@ -496,6 +498,30 @@ class SessionHub(ABC):
         if now - min(progress.touched, progress.worn_since) >= self.limits.idle_after:
             return CloseReason.CLOSE_REASON_RENEWAL, "its time is over"
         return None
+
+    def _may_finish(
+        self, session: Session, earlier: tuple[bytes, ...], expected: ExpectedPeer, now: datetime
+    ) -> bool:
+        """Return whether what goes on in a session may end in it, though its peer's CA counts no more.
+
+        That is so for `leave_after` at most, if the CA was dropped and nothing else is wrong: whose leaf or
+        CA is revoked, or who got another name, has no such time. Nothing new begins in it, as it isn't handed
+        out any more.
+        """
+        progress = session.progress
+        if self.is_busy is None or not self.is_busy(session):
+            return False
+        earlier = tuple(der for der in earlier if expected.revoked.certificate(der) is None)
+        if not earlier:
+            return False
+        progress.worn_since = progress.worn_since or now
+        if now - progress.worn_since >= self.limits.leave_after:
+            return False
+        try:
+            replace(expected, ca_certificates=earlier).verify(progress.leaf, now, others=progress.others)
+        except CertificateRejected:
+            return False
+        return True
 
     def _pair(self, *, provider: str, requester: str, peer: str, path: str) -> Trust:
         """Return the trust in `peer`, one of a pair with an agreement in force; raises `NoTrust`.

@@ -30,6 +30,8 @@ class SessionLimits:
     """
     quiet_after: timedelta = timedelta(seconds=2)
     """Without a message for so long, a session that must make room closes if its owner waits for nothing."""
+    leave_after: timedelta = timedelta(seconds=60)
+    """How long what goes on in a session may go on once the CA of the peer's leaf was dropped."""
     pending_bytes: int = 32 * 1024 * 1024
     """Bytes that may wait for credit in one session; more closes it with LIMIT."""
     page_window: int = 4
