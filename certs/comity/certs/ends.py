@@ -38,6 +38,9 @@ This room can't make one itself: the format of log keys belongs to `comity.audit
 CA_LIFETIME: Final = timedelta(days=5 * 365)
 """How long a CA lives."""
 
+OLD_CA_FILE: Final = "ca.old.pem"
+"""Beside `ca.pem`: the CA that gives way to it, until nobody has a leaf of it any more."""
+
 STATEMENT_KEY_LIFETIME: Final = timedelta(days=365)
 """How long a statement key may sign."""
 

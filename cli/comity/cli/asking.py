@@ -13,6 +13,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from comity.certs.ends import OLD_CA_FILE
 from comity.certs.errors import CertsError
 from comity.certs.files import read_private, read_public
 from comity.v1 import query_service_pb2, query_service_pb2_grpc, result_pb2
@@ -45,6 +46,7 @@ class Client:
     leaf: bytes
     key: bytes = field(repr=False)
     ca: bytes
+    """PEM; two while the agency replaces its CA."""
     leaf_path: Path
     agency_home: Path | None
 
@@ -87,17 +89,34 @@ def load_client(path: Path) -> Client:
     home = path.resolve().parent
     agency_home = table.get("agency_home")
     try:
+        leaf, leaf_key = _pair(home / table["leaf"], home / table["key"])
         return Client(
             gateway=table["gateway"],
             gateway_name=table["gateway_name"],
-            leaf=read_public(home / table["leaf"]),
-            key=read_private(home / table["key"]),
-            ca=read_public(home / table["ca"]),
+            leaf=leaf,
+            key=leaf_key,
+            ca=_trusted(home / table["ca"]),
             leaf_path=home / table["leaf"],
             agency_home=(home / agency_home).resolve() if isinstance(agency_home, str) else None,
         )
     except CertsError as error:
         raise AskingFailed(f"client file `{path}`: {error}", exit_code=2) from error
+
+
+def _pair(leaf: Path, key: Path) -> tuple[bytes, bytes]:
+    """Return chain and key of one moment: they may be replaced while they are read."""
+    found = read_public(leaf)
+    while True:
+        private, again = read_private(key), read_public(leaf)
+        if again == found:
+            return found, private
+        found = again
+
+
+def _trusted(ca: Path) -> bytes:
+    """Return the CAs by which the gateway is known: while one gives way to another, both."""
+    before = ca.with_name(OLD_CA_FILE)
+    return read_public(ca) + (read_public(before) if before.exists() else b"")
 
 
 def ask(

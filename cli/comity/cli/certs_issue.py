@@ -133,12 +133,20 @@ def take(home: Path, chain: Path, as_json: bool) -> None:
 @json_option
 @refused_as_usage
 def renew(home: Path, folder: Path, hours: int, as_json: bool) -> None:
-    """Give the end in HOME a new leaf with a fresh key, from a CA on this host; no restart is needed.
+    """Give the end or client system in HOME a new leaf with a fresh key, from a CA on this host.
 
-    A process does so by itself where its configuration has a table `renewal`.
+    No restart is needed. A process does so by itself where its configuration has a table `renewal`. Of a
+    client system HOME is the folder with its client.toml; its users log on anew, as an assertion counts with
+    the certificate for which it was issued.
     """
-    end = EndFolder.load(home)
     settings = RenewalSettings(issuer=folder, lifetime=_hours(hours))
+    if (home / "client.toml").is_file():
+        spiffe_id = LeafPair.load(home).spiffe_id
+        found = renew_once(home, spiffe_id=spiffe_id, settings=settings, now=utc_now())
+        assert found is not None
+        _told_system(found, as_json)
+        return
+    end = EndFolder.load(home)
     pair = renew_once(end.keys, spiffe_id=_id(end), settings=settings, now=utc_now())
     assert pair is not None
     _told(end, pair, as_json)
@@ -168,6 +176,18 @@ def _told(end: EndFolder, pair: LeafPair, as_json: bool) -> None:
     )
     if why:
         stop(why, status=1)
+
+
+def _told_system(pair: LeafPair, as_json: bool) -> None:
+    """Say what a client system has now."""
+    until = spelled(pair.not_after)
+    report(
+        as_json,
+        {"spiffe_id": pair.spiffe_id, "serial": f"{pair.serial:x}", "not_after": until},
+        f"leaf     `{pair.spiffe_id}`, serial {pair.serial:x}",
+        f"until    {until}",
+        "next     its next connection shows the new leaf; its users log on anew",
+    )
 
 
 def _id(end: EndFolder) -> str:

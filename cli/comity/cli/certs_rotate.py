@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from comity.certs.clock import utc_now
-from comity.certs.ends import CA_LIFETIME, STATEMENT_KEY_LIFETIME
+from comity.certs.ends import CA_LIFETIME, OLD_CA_FILE, STATEMENT_KEY_LIFETIME
 from comity.certs.files import read_public, write_private, write_public
 from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply_for, keep_ca_alone
 from comity.certs.keys import SigningKey
@@ -76,8 +76,9 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
 
     Run it again and again; each time it does the next step and says what follows. First it makes the new CA
     (ca.next.pem) and an application that names both. Once that is admitted, the new CA takes the old one's
-    place for issuing (the old one is kept as ca.old.pem). Then give each end and system a leaf of the new CA.
-    With --finish an application names the new CA alone.
+    place for issuing; the old one lies beside it as ca.old.pem, so that one's own systems know the gateway by
+    either. Then give each end and system a leaf of the new CA. With --finish an application names the new CA
+    alone, and ca.old.pem goes.
     """
     end, now = EndFolder.load(home), utc_now()
     folder, federation = end.home.parent, end.federation(now)
@@ -87,6 +88,7 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
         if following.exists() or len(named) < 2 or current not in named:
             stop("there is no overlap to end: both CAs must be in the roster, and the new one in ca.pem")
         path = apply_for(end, federation, keep_ca_alone(current), identity=_identity(end, identity), now=now)
+        (folder / OLD_CA_FILE).unlink(missing_ok=True)
         _tell(as_json, "finishing", path, f"comity federation admit {path} --dir FEDERATION")
         return
     if following.exists() and split_pem(read_public(following))[0] in named:
@@ -102,6 +104,7 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
         _tell(as_json, "overlapping", None, "once every end and system has a new leaf: --finish")
         return
     if not following.exists():
+        (folder / OLD_CA_FILE).unlink(missing_ok=True)  # of an overlap that is over
         domain = end.member(federation).domain
         certificate, key = make_ca(domain, now, CA_LIFETIME, path_length=1)
         write_private(folder / "ca.next.key", private_key_pem(key))
@@ -113,7 +116,7 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
 
 def _switch(folder: Path) -> None:
     """Have the new CA issue from now on; certificate last, so that what was interrupted is done again."""
-    old = folder / "ca.old.pem"
+    old = folder / OLD_CA_FILE
     if not old.exists() and (folder / "ca.next.key").exists():
         write_public(old, read_public(folder / "ca.pem"))
     if (folder / "ca.next.key").exists():

@@ -1,0 +1,111 @@
+"""An agency's CA gives way to another: its systems know the gateway by either meanwhile, and get leaves."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from comity.certs.agency import AgencyHome, AgencySpec, init_agency
+from comity.certs.authority import FederationSpec, admit, init_federation
+from comity.certs.clock import utc_now
+from comity.certs.pairs import LeafPair
+from comity.certs.roster import Federation
+from comity.certs.x509 import split_pem, verify_leaf
+from comity.cli.asking import load_client
+from comity.cli.certs import group
+from comity.cli.logkeys import make_log_key
+
+
+@pytest.fixture
+def fed(tmp_path: Path) -> Path:
+    root, now = tmp_path / "fed", utc_now()
+    init_federation(
+        root, FederationSpec(name="Test", broker="127.0.0.1:7400"), now, make_log_key=make_log_key
+    )
+    spec = AgencySpec(
+        agency="lapd",
+        home=root / "lapd",
+        kind="local",
+        domain="lapd.example",
+        name="Police",
+        contact="desk@lapd.example",
+        asks=True,
+        public=root / "public",
+        broker="127.0.0.1:7400",
+    )
+    admit(root, [init_agency(spec, now, make_log_key=make_log_key)], now)
+    AgencyHome.load(root / "lapd").add_client("desk", gateway="127.0.0.1:7443", now=now)
+    return root
+
+
+def run(fed: Path, *words: str) -> dict[str, str]:
+    done = CliRunner().invoke(group, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def rotate(fed: Path, *words: str) -> str:
+    return run(fed, "rotate", "ca", str(fed / "lapd" / "gateway"), *words)["state"]
+
+
+def admitted(fed: Path) -> Federation:
+    return admit(fed, [(fed / "lapd" / "application.json").read_bytes()], utc_now())
+
+
+def ca(fed: Path) -> bytes:
+    return (fed / "lapd" / "ca.pem").read_bytes()
+
+
+def trusted(fed: Path) -> tuple[bytes, ...]:
+    return split_pem(load_client(fed / "lapd" / "clients" / "desk" / "client.toml").ca)
+
+
+def test_own_systems_know_the_gateway_by_the_old_ca_and_the_new_one_until_the_overlap_ends(
+    fed: Path,
+) -> None:
+    """From the step on with which the new CA issues, until --finish: then the old one alone is forgotten."""
+    for _ in range(2):  # what was left of the first time isn't in the way of the second
+        (old,) = split_pem(ca(fed))
+        assert trusted(fed) == (old,)
+        assert rotate(fed) == "prepared"
+        admitted(fed)
+        assert trusted(fed) == (old,)
+        assert rotate(fed) == "overlapping"
+        (new,) = split_pem(ca(fed))
+        assert trusted(fed) == (new, old) and new != old
+        assert rotate(fed, "--finish") == "finishing"
+        assert trusted(fed) == (new,)
+        assert admitted(fed).member("lapd").key_set.ca_certificates == (new,)
+
+
+def test_client_system_gets_a_leaf_of_the_ca_that_issues_now(fed: Path) -> None:
+    """`comity certs renew` takes a client system's folder as well as an end's; the key is its own alone."""
+    desk = fed / "lapd" / "clients" / "desk"
+    before = LeafPair.load(desk)
+    found = run(fed, "renew", str(desk), "--ca", str(fed / "lapd"), "--hours", "48")
+    after, client = LeafPair.load(desk), load_client(desk / "client.toml")
+    assert found["spiffe_id"] == after.spiffe_id == before.spiffe_id == "spiffe://lapd.example/system/desk"
+    assert (client.leaf, client.key) == (after.chain_pem, after.key_pem) and after.serial != before.serial
+    assert (desk / "leaf.key").stat().st_mode & 0o777 == 0o600
+    verify_leaf(after.chain_der, ca_certificates=split_pem(ca(fed)), spiffe_id=after.spiffe_id, now=utc_now())
+
+
+def test_pair_that_is_replaced_while_it_is_read_is_read_again(
+    fed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system that connects just when its leaf is renewed has chain and key of one leaf."""
+    desk = fed / "lapd" / "clients" / "desk"
+    from comity.cli import asking
+
+    read, times = asking.read_private, []
+
+    def read_late(path: Path) -> bytes:
+        if not times:
+            times.append(run(fed, "renew", str(desk), "--ca", str(fed / "lapd")))
+        return read(path)
+
+    monkeypatch.setattr(asking, "read_private", read_late)
+    client = load_client(desk / "client.toml")
+    assert LeafPair.of(client.leaf, client.key).serial == LeafPair.load(desk).serial
