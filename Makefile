@@ -45,8 +45,8 @@ test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; some minutes.
 	$(BIN)/pytest $(SPREAD) -m long
 
-rotations: $(VENV)/.done  ## Replace and revoke certificates and keys twenty times while questions are asked; minutes.
-	ROTATIONS=20 $(BIN)/pytest -n 0 -m "" tests/test_rotation_under_load.py tests/test_revocation.py
+rotations: $(VENV)/.done  ## Rotate and revoke every kind of key 20 times at 50 questions a second; 45 minutes.
+	$(BIN)/python -m tests.rotations --rate $(or $(RATE),50) --times $(or $(TIMES),20)
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
 	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green) $(if $(FIFTH),--fifth $(FIFTH))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
@@ -90,10 +92,13 @@ class Federation:
     """The period in which each provider has `READS` reads of `KNOWN_TO_ALL`."""
 
 
-def make_federation(root: Path, providers: int, *, now: datetime, more: str = "") -> Federation:
+def make_federation(
+    root: Path, providers: int, *, now: datetime, more: str = "", partners: Sequence[str] = ()
+) -> Federation:
     """Make a federation of `providers` providers and one requester below `root`, on ports that are free.
 
     `more` holds further `[[agency]]` and `[[agreement]]` tables; those that it lets provide get no store.
+    `partners` are agencies that every provider's policy takes for what it takes the requester.
     """
     names = tuple(f"p{number}" for number in range(1, providers + 1))
     text = _HEAD + "".join(_PROVIDER.format(agency=name, banner=name.upper()) for name in names)
@@ -109,7 +114,7 @@ def make_federation(root: Path, providers: int, *, now: datetime, more: str = ""
     )
     for name in names:
         home = made.adapter_home(name)
-        _install_policy(home / "policy", name)
+        _install_policy(home / "policy", name, partners)
         adopt_policy(made, name, now)
         _make_store(home, now)
         certificate, key = load_ca(made.home(name) / "ca.pem", made.home(name) / "ca.key")
@@ -118,12 +123,17 @@ def make_federation(root: Path, providers: int, *, now: datetime, more: str = ""
     return Federation(made=made, providers=names, start=now - timedelta(days=30), end=now)
 
 
-def _install_policy(folder: Path, agency: str) -> None:
-    """Give an adapter LAPD's bundle under its own name, without LAPD's cases."""
+def _install_policy(folder: Path, agency: str, partners: Sequence[str]) -> None:
+    """Give an adapter LAPD's bundle under its own name, without LAPD's cases, and with further partners."""
     with resources.as_file(resources.files("comity.policy") / "bundles" / MODEL) as bundle:
         shutil.copytree(bundle, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("tests"))
     settings = folder / "bundle.toml"
     settings.write_text(settings.read_text().replace(f'agency = "{MODEL}"', f'agency = "{agency}"'))
+    path = folder / "entities.json"
+    entities = json.loads(path.read_text())
+    known = next(entity for entity in entities if entity["uid"]["id"] == REQUESTER)
+    entities += [{**known, "uid": {**known["uid"], "id": partner}} for partner in partners]
+    path.write_text(json.dumps(entities))
 
 
 def _make_store(home: Path, now: datetime) -> None:

@@ -128,7 +128,7 @@ async def test_leaves_are_replaced_while_questions_are_asked(federation: Federat
 async def test_rotations_of_each_leaf_one_after_the_other_meet_no_question(
     federation: FederationSimulator,
 ) -> None:
-    """The same, several times over; `make rotations`: twenty times."""
+    """The same, several times over; `make rotations` does it to real processes, by the clock."""
     await rotations(federation, TIMES)
 
 
