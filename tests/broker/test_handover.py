@@ -65,7 +65,7 @@ class Desk:
     def link(self, *, follows: bool = False) -> tuple[Link, Peer]:
         self.numbers += 1
         peer: Any = Peer()
-        admitted: Any = SimpleNamespace(end=CBP, origin=ORIGIN, roster_timestamp_digest=b"")
+        admitted: Any = SimpleNamespace(end=CBP, origin=ORIGIN, has_documents=(b"", b""))
         link = Link(number=self.numbers, admitted=admitted, peer=peer, chain=())
         self.router.linked(link, follows=follows)
         return link, peer

@@ -59,7 +59,7 @@ async def test_refusals_while_the_log_is_unwritable_do_not_fill_the_memory(
 
 def test_roster_past_its_time_carries_no_session() -> None:
     """A list past its next update is not trusted, however it came (design 4)."""
-    member = SimpleNamespace(suspended=False, provides=True, asks=True)
+    member = SimpleNamespace(is_out=False, provides=True, asks=True)
     federation = SimpleNamespace(
         members={"cbp": member, "sheriff": member}, trusted_until=NOW + timedelta(seconds=1)
     )

@@ -28,7 +28,7 @@ from comity.certs.roster import Federation
 from comity.links.client import LinkClient
 from comity.links.frames import reason_name
 from comity.links.peer_logs import PeerLogs
-from comity.links.roster import RosterInbox
+from comity.links.roster import OwnRevocations, RosterInbox
 from comity.links.sessions.hub import AdapterSessions, Session
 from comity.v1.link_pb2 import CloseReason, LinkFrame, Welcome
 from comity.v1.result_pb2 import Acknowledgement
@@ -70,6 +70,9 @@ class AdapterEnd:
         self._clock = clock
         self.rosters: RosterInbox | None = None
         """Where rosters go that the broker brings."""
+        self.own_revocations = OwnRevocations(agency, lambda frame: self.link.send(frame))
+        """Brings this agency's own list of revocations to the broker."""
+        self.own_revocations.in_force(federation)
         self._open: dict[str, Session] = {}
         self.open: Mapping[str, Session] = MappingProxyType(self._open)
         """The newest open session of each agency."""
@@ -90,6 +93,7 @@ class AdapterEnd:
     def linked(self, welcome: Welcome) -> None:
         """The link is up."""
         self.first_linked.set()
+        self.own_revocations.linked(welcome)
         self.logs.connected(self.federation.operator.agency)
         self._record("link_opened", peer=self.federation.operator.agency)
         self.sessions.linked(welcome)

@@ -359,7 +359,14 @@ class _Adapter:
     async def _follow(self) -> None:
         """Take what changes in the published folders into force, until cancelled."""
         faults = (ConfigInvalid, AuditError)
-        await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+        await follow(
+            self._files,
+            self._reload,
+            seconds=WATCH_SECONDS,
+            faults=faults,
+            log=LOGGER,
+            due=self._published.is_due,
+        )
 
     async def _reload(self) -> None:
         """Take what is published now into force; raise `ConfigInvalid` for what isn't good, `AuditError`."""
@@ -368,6 +375,7 @@ class _Adapter:
         new, fault = await asyncio.to_thread(reload_standing, self._config, self._published, old, law)
         await self._path.take_into_force(new, self._activated(old, new))
         self._end.federation = new.federation
+        self._end.own_revocations.in_force(new.federation)
         self._sessions.refresh(new.federation, new.agreements)
         self._link.leave_distrusted()
         if new != old:
@@ -379,13 +387,11 @@ class _Adapter:
     def _activated(self, old: Standing | None, new: Standing) -> list[Entry]:
         """Return the entries of a policy and of agreements that were not in force before."""
         now, agency = self._clock(), self._config.agency
-        entries = []
-        revoked = new.federation.revocations
-        if old is not None and old.federation.revocations.version != revoked.version:
-            version, listed = str(revoked.version), revoked.digest.hex()
-            entries.append(
-                records.event("revocations_activated", agency, now, version=version, digest=listed)
-            )
+        before = None if old is None else old.federation
+        entries = [
+            records.revocations_activated(agency, now, *listed)
+            for listed in new.federation.lists_since(before)
+        ]
         bundle = new.engine.bundle
         if old is None or old.engine.bundle.digest != bundle.digest:
             entries.append(records.policy_activated(bundle, now))
@@ -435,4 +441,5 @@ def _link_config(config: AdapterConfig, standing: Standing, credentials: EndCred
         role=common_pb2.END_ROLE_ADAPTER,
         roster_version=standing.federation.version,
         roster_timestamp_digest=standing.federation.timestamp_digest,
+        agency_revocations_digest=standing.federation.own_lists_digest,
     )

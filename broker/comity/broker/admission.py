@@ -58,8 +58,8 @@ class Admitted:
     origin: str
     ends_at: datetime
     roster_version: int
-    roster_timestamp_digest: bytes = field(default=b"", repr=False)
-    """Which timestamp the end has, by its own word."""
+    has_documents: tuple[bytes, bytes] = field(default=(b"", b""), repr=False)
+    """Which timestamp and which agencies' own lists the end has, by its own word."""
 
 
 def admit(
@@ -91,7 +91,7 @@ def admit(
         origin=f"{member.domain}/{path}",
         ends_at=leaf.not_after,
         roster_version=hello.roster_version,
-        roster_timestamp_digest=hello.roster_timestamp_digest,
+        has_documents=(hello.roster_timestamp_digest, hello.agency_revocations_digest),
     )
 
 

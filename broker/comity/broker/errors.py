@@ -83,7 +83,7 @@ class LinkRefusal(Enum):
     REVOKED = Public(
         status="UNAUTHENTICATED",
         reason="REVOKED",
-        text="the certificate, its key or the agency is revoked: the authority's signed list says why",
+        text="the certificate, its key or the agency is revoked: a signed list says why",
         close=link_pb2.CLOSE_REASON_REVOKED,
     )
     NOT_A_MEMBER = Public(

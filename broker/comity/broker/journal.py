@@ -4,7 +4,7 @@ Fields by kind, beside `at` and `exchange`:
 
     started           roster                              stopped
     roster_activated  roster                              credentials_activated  certificate, statement_key
-    revocations_activated  version, digest
+    revocations_activated  version, digest, issuer
     link_opened       peer, role, link                    link_closed   peer, role, link, reason
     link_refused      reason
     routed            agency, order, deadline, providers, absent
@@ -47,9 +47,11 @@ def roster_activated(at: datetime, *, roster: int) -> Entry:
     return Entry(kind="roster_activated", at=at, public={"roster": roster})
 
 
-def revocations_activated(at: datetime, *, version: int, digest: bytes) -> Entry:
-    """A newer list of revocations is in force."""
+def revocations_activated(at: datetime, *, version: int, digest: bytes, issuer: str = "") -> Entry:
+    """A newer list of revocations is in force; `issuer` is the agency whose own it is."""
     public: dict[str, JsonValue] = {"version": version, "digest": digest.hex()}
+    if issuer:
+        public["issuer"] = issuer
     return Entry(kind="revocations_activated", at=at, public=public)
 
 

@@ -25,6 +25,7 @@ from comity.certs.clock import Clock
 from comity.links.errors import ProtocolViolation
 from comity.links.frames import HANDOVER_SECONDS, kind, reason_name, session_close
 from comity.links.relay import Routed, SessionRelay
+from comity.links.roster import RevocationsInbox
 from comity.links.server import LinkPeer
 from comity.v1 import common_pb2, link_pb2
 
@@ -53,6 +54,7 @@ class Router:
         scribe: Scribe,
         clock: Clock,
         max_links: int,
+        brought: RevocationsInbox | None = None,
     ) -> None:
         self._table = table
         self._desk = desk
@@ -65,7 +67,9 @@ class Router:
         self._clock = clock
         self._max_links = max_links
         self._roster: tuple[LinkFrame, ...] = ()
-        self._roster_timestamp = b""
+        self._handed: tuple[bytes, bytes] = (b"", b"")
+        """What `Hello` says of those documents: the digests of the timestamp and of agencies' own lists."""
+        self._brought = brought
         self._numbers = 0
         self._presence_due = False
         self._followers: dict[EndId, Link] = {}
@@ -125,7 +129,7 @@ class Router:
     def _enter(self, link: Link) -> None:
         self._table.add(link)
         self._witness.connected(link.admitted.origin)
-        if link.admitted.roster_timestamp_digest != self._roster_timestamp:
+        if link.admitted.has_documents != self._handed:
             self._send_roster(link)
         logger.info("link %d of `%s` is up", link.number, link.end)
         if link.end.role == GATEWAY:
@@ -180,13 +184,13 @@ class Router:
                 reason = public.close if revoked else CloseReason.CLOSE_REASON_CREDENTIALS
                 self._end(link, reason, public.text)
 
-    def hand_out(self, roster: tuple[LinkFrame, ...], *, timestamp_digest: bytes) -> None:
+    def hand_out(self, roster: tuple[LinkFrame, ...], *, timestamp: bytes, own_lists: bytes) -> None:
         """Hand the published roster to every end that is linked, if it is another one; and to those to come.
 
         Each verifies it under its own pin: that it came from here says nothing for it.
         """
-        is_other = timestamp_digest != self._roster_timestamp
-        self._roster, self._roster_timestamp = roster, timestamp_digest
+        is_other = (timestamp, own_lists) != self._handed
+        self._roster, self._handed = roster, (timestamp, own_lists)
         for link in self._table if is_other else ():
             self._send_roster(link)
 
@@ -249,6 +253,9 @@ class Router:
                 case "handover", _:
                     self._hand_over(link)
                     return
+                case "own_revocations", _:
+                    if self._brought is not None:
+                        self._brought.add(agency, frame.own_revocations.list)
                 case (("checkpoint" | "proof_request" | "proofs" | "cosignature") as name, _):
                     self._witness.took(link.admitted.origin, getattr(frame, name))
                 case name, _:

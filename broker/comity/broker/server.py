@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -39,12 +40,13 @@ from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError
 from comity.certs.own import HEALTH_SERVICE, OwnCredentials
+from comity.certs.own_lists import OWN_LIST_FILE
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 from comity.certs.watching import FileWatch, follow
 from comity.links.errors import ConfigUnusable
 from comity.links.relay import SessionRelay
-from comity.links.roster import cut
+from comity.links.roster import RevocationsInbox, cut
 from comity.links.server import LinkPeer, server_options
 from comity.links.telemetry.metrics import LogLag
 from comity.links.telemetry.process import emitting
@@ -99,6 +101,7 @@ class Broker:
             max_per_agency=config.max_exchanges_per_agency,
             max_exchanges=config.max_exchanges,
         )
+        self._brought = RevocationsInbox(published.take_own_list, log=logger)
         self._router = Router(
             table=self._table,
             desk=self._desk,
@@ -109,6 +112,7 @@ class Broker:
             scribe=self._scribe,
             clock=clock,
             max_links=config.max_links,
+            brought=self._brought,
         )
         self._capture = None if config.capture is None else Capture(config.capture)
         self._newest_tls: grpc.ServerCertificateConfiguration | None = None
@@ -148,7 +152,11 @@ class Broker:
         published = PublishedRoster(
             public=config.public, authority=config.authority, home=config.home, clock=clock
         )
-        files = FileWatch((config.public, "*.json"), (config.lodgements, "*.json"))
+        files = FileWatch(
+            (config.public, "*.json"),
+            (config.lodgements, "*.json"),
+            (published.delivered, OWN_LIST_FILE.format("*")),
+        )
         state = await asyncio.to_thread(load_trust, published=published, lodgements=config.lodgements)
         origin = f"{credentials.domain}{credentials.path}"
         keys = LogKeys.load(credentials.log_key.parent, origin)
@@ -243,6 +251,7 @@ class Broker:
             self._witness.run,
             self._follow,
             self._follow_own,
+            self._brought.run,
             self._tick,
             self._age.run,
             retaining.run,
@@ -261,7 +270,14 @@ class Broker:
     async def _follow(self) -> None:
         """Take newer rosters and lodgements into force, until cancelled."""
         faults = (CertsError, AuditError)
-        await follow(self._files, self._reload, seconds=WATCH_SECONDS, faults=faults, log=logger)
+        await follow(
+            self._files,
+            self._reload,
+            seconds=WATCH_SECONDS,
+            faults=faults,
+            log=logger,
+            due=self._published.is_due,
+        )
 
     def _tell_health(self, well: bool) -> None:
         """Tell who asks for our health that our own credentials are well, or not."""
@@ -281,7 +297,8 @@ class Broker:
         await self._log.append(entry)
         self._desk.key = new.statement
         self._own.current = new
-        self._newest_tls = self._tls(self._trust.federation)
+        with contextlib.suppress(ConfigInvalid):
+            self._newest_tls = self._tls(self._trust.federation)
 
     async def _reload(self) -> None:
         """Take what is published now into force; a roster that changed is logged first."""
@@ -292,14 +309,15 @@ class Broker:
             entry = journal.roster_activated(self._clock(), roster=state.federation.version)
             await self._log.append(entry)
             logger.info("roster version %d is in force", state.federation.version)
-        revoked = state.federation.revocations
-        if revoked.version != self._trust.federation.revocations.version:
+        for issuer, version, digest in state.federation.lists_since(self._trust.federation):
             await self._log.append(
-                journal.revocations_activated(self._clock(), version=revoked.version, digest=revoked.digest)
+                journal.revocations_activated(self._clock(), version=version, digest=digest, issuer=issuer)
             )
-            logger.warning("list of revocations, version %d, is in force", revoked.version)
+            whose = f" of `{issuer}`" if issuer else ""
+            logger.warning("list of revocations%s, version %d, is in force", whose, version)
         self._trust.replace(state)
-        self._newest_tls = self._tls(state.federation)
+        with contextlib.suppress(ConfigInvalid):  # then the old roots stay, and each link is refused
+            self._newest_tls = self._tls(state.federation)
         self._hand_out(state.federation)  # first: who is revoked learns by whose word, and why
         self._router.trust_replaced()
         # Last: a key file or a disk that fails us keeps no revoked end linked.
@@ -310,7 +328,9 @@ class Broker:
         frames = cut(self._published.documents, max_frame_bytes=self._config.link_limits.max_frame_bytes)
         if not frames:
             logger.warning("the roster is too large to be handed out over links")
-        self._router.hand_out(frames, timestamp_digest=federation.timestamp_digest)
+        self._router.hand_out(
+            frames, timestamp=federation.timestamp_digest, own_lists=federation.own_lists_digest
+        )
 
     def _fetch_tls(self) -> grpc.ServerCertificateConfiguration | None:
         """Give gRPC newer roots if there are any. Runs on a thread of gRPC's, one call at a time.
@@ -328,6 +348,8 @@ class Broker:
         roots = b"".join(
             member.key_set.ca_pem for member in (federation.operator, *federation.members.values())
         )
+        if not roots:
+            raise ConfigInvalid("every CA of the federation is revoked, so nobody can link")
         own = self._own.current
         return grpc.ssl_server_certificate_configuration(
             [(own.key_pem, own.chain_pem)], root_certificates=roots

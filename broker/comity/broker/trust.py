@@ -62,7 +62,7 @@ class Trust:
     def statement_keys(self, agency: str, now: datetime) -> tuple[VerifyKey, ...]:
         """Return the keys with which an agency may sign statements now; none for a stranger."""
         member = self.federation.members.get(agency)
-        if member is None or member.suspended:
+        if member is None or member.is_out:
             return ()
         return member.key_set.statement_keys_at(now)
 
@@ -75,7 +75,7 @@ class Trust:
             return None
         provides = self.federation.members.get(provider)
         asks = self.federation.members.get(requester)
-        if provides is None or asks is None or provides.suspended or asks.suspended:
+        if provides is None or asks is None or provides.is_out or asks.is_out:
             return None
         if not provides.provides or not asks.asks:
             return None

@@ -419,12 +419,13 @@ class AgreementBook:
     ) -> tuple[AgreementView, GrantView] | None:
         """Return the agreement in force under which `requester` may ask `provider`, with its grant; or None.
 
-        None, too, if either is suspended or isn't a member, if the provider doesn't provide or the requester
-        doesn't ask. Of several in force the one that took effect last counts, so that both ends choose alike.
+        None, too, if either is suspended, has lapsed or isn't a member, if the provider doesn't provide or
+        the requester doesn't ask. Of several in force the one that took effect last counts, so that both ends
+        choose alike.
         """
         members = self.federation.members
         asked, asking = members.get(provider), members.get(requester)
-        if asked is None or asking is None or asked.suspended or asking.suspended:
+        if asked is None or asking is None or asked.is_out or asking.is_out:
             return None
         if not asked.provides or not asking.asks:
             return None

@@ -38,7 +38,7 @@ from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import member_view
 from comity.certs.pin import MAX_AUTHORITY_KEYS
-from comity.certs.revocations import REVOCATIONS_FILE, Revocations
+from comity.certs.revocations import REVOCATIONS_FILE, Revocations, thing
 from comity.certs.roster import (
     AUTHORITY_FILE,
     ROSTER_FILE,
@@ -435,19 +435,12 @@ def _list(
     found = RevocationList(federation=pin.federation)
     if published is not None:
         found = open_envelope(from_json(published), RevocationList, pin.keys, threshold=pin.threshold).message
-    known = {_thing(entry) for entry in found.revocations}
-    found.revocations.extend(entry for entry in revoked if _thing(entry) not in known)
+    known = {thing(entry) for entry in found.revocations}
+    found.revocations.extend(entry for entry in revoked if thing(entry) not in known)
     found.version += 1
     found.signed_at.CopyFrom(from_instant(now))
     found.next_update.CopyFrom(from_instant(now + _lifetime(folder, "timestamp_seconds")))
     return to_json(seal(found, *signers))
-
-
-def _thing(entry: Revocation) -> tuple[str, str | None, bytes]:
-    """Return what an entry revokes."""
-    kind = entry.WhichOneof("what")
-    value = getattr(entry, kind) if kind is not None else b""
-    return entry.agency, kind, value if isinstance(value, bytes) else b""
 
 
 def _stamp(

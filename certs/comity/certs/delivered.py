@@ -3,6 +3,7 @@
 ::
 
     home/roster/   roster.json timestamp.json authority-change-N.json        what the broker brought last
+                   revocations-AGENCY.json                             the newest own list of each agency
 
 What comes over a link is no more trusted than what lies in the published folder: it counts once it verifies
 under the end's own pin, and is newer than what is in force. It is kept, so that an end whose published folder
@@ -27,6 +28,8 @@ DELIVERED_FOLDER: Final = "roster"
 """Where an end keeps what was brought to it, in its home."""
 ROSTER_FILE: Final = "roster.json"
 TIMESTAMP_FILE: Final = "timestamp.json"
+MAX_OWN_LISTS_BYTES: Final = 3 * 1024 * 1024
+"""What all agencies' own lists may measure that are handed on with a roster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class Documents:
     timestamp: bytes = field(repr=False)
     changes: tuple[bytes, ...] = field(default=(), repr=False)
     revocations: bytes | None = field(default=None, repr=False)
+    own_lists: tuple[bytes, ...] = field(default=(), repr=False)
+    """Agencies' own lists of revocations; `read` and `write` leave them to `PublishedRoster`."""
 
     @classmethod
     def read(cls, folder: Path) -> Documents:
@@ -71,13 +76,24 @@ class Documents:
             timestamp=found.timestamp,
             changes=tuple(found.authority_changes),
             revocations=found.revocations or None,
+            own_lists=tuple(found.agency_revocations),
         )
 
     def to_bytes(self) -> bytes:
-        """Return them as a serialized `RosterDocuments`."""
+        """Return them as a serialized `RosterDocuments`.
+
+        Where agencies' own lists are too many for one delivery the largest are left out: none can keep
+        another's away, or the roster.
+        """
+        own_lists, size = [], 0
+        for data in sorted(self.own_lists, key=lambda one: (len(one), one)):
+            size += len(data)
+            if size <= MAX_OWN_LISTS_BYTES:
+                own_lists.append(data)
         return RosterDocuments(
             roster=self.roster,
             timestamp=self.timestamp,
             authority_changes=self.changes,
             revocations=self.revocations or b"",
+            agency_revocations=own_lists,
         ).SerializeToString()

@@ -62,6 +62,15 @@ def read_public(path: Path) -> bytes:
         raise FileUnusable(f"file `{path}` can't be read: {_reason(error)}") from error
 
 
+def read_up_to(path: Path, most: int) -> bytes:
+    """Return what stands at `path`, cut after `most` bytes and one; raise `FileUnusable`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    except OSError as error:
+        raise FileUnusable(f"file `{path}` can't be read: {_reason(error)}") from error
+
+
 def read_optional(path: Path) -> bytes | None:
     """Return what stands at `path`, None if nothing does; raise `FileUnusable` if it can't be read."""
     return read_public(path) if path.exists() else None

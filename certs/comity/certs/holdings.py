@@ -22,6 +22,7 @@ from comity.certs.instants import to_instant
 from comity.certs.inventory import Condition, Credential, Kind, certificate_name, lasting, unusable
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
+from comity.certs.own_lists import OwnList, own_lists_in
 from comity.certs.pairs import KEY_FILE, LeafPair
 from comity.certs.profile import load_certificate
 from comity.certs.renewing import RENEWAL, parse_renewal
@@ -73,10 +74,13 @@ def published(public: Path, pin: AuthorityPin) -> tuple[Federation, AuthorityPin
     return found, pin
 
 
-def newest(folders: Sequence[Path], pin: AuthorityPin) -> tuple[Federation, AuthorityPin]:
+def newest(
+    folders: Sequence[Path], pin: AuthorityPin, *, now: datetime, refused: list[str] | None = None
+) -> tuple[Federation, AuthorityPin]:
     """Return the newest of the rosters that lie in `folders`: the published one, and what a broker brought.
 
-    Raises what `published` raises of the first, if none of them verifies.
+    With what its lists revoke of each member, the agencies' own among them: why some of these are not taken
+    is added to `refused`. Raises what `published` raises of the first, if none of them verifies.
     """
     found, faults = list[tuple[Federation, AuthorityPin]](), list[CertsError]()
     for folder in folders:
@@ -86,7 +90,33 @@ def newest(folders: Sequence[Path], pin: AuthorityPin) -> tuple[Federation, Auth
             faults.append(error)
     if not found:
         raise faults[0]
-    return max(found, key=lambda each: (each[0].version, each[0].revocations.version, each[0].stamped_at))
+    best, signers = max(
+        found, key=lambda each: (each[0].version, each[0].revocations.version, each[0].stamped_at)
+    )
+    lists = dict[str, OwnList]()
+    for folder in folders:
+        own_lists, bad = own_lists_in(folder, members=best.members, federation=best.name, now=now)
+        lists.update(
+            {a: one for a, one in own_lists.items() if a not in lists or lists[a].version < one.version}
+        )
+        if refused is not None:
+            refused += bad.values()
+    return replace(
+        best,
+        operator=_shown(best.operator, best.revocations.of(best.operator.agency), None, now),
+        members={
+            agency: _shown(member, best.revocations.of(agency), lists.get(agency), now)
+            for agency, member in best.members.items()
+        },
+        own_lists=lists,
+    ), signers
+
+
+def _shown(member: MemberView, revoked: RevokedOf, own: OwnList | None, now: datetime) -> MemberView:
+    """Return a member with all that is revoked of it beside it, not taken out."""
+    if own is None:
+        return replace(member, revoked=revoked)
+    return replace(member, revoked=revoked.joined(own.revoked), lapsed=own.lapsed(now))
 
 
 def held_by_authority(keys: Path) -> Iterator[Held | Credential]:

@@ -254,9 +254,19 @@ def of_federation(federation: Federation, *, now: datetime) -> Iterator[Credenti
             act="the authority signs it anew: comity federation refresh",
         )
     for member in (federation.operator, *federation.members.values()):
-        revoked = revocations.of(member.agency)
         for found in of_member(member, now=now):
-            yield _under(found, member, revoked)
+            yield _under(found, member, member.revoked)
+    for agency, listed in sorted(federation.own_lists.items()):
+        if agency in federation.members:
+            yield lasting(
+                Kind.REVOCATIONS,
+                owner=agency,
+                name=f"version {listed.version}",
+                since=listed.signed_at,
+                until=listed.next_update,
+                now=now,
+                act="the agency signs it anew: comity certs revoke --dir AGENCY --refresh",
+            )
 
 
 def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credential:

@@ -175,9 +175,19 @@ class MemberView:
     provides: bool
     suspended: bool
     revoked: RevokedOf = NOTHING_REVOKED
-    """What the authority's list revokes of it."""
+    """What the authority's list revokes of it, and its own."""
     successions: tuple[Succession, ...] = ()
     """How it came to its identity key, the oldest first."""
+    lapsed: str = ""
+    """Why its own list of revocations is not trusted to be the newest; empty: it is, or it has none.
+
+    Its links stay, for that is how a newer list comes; nothing is asked of it, nor by it.
+    """
+
+    @property
+    def is_out(self) -> bool:
+        """Whether nothing may be asked of it, nor by it: it is suspended, or lapsed."""
+        return self.suspended or bool(self.lapsed)
 
     @property
     def identities(self) -> IdentityKeys:
@@ -228,7 +238,7 @@ def without_revoked(member: MemberView, revoked: RevokedOf, *, now: datetime | N
         key_set=replace(
             keys,
             statement_keys=tuple(statement_keys),
-            ca_certificates=ca_certificates or keys.ca_certificates,
+            ca_certificates=ca_certificates,
         ),
         suspended=suspended,
         revoked=revoked,

@@ -12,7 +12,8 @@ roster from before a member was suspended. So an end keeps two things outside of
   restart. Who has to go back all the same (the authority lost its newest roster) removes that file.
 
 What the broker brings over the link (`delivered`) is a second source beside the folder, under the same rules;
-the newer of the two counts, so the folder may be away until the timestamp ends.
+the newer of the two counts, so the folder may be away until the timestamp ends. Agencies' own lists of
+revocations (`own_lists`) come by both ways too, each for itself; the newest of each is kept.
 
 The broker imports this module: nothing here needs pyjwt.
 """
@@ -22,8 +23,9 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -32,8 +34,9 @@ from comity.certs.authority_keys import FollowedAuthority, follow
 from comity.certs.clock import Clock
 from comity.certs.delivered import DELIVERED_FOLDER, Documents
 from comity.certs.errors import CertsError, FileUnusable, RosterInvalid
-from comity.certs.files import write_private
-from comity.certs.roster import AUTHORITY_FILE, AuthorityPin, Federation
+from comity.certs.files import write_private, write_public
+from comity.certs.own_lists import OWN_LIST_FILE, OwnList, open_own_list, own_lists_in
+from comity.certs.roster import AUTHORITY_FILE, MAX_MEMBERS, AuthorityPin, Federation
 
 __all__ = ["SEEN_FILE", "PublishedRoster", "SeenRoster"]
 
@@ -55,33 +58,40 @@ class SeenRoster:
     """SHA-256 of its payload."""
     revocations: int = 0
     """The version of the newest list of revocations; 0 before the first one."""
+    own_lists: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Version, and SHA-256 of the payload, of the newest own list of each agency that has one."""
 
     @classmethod
     def load(cls, path: Path) -> SeenRoster:
         """Return what stands at `path`, version 0 if nothing does; raise `RosterInvalid`, `FileUnusable`."""
         try:
             found: object = json.loads(path.read_bytes())
-            if not isinstance(found, dict) or found.keys() - {"revocations"} != {"version", "digest"}:
-                raise ValueError("expected an object with version, digest and revocations")
+            optional = {"revocations", "own_lists"}
+            if not isinstance(found, dict) or found.keys() - optional != {"version", "digest"}:
+                raise ValueError("expected an object with version, digest, revocations and own_lists")
             version, digest = found["version"], bytes.fromhex(str(found["digest"]))
             revocations = found.get("revocations", 0)
             if type(version) is not int or version < 1 or len(digest) != 32:
                 raise ValueError("expected a version from 1 and a digest of 32 bytes")
             if type(revocations) is not int or revocations < 0:
                 raise ValueError("expected the version of a list of revocations from 0")
+            own_lists = _seen_lists(found.get("own_lists", {}))
         except FileNotFoundError:
             return cls()
         except OSError as error:
             raise FileUnusable(f"file `{path}` can't be read: {(error.strerror or '').lower()}") from error
         except (ValueError, RecursionError) as error:
             raise RosterInvalid(f"file `{path}`: {error}") from error
-        return cls(version=version, digest=digest, revocations=revocations)
+        return cls(version=version, digest=digest, revocations=revocations, own_lists=own_lists)
 
     def save(self, path: Path) -> None:
         """Put it at `path`, durably and whole; raise `FileUnusable`."""
-        seen: dict[str, str | int] = {"version": self.version, "digest": self.digest.hex()}
+        seen: dict[str, object] = {"version": self.version, "digest": self.digest.hex()}
         if self.revocations:
             seen["revocations"] = self.revocations
+        if self.own_lists:
+            listed = self.own_lists.items()
+            seen["own_lists"] = {agency: [version, digest.hex()] for agency, (version, digest) in listed}
         write_private(path, json.dumps(seen).encode())
 
 
@@ -107,6 +117,7 @@ class PublishedRoster:
         self._published_pin: bytes | None = None
         self._in_force: Federation | None = None
         self._said = ""
+        self._said_lists: Mapping[str, str] = {}
 
     def load(self) -> Federation:
         """Return the roster that is published now, verified, and remembered durably before it counts.
@@ -118,8 +129,16 @@ class PublishedRoster:
             found = self._newest()
         except CertsError:  # perhaps between the writing of roster and timestamp
             time.sleep(SETTLE_SECONDS)
-            found = self._newest()
+            try:
+                found = self._newest()
+            except CertsError:
+                if self._in_force is None or not self.is_due():
+                    raise
+                # No roster can be read, but whose own list is past its time is out all the same.
+                self._in_force = self._with_own_lists(self._in_force)
+                return self._in_force
         federation, pin, documents = found
+        federation = self._with_own_lists(federation)
         if pin != self._followed.pin:
             followed = FollowedAuthority(pinned=self.pin.digest, pin=pin)
             followed.save(self._home)
@@ -129,12 +148,22 @@ class PublishedRoster:
             version=federation.version,
             digest=federation.digest,
             revocations=federation.revocations.version,
+            own_lists={
+                **self._seen.own_lists,
+                **{agency: (one.version, one.digest) for agency, one in federation.own_lists.items()},
+            },
         )
         if seen != self._seen:
             seen.save(self._seen_path)
             self._seen = seen
+        documents = replace(documents, own_lists=tuple(one.data for one in federation.own_lists.values()))
         self._in_force, self.documents = federation, documents.to_bytes()
         return federation
+
+    def is_due(self) -> bool:
+        """Whether `load` should be called although no file changed: an agency's own list is past its time."""
+        at = None if self._in_force is None else self._in_force.lapses_at
+        return at is not None and self._clock() >= at
 
     def take(self, data: bytes) -> bool:
         """Keep what the broker brought, a `RosterDocuments`, if it verifies; `load` gives it then.
@@ -143,10 +172,109 @@ class PublishedRoster:
         """
         documents = Documents.parse(data)
         federation, _ = self._verified(documents)
-        if self._in_force is not None and _age(federation) <= _age(self._in_force):
+        known = self._in_force
+        newer = known is None or _age(federation) > _age(known)
+        if newer:
+            documents.write(self.delivered)
+        under = federation if newer or known is None else known
+        faults, took = list[CertsError](), 0
+        for listed in documents.own_lists[:MAX_MEMBERS]:
+            try:
+                took += self._keep(self._opened(listed, under))
+            except CertsError as error:  # one agency's bad list keeps no other's away
+                faults.append(error)
+        if faults and not newer and not took:
+            raise faults[0]
+        return newer or bool(took)
+
+    def take_own_list(self, agency: str, data: bytes) -> bool:
+        """Keep the own list of revocations that an end of `agency` brought, if it verifies; as `take`."""
+        if self._in_force is None:
             return False
-        documents.write(self.delivered)
+        listed = self._opened(data, self._in_force)
+        if listed.agency != agency:
+            raise RosterInvalid(f"list of revocations of `{listed.agency}`: an end of `{agency}` brought it")
+        return self._keep(listed)
+
+    def _opened(self, data: bytes, federation: Federation) -> OwnList:
+        """Return an agency's own list, verified; raise `RosterInvalid`."""
+        return open_own_list(
+            data,
+            members=federation.members,
+            federation=federation.name,
+            now=self._clock(),
+            verified=self._verified_lists(),
+        )
+
+    def _verified_lists(self) -> Mapping[str, bytes]:
+        """Return the digests of the agencies' own lists that were verified here before."""
+        return {agency: digest for agency, (_, digest) in self._seen.own_lists.items()}
+
+    def _keep(self, listed: OwnList) -> bool:
+        """Put an agency's own list beside what was brought, if it is newer than the one in force."""
+        known = None if self._in_force is None else self._in_force.own_lists.get(listed.agency)
+        if known is not None:
+            if listed.version < known.version:  # who brings it is behind
+                return False
+            listed.check_follows(known)
+        self._check_seen(listed)
+        if known is not None and known.version == listed.version:
+            return False
+        write_public(self.delivered / OWN_LIST_FILE.format(listed.agency), listed.data)
         return True
+
+    def _check_seen(self, listed: OwnList) -> None:
+        """Raise `RosterInvalid` for an older list than one that was seen, or another one of its version."""
+        version, digest = self._seen.own_lists.get(listed.agency, (0, b""))
+        if listed.version < version or (listed.version == version and listed.digest != digest):
+            raise RosterInvalid(
+                f"list of revocations of `{listed.agency}`, version {listed.version}: version {version} was "
+                f"in force here before (`{self._seen_path}`)"
+            )
+
+    def _with_own_lists(self, federation: Federation) -> Federation:
+        """Return the federation under the newest own list of each agency that may follow what was seen.
+
+        From the published folder, from what was brought, and what is in force: it stays, whatever files go.
+        What counts is kept beside what was brought.
+        """
+        now, lists = self._clock(), dict[str, OwnList]()
+        in_force = {} if self._in_force is None else self._in_force.own_lists
+        found, said, refused = [dict(in_force)], dict[str, str](), dict[str, tuple[int, str]]()
+        for folder in (self.delivered, self.public):
+            listed, faults = own_lists_in(
+                folder,
+                members=federation.members,
+                federation=federation.name,
+                now=now,
+                verified=self._verified_lists(),
+            )
+            found.append(listed)
+            said.update(faults)
+        kept = found[1]
+        for agency in federation.members:
+            for one in sorted((each[agency] for each in found if agency in each), key=lambda o: o.version):
+                try:
+                    self._check_seen(one)
+                    if agency in lists:
+                        one.check_follows(lists[agency])
+                    lists[agency] = one
+                except RosterInvalid as error:
+                    refused[agency] = (one.version, str(error))
+            if agency in refused and (agency not in lists or refused[agency][0] >= lists[agency].version):
+                said[agency] = refused[agency][1]  # else a source is behind, no more
+            if agency in lists and (agency not in kept or kept[agency].version < lists[agency].version):
+                write_public(self.delivered / OWN_LIST_FILE.format(agency), lists[agency].data)
+        for agency in sorted(said):
+            if self._said_lists.get(agency) != said[agency]:
+                _log.error("an agency's list of revocations is not taken, the old stays: %s", said[agency])
+        self._said_lists = said
+        missing = {
+            agency: version
+            for agency, (version, _) in self._seen.own_lists.items()
+            if agency in federation.members and agency not in lists
+        }
+        return federation.with_own_lists(lists, now=now, missing=missing)
 
     def _newest(self) -> tuple[Federation, AuthorityPin, Documents]:
         """Return the newest roster that verifies, from the published folder or from what was brought."""
@@ -214,6 +342,19 @@ class PublishedRoster:
             differs = True
         if differs:
             _log.error("`%s` names other keys than the pin `%s`: it is not trusted", path, self._authority)
+
+
+def _seen_lists(found: object) -> Mapping[str, tuple[int, bytes]]:
+    """Return what a file says of agencies' own lists; raise `ValueError`."""
+    if not isinstance(found, dict):
+        raise ValueError("expected the own lists by agency")
+    lists = dict[str, tuple[int, bytes]]()
+    for agency, one in found.items():
+        version, digest = one if isinstance(one, list) and len(one) == 2 else (0, "")
+        if type(version) is not int or version < 1 or len(bytes.fromhex(str(digest))) != 32:
+            raise ValueError("expected of an own list a version from 1 and a digest of 32 bytes")
+        lists[agency] = (version, bytes.fromhex(str(digest)))
+    return lists
 
 
 def _age(federation: Federation) -> tuple[int, int, datetime]:

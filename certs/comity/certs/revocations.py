@@ -1,5 +1,7 @@
 """What is not to be trusted any more: the governing authority's signed list, and what it does to a member.
 
+An agency's own list beside it is in `own_lists`.
+
 The list stands in the published folder beside the roster, and the roster's timestamp names its version and
 digest: who withholds it, or brings an older one back, has no timestamp for it. Rules, in this order, and the
 first that fails raises:
@@ -87,6 +89,18 @@ class RevokedOf:
         """Return since when a user is revoked; None: isn't."""
         return self.users.get(user_digest(agency, user)) if self.users else None
 
+    def joined(self, other: RevokedOf) -> RevokedOf:
+        """Return what either revokes; of what both do, since the earlier instant."""
+        if self == NOTHING_REVOKED or other == NOTHING_REVOKED:
+            return other if self == NOTHING_REVOKED else self
+        whole = [one for one in (self.everything, other.everything) if one is not None]
+        return RevokedOf(
+            serials=_earlier(self.serials, other.serials),
+            public_keys=_earlier(self.public_keys, other.public_keys),
+            users=_earlier(self.users, other.users),
+            everything=min(whole, key=lambda one: one.at, default=None),
+        )
+
 
 NOTHING_REVOKED: Final = RevokedOf()
 
@@ -167,7 +181,7 @@ def open_revocations(
             raise ValueError("it is not this federation's, or not its authority's")
         if len(found.revocations) > MAX_REVOCATIONS:
             raise ValueError(f"more than {MAX_REVOCATIONS} entries")
-        by_agency = _by_agency(found.revocations)
+        by_agency = revoked_by_agency(found.revocations)
     except ValueError as error:
         raise RosterInvalid(f"list of revocations: {error}") from error
     if now is not None and signed_at > now + CLOCK_SKEW:
@@ -194,7 +208,7 @@ class _Listed:
     everything: Revoked | None = None
 
 
-def _by_agency(entries: Iterable[Revocation]) -> Mapping[str, RevokedOf]:
+def revoked_by_agency(entries: Iterable[Revocation]) -> Mapping[str, RevokedOf]:
     """Return the entries by agency; raise `ValueError` for one that says nothing."""
     found: dict[str, _Listed] = {}
     for entry in entries:
@@ -220,6 +234,21 @@ def _by_agency(entries: Iterable[Revocation]) -> Mapping[str, RevokedOf]:
             for agency, of in found.items()
         }
     )
+
+
+def thing(entry: Revocation) -> tuple[str, str | None, bytes]:
+    """Return what an entry revokes."""
+    kind = entry.WhichOneof("what")
+    value = getattr(entry, kind) if kind is not None else b""
+    return entry.agency, kind, value if isinstance(value, bytes) else b""
+
+
+def _earlier(one: Mapping[bytes, Revoked], other: Mapping[bytes, Revoked]) -> Mapping[bytes, Revoked]:
+    """Return both, with the earlier instant of what stands in both."""
+    found = dict(one)
+    for thing, revoked in other.items():
+        found[thing] = min(found.get(thing, revoked), revoked, key=lambda each: each.at)
+    return MappingProxyType(found)
 
 
 def reason_name(reason: int) -> str:

@@ -54,6 +54,7 @@ from comity.certs.members import (
     member_view,
     without_revoked,
 )
+from comity.certs.own_lists import OwnList, lists_digest, open_own_list, own_lists_in
 from comity.certs.pin import AuthorityPin
 from comity.certs.revocations import NO_REVOCATIONS, REVOCATIONS_FILE, Revocations, open_revocations
 from comity.v1.federation_pb2 import Roster, RosterTimestamp
@@ -82,6 +83,8 @@ TIMESTAMP_FILE: Final = "timestamp.json"
 MAX_MEMBERS: Final = 1_000
 """Members of one roster."""
 
+_MISSING: Final = "its own list of revocations, version {} or later, was known here and isn't there"
+
 _D = TypeVar("_D", Roster, RosterTimestamp)
 
 
@@ -106,7 +109,9 @@ class Federation:
     members: Mapping[str, MemberView]
     """By agency id, in alphabetical order; without the operator."""
     revocations: Revocations = NO_REVOCATIONS
-    """The list that counts with it."""
+    """The authority's list that counts with it."""
+    own_lists: Mapping[str, OwnList] = field(default_factory=lambda: MappingProxyType({}))
+    """The agencies' own lists that count with it, by agency."""
 
     @classmethod
     def load(
@@ -116,9 +121,10 @@ class Federation:
 
         The authority's keys are those that follow from `pin` by the folder's changes (`authority_keys`).
         Without `pin`, the folder's own `authority.json` is taken: right only for a folder that reached this
-        machine as trustworthily as a pin would. Raises `RosterExpired`, `RosterInvalid`, `FileUnusable`.
+        machine as trustworthily as a pin would. An agency's own list that breaks a rule is left out. Raises
+        `RosterExpired`, `RosterInvalid`, `FileUnusable`.
         """
-        return cls.verify(
+        found = cls.verify(
             roster=read_public(public / ROSTER_FILE),
             timestamp=read_public(public / TIMESTAMP_FILE),
             pin=follow(
@@ -128,6 +134,8 @@ class Federation:
             now=now,
             last_seen_version=last_seen_version,
         )
+        lists, _ = own_lists_in(public, members=found.members, federation=found.name, now=now)
+        return found.with_own_lists(lists, now=now)
 
     @classmethod
     def verify(
@@ -174,13 +182,18 @@ class Federation:
 
     @classmethod
     def for_evidence(
-        cls, *, roster: bytes, pin: AuthorityPin, revocations: bytes | None = None
+        cls,
+        *,
+        roster: bytes,
+        pin: AuthorityPin,
+        revocations: bytes | None = None,
+        own_lists: Sequence[bytes] = (),
     ) -> Federation:
         """Return the federation of a roster that may be old, for checking what was signed in its time.
 
         Rules 3, 5, 8, 9 and 10 alone: nothing says that this is the newest roster, so never decide with it
-        whom to trust now. With a list of `revocations`, a statement key counts until it was revoked. Raises
-        `RosterInvalid`.
+        whom to trust now. With a list of `revocations`, or agencies' `own_lists`, a statement key counts
+        until it was revoked. Raises `RosterInvalid`.
         """
         opened = _open(roster, Roster, pin, "roster")
         signed_at, until = (_instant(opened.message, name, "roster") for name in ("signed_at", "expires_at"))
@@ -192,7 +205,11 @@ class Federation:
             federation=pin.federation,
             now=None,
         )
-        return cls._of(opened, pin, signed_at, until)._without(revoked, now=None)
+        found = cls._of(opened, pin, signed_at, until)._without(revoked, now=None)
+        lists = [
+            open_own_list(data, members=found.members, federation=found.name, now=None) for data in own_lists
+        ]
+        return found.with_own_lists({one.agency: one for one in lists}, now=None)
 
     def _without(self, revoked: Revocations, *, now: datetime | None) -> Federation:
         """Return the federation as it counts under a list of revocations."""
@@ -243,6 +260,58 @@ class Federation:
                 {member.agency: member for member in sorted(members, key=lambda m: m.agency)}
             ),
         )
+
+    def with_own_lists(
+        self, lists: Mapping[str, OwnList], *, now: datetime | None, missing: Mapping[str, int] | None = None
+    ) -> Federation:
+        """Return the federation as it counts under agencies' own lists, and those that were in force before.
+
+        With `now`, whom to trust now: whose list is past its next update, or `missing` although that version
+        of it was known here, is `lapsed`. Without, for evidence.
+        """
+        kept = MappingProxyType({**self.own_lists, **lists})
+        if not kept and not missing:
+            return self
+        members = dict(self.members)
+        for agency, listed in kept.items():
+            if agency in members:
+                member = members[agency]
+                member = without_revoked(member, member.revoked.joined(listed.revoked), now=now)
+                members[agency] = replace(member, lapsed="" if now is None else listed.lapsed(now))
+        for agency, version in (missing or {}).items():
+            if agency in members:
+                members[agency] = replace(members[agency], lapsed=_MISSING.format(version))
+        return replace(self, members=MappingProxyType(members), own_lists=kept)
+
+    def lists_since(self, old: Federation | None) -> tuple[tuple[str, int, bytes], ...]:
+        """Return issuer (empty: the authority), version and digest of the lists that `old` doesn't have.
+
+        Of `None`, of those of before a start, every list was there.
+        """
+        if old is None:
+            return ()
+        found = [("", self.revocations.version, self.revocations.digest, old.revocations.version)]
+        for agency, listed in sorted(self.own_lists.items()):
+            before = old.own_lists.get(agency)
+            version = 0 if before is None else before.version
+            found.append((agency, listed.version, listed.digest, version))
+        return tuple((issuer, version, digest) for issuer, version, digest, was in found if version != was)
+
+    @property
+    def own_lists_digest(self) -> bytes:
+        """What `Hello` says of the agencies' own lists; empty where there are none."""
+        return lists_digest(self.own_lists.values())
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """When the next agency lapses whose own list isn't followed by a newer one; None: none does."""
+        members = self.members
+        until = (
+            one.next_update
+            for agency, one in self.own_lists.items()
+            if agency in members and not members[agency].lapsed
+        )
+        return min(until, default=None)
 
     @property
     def trusted_until(self) -> datetime:

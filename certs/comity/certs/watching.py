@@ -56,10 +56,11 @@ async def follow(
     faults: tuple[type[Exception], ...],
     log: logging.Logger,
     what: str = "what was published",
+    due: Callable[[], bool] = lambda: False,
 ) -> None:
     """Call `reload` after each change, looking every `seconds`, until cancelled.
 
-    A change is taken within two looks.
+    A change is taken within two looks. Where `due` says so it is called at a look also without one.
 
     When it raises one of `faults`, what was in force stays: that is logged once, and `reload` is called
     again at the next change and, ever less often, without one (a disk that is full again has room, a
@@ -70,7 +71,7 @@ async def follow(
         await asyncio.sleep(seconds)
         looks += 1
         changed = await asyncio.to_thread(files.changed)
-        if not changed and not 0 < wait <= looks:
+        if not changed and not due() and not 0 < wait <= looks:
             continue
         try:
             await reload()

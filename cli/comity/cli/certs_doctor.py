@@ -159,9 +159,9 @@ def _judged(
         dns_name=dns_name,
         whose="peer",
         now=now,
-        revoked=where.federation.revocations.of(member.agency),
+        revoked=member.revoked,
     )
-    if not found and member.suspended:
+    if not found and member.is_out:
         found = [_suspended(member, "peer")]
     return found
 
@@ -190,9 +190,9 @@ def _own_findings(where: Standpoint, now: datetime) -> list[Finding]:
         dns_name="",
         whose="own",
         now=now,
-        revoked=where.federation.revocations.of(member.agency),
+        revoked=member.revoked,
     )
-    if member.suspended:
+    if member.is_out:
         found.append(_suspended(member, "own"))
     return found
 
@@ -225,6 +225,13 @@ def _hung_up(where: Standpoint, expected: str) -> Finding:
 
 
 def _suspended(member: MemberView, whose: str) -> Finding:
+    if member.lapsed and not member.suspended:
+        return Finding(
+            code="lapsed",
+            whose=whose,
+            text=f"`{member.agency}`: {member.lapsed}; its links stay, and nothing is asked or answered",
+            act="this agency signs it anew: comity certs revoke --dir AGENCY --refresh",
+        )
     return Finding(
         code="suspended",
         whose=whose,

@@ -33,7 +33,7 @@ from comity.certs.members import MemberView
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import check_leaf, load_certificate
 from comity.certs.published_keys import judged, load_published
-from comity.certs.revocations import NO_REVOCATIONS, RevokedOf
+from comity.certs.revocations import NOTHING_REVOKED, RevokedOf
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
 
@@ -84,7 +84,7 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         pin = pin or places.pin
         trusted = AuthorityPin.load(pin) if pin is not None else None
         if trusted is not None and places.public is not None:
-            federation, trusted = newest(places.rosters, trusted)
+            federation, trusted = newest(places.rosters, trusted, now=now, refused=findings)
             rows += [*of_pin(trusted), *of_federation(federation, now=now)]
         elif trusted is not None:
             rows += of_pin(trusted)
@@ -95,8 +95,7 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
         findings.append(f"roster: version {federation.version} has no member `{places.agency}`")
     held: list[Held] = []
     own: list[Credential] = []
-    revocations = NO_REVOCATIONS if federation is None else federation.revocations
-    for item in _own(places, member, revocations.of(places.agency), now):
+    for item in _own(places, member, NOTHING_REVOKED if member is None else member.revoked, now):
         if isinstance(item, Held):
             held.append(item)
         else:
@@ -239,7 +238,7 @@ def standpoint(folder: Path, *, now: datetime) -> Standpoint:
     federation = None
     if places.pin is not None and places.public is not None:
         try:
-            federation, _ = newest(places.rosters, AuthorityPin.load(places.pin))
+            federation, _ = newest(places.rosters, AuthorityPin.load(places.pin), now=now)
         except CertsError as error:
             faults.append(_roster_fault(str(error)))
     if federation is not None:

@@ -238,7 +238,14 @@ class GatewayEnd:
             asyncio.create_task(retaining.run()),
             asyncio.create_task(gateway.logs.run()),
             asyncio.create_task(
-                follow(self._files, reload, seconds=WATCH_SECONDS, faults=faults, log=LOGGER)
+                follow(
+                    self._files,
+                    reload,
+                    seconds=WATCH_SECONDS,
+                    faults=faults,
+                    log=LOGGER,
+                    due=self._published.is_due,
+                )
             ),
             asyncio.create_task(
                 follow(
@@ -385,4 +392,5 @@ def _link_config(config: GatewayConfig, federation: Federation, credentials: End
         role=common_pb2.END_ROLE_GATEWAY,
         roster_version=federation.version,
         roster_timestamp_digest=federation.timestamp_digest,
+        agency_revocations_digest=federation.own_lists_digest,
     )

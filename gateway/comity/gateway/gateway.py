@@ -73,7 +73,7 @@ from comity.links.client import LinkClient
 from comity.links.errors import LinkError, SessionFailed, describe_fault
 from comity.links.frames import reason_name
 from comity.links.peer_logs import PeerLogs
-from comity.links.roster import RosterInbox
+from comity.links.roster import OwnRevocations, RosterInbox
 from comity.links.sessions.hub import GatewaySessions, Session, own_identity
 from comity.links.telemetry.metrics import Stopwatch
 from comity.links.telemetry.spans import NO_SPAN
@@ -174,6 +174,9 @@ class Gateway:
         """Whether this end hangs up by itself."""
         self.link: LinkClient | None = None
         self.sessions: GatewaySessions | None = None
+        self.own_revocations = OwnRevocations(agency, self._send_link)
+        """Brings this agency's own list of revocations to the broker."""
+        self.own_revocations.in_force(federation)
         self.retrievals = Retrievals(
             agency=agency,
             auditor_role=auditor_role,
@@ -216,6 +219,7 @@ class Gateway:
     def refresh(self, standing: Standing) -> None:
         """Take a newer roster and agreements into force: for the next question, and for open sessions."""
         self.standing = standing
+        self.own_revocations.in_force(standing.federation)
         if self.sessions is not None:
             self.sessions.refresh(standing.federation, standing.agreements)
         for running in list(self._running.values()):
@@ -241,14 +245,10 @@ class Gateway:
         entries = agreement_entries(
             self.agency, self._clock(), before=old.agreements.agreements, now=new.agreements.agreements
         )
-        revoked = new.federation.revocations
-        if revoked.version != old.federation.revocations.version:
-            version, listed = str(revoked.version), revoked.digest.hex()
-            entries.append(
-                records.event(
-                    "revocations_activated", self.agency, self._clock(), version=version, digest=listed
-                )
-            )
+        entries += [
+            records.revocations_activated(self.agency, self._clock(), *listed)
+            for listed in new.federation.lists_since(old.federation)
+        ]
         if entries:
             await self._append(*entries)
         self.refresh(new)
@@ -386,8 +386,9 @@ class Gateway:
             if question.providers and not named:
                 leave_out(name, query_service_pb2.NOT_ASKED_REASON_EXCLUDED, "you did not name it")
                 continue
-            if member.suspended:
-                leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, "it is suspended in the roster")
+            if member.is_out:
+                why = member.lapsed or "it is suspended in the roster"
+                leave_out(name, query_service_pb2.NOT_ASKED_REASON_SUSPENDED, why)
                 continue
             if self.logs.is_refused(name):
                 reason = query_service_pb2.NOT_ASKED_REASON_LOG_CONTRADICTED
@@ -843,6 +844,7 @@ class Gateway:
         """The link is up."""
         LOGGER.info("linked to the broker")
         self.link_up.set()
+        self.own_revocations.linked(welcome)
         self.logs.connected(self.federation.operator.agency)
         self._record("link_opened", {"peer": self.federation.operator.agency})
         if self.sessions is not None:

@@ -36,6 +36,12 @@ def event(kind: str, agency: str, at: datetime, **public: str) -> Entry:
     return Entry(kind=kind, at=at, public={"agency": agency, **public})
 
 
+def revocations_activated(agency: str, at: datetime, issuer: str, version: int, digest: bytes) -> Entry:
+    """Return the entry of a newer list of revocations; `issuer` is whose own it is, empty the authority's."""
+    whose = {"issuer": issuer} if issuer else {}
+    return event("revocations_activated", agency, at, version=str(version), digest=digest.hex(), **whose)
+
+
 def asked(
     agency: str,
     question: Question,

@@ -118,14 +118,17 @@ class _FrontTls:
     def renew(self) -> None:
         """Have new connections get the leaf in force now, and judge callers by the CAs in force now.
 
-        An agency that is no member now has no CA: all stays as it was, and each call is refused.
+        An agency that is no member now, or whose CAs are all revoked, has no CA: all stays as it was, and
+        each call is refused.
         """
-        with contextlib.suppress(NotAMember):
+        with contextlib.suppress(NotAMember, ConfigInvalid):
             self._newest = self._configuration()
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         own = self._end.credentials
         roots = self._end.gateway.standing.own(self._end.config.agency).key_set.ca_pem
+        if not roots:
+            raise ConfigInvalid("every CA of this agency is revoked, so no system of it can call")
         return grpc.ssl_server_certificate_configuration(
             [(own.key_pem, own.chain_pem)], root_certificates=roots
         )

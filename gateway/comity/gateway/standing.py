@@ -46,6 +46,8 @@ class Standing:
                 "`comity federation refresh`"
             )
         own = self.own(agency)
+        if own.lapsed:
+            raise NotAMember(f"nothing was asked: {own.lapsed}; `comity certs revoke` signs a newer one")
         if own.suspended or not own.asks:
             raise NotAMember("the roster does not let this agency ask, so nothing was asked")
 

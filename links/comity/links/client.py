@@ -53,6 +53,8 @@ REMIND_AFTER = timedelta(minutes=1)
 LEAVE_SECONDS = 15.0
 """How long a link goes on that was dialled under a CA which the operator has no more."""
 
+_NO_CA = "every CA of the operator is revoked: the operator adds a new one to its key set"
+
 _METHOD = f"/{DESCRIPTOR.services_by_name['BrokerService'].full_name}/Link"
 
 _Call = grpc.aio.StreamStreamCall[LinkRequest, LinkResponse]
@@ -80,6 +82,8 @@ class LinkConfig:
     """The version of the roster that the end has."""
     roster_timestamp_digest: bytes = b""
     """SHA-256 of the payload of its timestamp."""
+    agency_revocations_digest: bytes = b""
+    """Which agencies' own lists of revocations it has, as `Hello` says it."""
 
 
 class LinkEvents(Protocol):
@@ -266,6 +270,8 @@ class LinkClient:
         for line in self._lines():
             if not self._is_distrusted(line):
                 line.leave_at = None
+            elif self._lacks_ca():  # there is nothing to move to
+                line.stream.close(CloseReason.CLOSE_REASON_CREDENTIALS, _NO_CA)
             elif line.leave_at is None:
                 line.leave_at = loop.time() + LEAVE_SECONDS
                 self.renew()
@@ -288,6 +294,8 @@ class LinkClient:
 
     def _is_distrusted(self, line: _Line) -> bool:
         """Return whether a CA under which a stream was dialled is none of the operator's now."""
+        if self._lacks_ca():
+            return True
         if self._renewed is None:
             return False
         try:
@@ -492,7 +500,16 @@ class LinkClient:
 
     def _why_barred(self) -> str:
         """Return why the broker may not be dialled now; empty when it may."""
-        return "" if self._barred is None else self._barred()
+        why = "" if self._barred is None else self._barred()
+        return why or (_NO_CA if self._lacks_ca() else "")
+
+    def _lacks_ca(self) -> bool:
+        """Whether no CA of the operator counts now. gRPC would take any root of this host in its place."""
+        try:
+            config = self._config if self._renewed is None else self._renewed()
+        except ConfigUnusable:  # then what was good before is used
+            config = self._config
+        return not config.operator_ca_pem.strip()
 
     def _complain(self, why: str, status: str, *, level: int = logging.WARNING) -> None:
         """Log why there is no link, with gRPC's status if it came; the same reason again once a minute."""
@@ -577,4 +594,5 @@ def _hello(config: LinkConfig) -> Hello:
         chain=chain,
         roster_version=config.roster_version,
         roster_timestamp_digest=config.roster_timestamp_digest,
+        agency_revocations_digest=config.agency_revocations_digest,
     )

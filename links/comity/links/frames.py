@@ -80,8 +80,8 @@ _BOTH = frozenset(
 )
 _TO_BOTH = _BOTH | {"welcome", "presence", "roster"}
 SENT_BY: dict[EndRole, frozenset[str]] = {
-    EndRole.END_ROLE_GATEWAY: _BOTH | {"hello", "order", "cancel"},
-    EndRole.END_ROLE_ADAPTER: _BOTH - {"session_open"} | {"hello", "receipt"},
+    EndRole.END_ROLE_GATEWAY: _BOTH | {"hello", "own_revocations", "order", "cancel"},
+    EndRole.END_ROLE_ADAPTER: _BOTH - {"session_open"} | {"hello", "own_revocations", "receipt"},
 }
 """Kinds of frames that an end of a role sends to the broker; any other is a violation."""
 

@@ -1,4 +1,6 @@
-"""The published roster over a link: cut into parts by the broker, put together and taken by an end.
+"""What is published over a link: the roster to the ends, and an agency's own revocations to the broker.
+
+The roster is cut into parts by the broker, put together and taken by an end.
 
 An end asks for nothing: it says in its `Hello` which timestamp it has, and the broker sends its own where it
 is another one, then and whenever it changes. What came waits in one slot, the newest in the place of an older
@@ -8,12 +10,17 @@ one, and one is looked at at a time: whatever a broker sends, the work it makes 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from comity.certs.errors import CertsError
-from comity.v1.link_pb2 import LinkFrame, RosterDelivery
+from comity.certs.own_lists import MAX_OWN_LIST_BYTES, OwnList
+from comity.certs.roster import Federation
+from comity.links.errors import LinkError
+from comity.v1.link_pb2 import LinkFrame, RosterDelivery, Welcome
+from comity.v1.link_pb2 import OwnRevocations as OwnRevocationsFrame
 
 PART_BYTES: Final = 256 * 1024
 """Bytes of one part."""
@@ -36,6 +43,68 @@ def cut(data: bytes, *, max_frame_bytes: int = PART_BYTES) -> tuple[LinkFrame, .
         LinkFrame(roster=RosterDelivery(part=part, parts=len(pieces), data=piece))
         for part, piece in enumerate(pieces)
     )
+
+
+class RevocationsInbox:
+    """An agency's own list as its ends bring it to the broker: one slot an agency, the newest in it.
+
+    One is looked at at a time, each agency's in its turn. Plain calls on the event loop; `run` works.
+    """
+
+    def __init__(self, take: Callable[[str, bytes], bool], *, log: logging.Logger) -> None:
+        """`take` verifies and keeps a list that an agency's end brought, on a thread; True: it is newer."""
+        self._take = take
+        self._log = log
+        self._waiting: dict[str, bytes] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, agency: str, data: bytes) -> None:
+        """Take what an end of `agency` brought; what is too large is let go."""
+        if 0 < len(data) <= MAX_OWN_LIST_BYTES:
+            self._waiting[agency] = data
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Take what waits, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            waiting, self._waiting = self._waiting, {}
+            for agency, data in waiting.items():
+                try:
+                    if await asyncio.to_thread(self._take, agency, data):
+                        self._log.info("`%s` brought a newer list of revocations of its own", agency)
+                except CertsError as error:
+                    self._log.error("what `%s` brought is not taken: %s", agency, error)
+            await asyncio.sleep(PACE_SECONDS / 4)
+
+
+class OwnRevocations:
+    """Brings the own agency's list to the broker: over each link that is up, and whenever it changes."""
+
+    def __init__(self, agency: str, send: Callable[[LinkFrame], None]) -> None:
+        """`send` queues a frame on the link that is up; it may raise `LinkError`."""
+        self._agency = agency
+        self._send = send
+        self._list: OwnList | None = None
+        self._takes = False
+
+    def linked(self, welcome: Welcome) -> None:
+        """Bring it over a link that came up, if the broker takes it."""
+        self._takes = welcome.takes_revocations
+        self._bring()
+
+    def in_force(self, federation: Federation) -> None:
+        """Bring the list that is in force now, if it is another one."""
+        listed = federation.own_lists.get(self._agency)
+        if listed != self._list:
+            self._list = listed
+            self._bring()
+
+    def _bring(self) -> None:
+        if self._takes and self._list is not None:
+            with contextlib.suppress(LinkError):  # the next link brings it
+                self._send(LinkFrame(own_revocations=OwnRevocationsFrame(list=self._list.data)))
 
 
 class RosterInbox:

@@ -127,6 +127,7 @@ class LinkPeer:
             roster_version=roster_version,
             ends_at=ends,
             follows=follows,
+            takes_revocations=True,
         )
 
     async def run(self) -> None:

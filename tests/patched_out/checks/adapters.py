@@ -195,7 +195,7 @@ CHECKS = (
     ),
     check(
         "adapter: a suspended agency is answered nothing",
-        (Instead(IN_FORCE, "asked.suspended", "False"), Instead(IN_FORCE, "asking.suspended", "False")),
+        (Instead(IN_FORCE, "asked.is_out", "False"), Instead(IN_FORCE, "asking.is_out", "False")),
         MUST_NOT(
             "test_suspended_requester_is_refused",
         ),

@@ -633,7 +633,7 @@ CHECKS = (
     ),
     check(
         "certs: a suspended member is granted nothing",
-        Instead("comity.certs.agreements:AgreementBook.grant", "asked.suspended", "False"),
+        Instead("comity.certs.agreements:AgreementBook.grant", "asked.is_out", "False"),
         AGREEMENTS("test_suspended_member_is_granted_nothing"),
     ),
     check(

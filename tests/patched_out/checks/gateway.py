@@ -409,8 +409,8 @@ CHECKS = (
     check(
         "gateway: a suspended member is not asked",
         (
-            Without("comity.gateway.gateway:Gateway._plan", "if member.suspended:"),
-            Instead("comity.certs.agreements:AgreementBook.grant", "asked.suspended", "False"),
+            Without("comity.gateway.gateway:Gateway._plan", "if member.is_out:"),
+            Instead("comity.certs.agreements:AgreementBook.grant", "asked.is_out", "False"),
         ),
         RELOAD("test_suspended_member_is_not_asked_any_more"),
     ),

@@ -544,6 +544,10 @@ class SessionHub(ABC):
             raise NoTrust(text, CloseReason.CLOSE_REASON_REVOKED)
         if member.suspended:
             raise NoTrust(f"`{peer}` is suspended")
+        own = self.federation.members.get(self.identity.agency)
+        for one in (member, own):
+            if one is not None and one.lapsed:
+                raise NoTrust(f"`{one.agency}`: {one.lapsed}", CloseReason.CLOSE_REASON_CREDENTIALS)
         found = self.agreements.grant(provider=provider, requester=requester, now=self.clock())
         if found is None:
             why = self.agreements.why_resting(provider=provider, requester=requester, now=self.clock())
