@@ -21,6 +21,7 @@ from tests.patched_out.checks import (
     policy,
     records,
     retention,
+    revocations,
     users,
 )
 from tests.patched_out.checks.files import FILES
@@ -34,6 +35,7 @@ CHECKS: tuple[Check, ...] = tuple(
         links,
         certs,
         certificates,
+        revocations,
         policy,
         obligations,
         audit,

@@ -12,6 +12,10 @@ EXCHANGE_PATH = File(
 )
 RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
+OWN_LISTS = File(
+    "tests/certs/test_own_lists.py",
+    honest="test_own_list_adds_to_the_authoritys_and_touches_nobody_else",
+)
 OBLIGED = File(
     "tests/adapters/test_obligations_met.py",
     honest="test_period_is_clipped_to_what_the_one_store_keeps",
@@ -258,6 +262,7 @@ FILES = (
     SESSION_TRUST,
     LINK,
     BUNDLE,
+    OWN_LISTS,
     OBLIGED,
     RENDERED,
     WINDOWS,

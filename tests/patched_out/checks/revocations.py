@@ -1,0 +1,105 @@
+"""Agencies' own lists of revocations, and what is done where nothing counts any more."""
+
+from __future__ import annotations
+
+from tests.patched_out.check import check
+from tests.patched_out.checks.files import OWN_LISTS
+from tests.patched_out.patching import Instead, Without
+
+OPEN = "comity.certs.own_lists:open_own_list"
+_BAD = "test_own_list_that_breaks_a_rule_is_not_taken"
+_FOLLOWS = "test_newer_own_list_takes_nothing_back_and_dates_nothing_back"
+
+CHECKS = (
+    check(
+        "own lists: its agency's identity key signed it",
+        Instead(
+            OPEN,
+            "open_envelope(envelope, RevocationList, member.identities.at(at)).message",
+            "RevocationList.FromString(envelope.payload)",
+        ),
+        OWN_LISTS("test_own_list_counts_only_by_the_identity_key_that_the_roster_names"),
+    ),
+    check(
+        "own lists: it names what is its signer's, and not all of it",
+        Without(OPEN, "entry.agency != issuer or"),
+        OWN_LISTS(
+            f"{_BAD}[of another agency's certificate]",
+            f"{_BAD}[of another agency as a whole]",
+            f"{_BAD}[of the operator's certificate]",
+            f"{_BAD}[of all of itself]",
+        ),
+    ),
+    check(
+        "own lists: it is of this federation, has a version and an end",
+        Without(OPEN, "if found.federation != federation"),
+        OWN_LISTS(
+            f"{_BAD}[of another federation]",
+            f"{_BAD}[without a version]",
+            f"{_BAD}[that ends before it begins]",
+        ),
+    ),
+    check(
+        "own lists: it is not from the future",
+        Without(OPEN, "if now is not None and signed_at > now"),
+        OWN_LISTS(f"{_BAD}[to come]"),
+    ),
+    check(
+        "own lists: nothing is taken off it",
+        Without("comity.certs.own_lists:OwnList.check_follows", "thing not in now"),
+        OWN_LISTS(f"{_FOLLOWS}[left out]", f"{_FOLLOWS}[later]"),
+    ),
+    check(
+        "own lists: nothing is dated back before the list that didn't have it",
+        Without("comity.certs.own_lists:OwnList.check_follows", "revoked.at < min("),
+        OWN_LISTS(f"{_FOLLOWS}[dated back]"),
+    ),
+    check(
+        "own lists: there is one of each version",
+        (
+            Without("comity.certs.own_lists:OwnList.check_follows", "if (self.version, self.digest)"),
+            Without("comity.certs.published:PublishedRoster._check_seen", "if listed.version < version"),
+        ),
+        OWN_LISTS("test_another_list_of_the_same_version_is_refused"),
+    ),
+    check(
+        "own lists: one that was known is missed",
+        Without("comity.certs.roster:Federation.with_own_lists", "for agency, version in"),
+        OWN_LISTS("test_withheld_own_list_is_missed_by_who_knew_it"),
+        falls=("AssertionError",),
+    ),
+    check(
+        "own lists: past its next update its agency is out",
+        Without("comity.certs.own_lists:OwnList.lapsed", "return f'the next update"),
+        OWN_LISTS("test_own_list_past_its_next_update_puts_its_agency_out_and_nobody_else"),
+        falls=("AssertionError", "TypeError"),
+    ),
+    check(
+        "own lists: its agency is out although no file changes",
+        Instead("comity.certs.published:PublishedRoster.is_due", "self._clock() >= at", "False"),
+        OWN_LISTS(
+            "test_own_list_past_its_next_update_puts_its_agency_out_and_nobody_else",
+            "test_agency_lapses_also_while_no_roster_can_be_read",
+        ),
+        falls=("AssertionError", "RosterInvalid"),
+    ),
+    check(
+        "own lists: an end brings its own agency's alone",
+        Without("comity.certs.published:PublishedRoster.take_own_list", "if listed.agency != agency:"),
+        OWN_LISTS("test_end_brings_only_its_own_agencys_list"),
+    ),
+    check(
+        "own lists: what the authority revoked stays revoked since then",
+        Instead(
+            "comity.certs.revocations:_earlier",
+            "min(found.get(thing, revoked), revoked, key=lambda each: each.at)",
+            "revoked",
+        ),
+        OWN_LISTS("test_what_the_authority_revoked_no_own_list_gives_back"),
+    ),
+    check(
+        "own lists: those of all agencies leave room for the roster",
+        Without("comity.certs.delivered:Documents.to_bytes", "if size <= MAX_OWN_LISTS_BYTES:"),
+        OWN_LISTS("test_largest_lists_are_left_out_first_where_there_are_too_many"),
+    ),
+)
