@@ -260,7 +260,7 @@ class PublishedKeys:
             if kid not in before.withdrawn:
                 _log.warning(
                     "identity provider `%s` doesn't publish key `%s`, which the roster names: what it signs "
-                    "is refused here from now on. Drop it: `comity agency idp-keys --jwks FILE --only`",
+                    "is refused here. Withdrawn? Drop it: `comity agency idp-keys --jwks FILE --only`",
                     current.issuer,
                     shown(kid),
                 )

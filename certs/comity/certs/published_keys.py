@@ -140,8 +140,8 @@ def judged(
             yield replace(
                 row,
                 condition=Condition.DUE,
-                act="its provider doesn't publish it any more, and our gateway refuses what it signs: "
-                "drop it, comity agency idp-keys --jwks FILE --only",
+                act="its provider doesn't publish it, and our gateway refuses what it signs; withdrawn? "
+                "drop it: comity agency idp-keys --jwks FILE --only",
             )
         else:
             yield row
@@ -159,7 +159,9 @@ def judged(
 
 def _of_set(published: Published | None, owner: str, source: str, now: datetime) -> Credential:
     if published is None or published.fetched_at is None:
-        why = published.failing if published is not None else "the gateway didn't run since it was configured"
+        why = "the gateway didn't run since it was configured"
+        if published is not None:
+            why = published.failing.removeprefix(f"`{source}`: ")
         return Credential(
             owner=owner,
             kind=Kind.JWKS,
@@ -170,7 +172,8 @@ def _of_set(published: Published | None, owner: str, source: str, now: datetime)
     condition, act = Condition.GOOD, ""
     since = f"the set of {published.fetched_at:%Y-%m-%d %H:%M} UTC goes on"
     if published.failing:
-        condition, act = Condition.DUE, f"can't be fetched, {published.failing}; {since}"
+        why = published.failing.removeprefix(f"`{source}`: ")
+        condition, act = Condition.DUE, f"can't be fetched: {why}; {since}"
     elif now > published.next_at + LATE:
         condition, act = Condition.DUE, f"nobody fetches it: does the gateway run? {since}"
     if condition is not Condition.GOOD and now > published.fetched_at + TOO_OLD:

@@ -136,6 +136,10 @@ def _when(instant: datetime, now: datetime) -> str:
 
 def _age(row: Credential, now: datetime) -> str:
     days = row.days_old(now)
+    if row.kind is Kind.JWKS and row.since is not None and days is not None and days < 3:
+        return (
+            f"{str(timedelta(seconds=max(0, int((now - row.since).total_seconds())))).rpartition(':')[0]} h"
+        )
     return "" if days is None else f"{days} d"
 
 
