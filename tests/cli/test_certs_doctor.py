@@ -247,8 +247,29 @@ def test_faults_of_the_own_leaf_are_told_as_own(place: Place) -> None:
     forged = Issuer(*make_ca("lapd.example", NOW - DAY, 9 * DAY))
     assert own_fault(place, put_leaf(place, issuer=forged)) == [("own", "unknown-ca")]
     assert own_fault(place, lambda keys: (keys / "leaf.key").chmod(0o644))[0] == ("own", "key-readable")
+    assert own_fault(place, put_leaf(place, end=NOW + 500 * DAY)) == [("own", "lifetime")]
     other = pem(ec.generate_private_key(ec.SECP256R1()))
     assert own_fault(place, lambda keys: (keys / "leaf.key").write_bytes(other))[0] == ("own", "key-mismatch")
+
+
+def test_leaf_of_another_end_in_this_ones_folder_is_told(place: Place) -> None:
+    """TLS works with it, and the peer refuses what it names afterwards: an adapter's leaf at a gateway."""
+    names = (URI("spiffe://lapd.example/adapter"),)
+
+    def put(folder: Path) -> None:
+        chain, key = broker_leaf(place, *names, issuer=place.lapd)
+        (folder / "leaf.pem").write_bytes(chain)
+        (folder / "leaf.key").write_bytes(pem(key))
+
+    assert own_fault(place, put) == [("own", "wrong-name")]
+    before = {path: path.read_bytes() for path in place.desk.glob("leaf.*")}
+    try:
+        put(place.desk)
+        found = doctor("127.0.0.1:1", place.desk)
+    finally:
+        for path, data in before.items():
+            path.write_bytes(data)
+    assert ("own", "wrong-name") in [(one["whose"], one["code"]) for one in found["findings"]]
 
 
 def test_suspension_is_told_though_the_handshake_works(place: Place) -> None:

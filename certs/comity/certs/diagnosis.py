@@ -56,12 +56,16 @@ class Shown:
 
 
 _RENEW: Final = {
-    "own": "renew it: comity certs renew",
+    "own": "renew it: comity certs renew HOME --ca FOLDER; without a CA on this host: request, issue, take",
     "peer": "its administrator renews it: comity certs renew",
 }
 _ISSUE: Final = {
-    "own": "have it issued anew: comity certs renew",
+    "own": "have it issued anew: comity certs renew HOME --ca FOLDER",
     "peer": "its administrator has it issued anew: comity certs renew",
+}
+_RIGHT: Final = {
+    "own": "put this end's own leaf there: comity certs renew HOME --ca FOLDER",
+    "peer": "dial the right address, or put the right leaf there",
 }
 
 _RULES: Final[Sequence[tuple[str, str, str, str]]] = (
@@ -80,11 +84,12 @@ _RULES: Final[Sequence[tuple[str, str, str, str]]] = (
         "it doesn't hold exactly one SPIFFE id, so it is nobody's",
         "issue",
     ),
+    (r"lacks the DNS name", "wrong-name", "it lacks the host name by which it is dialled", "issue"),
     (
-        r"leaf names|expected `spiffe|lacks the DNS name|the roster expects",
+        r"leaf names|expected `spiffe|the roster expects",
         "wrong-name",
         "it is a certificate, but of another end than the one that is expected here",
-        "dial the right address, or put the right leaf there",
+        "right",
     ),
     (
         r"permitted subtree|excluded subtree|name syntax|is not a lower-case name within|not all within",
@@ -189,7 +194,7 @@ def explain(said: str, *, whose: str) -> Finding:
     """Return what the verifier's words mean and what to do; `whose` is `own` or `peer`."""
     for words, code, meaning, act in _RULES:
         if re.search(words, said):
-            act = {"renew": _RENEW, "issue": _ISSUE}.get(act, {}).get(whose, act)
+            act = {"renew": _RENEW, "issue": _ISSUE, "right": _RIGHT}.get(act, {}).get(whose, act)
             return Finding(code=code, whose=whose, text=f"{meaning} ({said})", act=act)
     return Finding(code="refused", whose=whose, text=f"it is refused ({said})", act=_ISSUE[whose])
 

@@ -16,11 +16,11 @@ from comity.certs.diagnosis import Finding, Shown, explain, judge_chain, shown
 from comity.certs.errors import CertsError
 from comity.certs.files import read_public
 from comity.certs.members import MemberView
-from comity.certs.pairs import LeafPair
+from comity.certs.pairs import LeafPair, judge_pair
 from comity.certs.profile import check_leaf, load_certificate
 from comity.certs.roster import Federation
 from comity.certs.x509 import split_pem
-from comity.cli.certs_folder import Standpoint, standpoint
+from comity.cli.certs_folder import SYSTEM, Standpoint, standpoint
 from comity.cli.rendering import clean, terminal
 from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled
 from comity.cli.tls_probe import HTTP2, Probed, probe
@@ -171,7 +171,7 @@ def _own_findings(where: Standpoint, now: datetime) -> list[Finding]:
     found = list(where.faults)
     if where.federation is None or where.pair is None:
         return found
-    member = _member_of(where.federation, where.pair.domain)
+    member = where.member or _member_of(where.federation, where.pair.domain)
     if member is None:
         found.append(
             Finding(
@@ -183,15 +183,28 @@ def _own_findings(where: Standpoint, now: datetime) -> list[Finding]:
             )
         )
         return found
-    found += judge_chain(
-        where.pair.chain_der,
-        member=member,
-        spiffe_id=where.pair.spiffe_id,
-        dns_name="",
-        whose="own",
-        now=now,
-        revoked=member.revoked,
-    )
+    if where.role == SYSTEM and not where.pair.spiffe_id.startswith(f"spiffe://{member.domain}/{SYSTEM}/"):
+        found.append(
+            explain(
+                f"leaf names `{where.pair.spiffe_id}`, expected `spiffe://{member.domain}/{SYSTEM}/…`",
+                whose="own",
+            )
+        )
+    elif where.role and where.role != SYSTEM:
+        try:
+            judge_pair(where.pair, member=member, role=where.role, now=now)
+        except CertsError as error:
+            found.append(explain(str(error), whose="own"))
+    else:
+        found += judge_chain(
+            where.pair.chain_der,
+            member=member,
+            spiffe_id=where.pair.spiffe_id,
+            dns_name="",
+            whose="own",
+            now=now,
+            revoked=member.revoked,
+        )
     if member.is_out:
         found.append(_suspended(member, "own"))
     return found
@@ -289,6 +302,17 @@ def _print(found: Examined, now: datetime) -> None:
         console.print(Text(f"✓ {said}", style="green"))
 
 
+def _left(left: timedelta) -> str:
+    """Return what is left of a certificate's time: days, or below three of them hours and minutes."""
+    if left >= timedelta(days=3):
+        return f"{left.days} d"
+    minutes = int(abs(left).total_seconds()) // 60
+    spelt = (
+        f"{abs(left).days} d" if abs(left) >= timedelta(days=3) else f"{minutes // 60}:{minutes % 60:02} h"
+    )
+    return spelt if left > timedelta() else f"over since {spelt}"
+
+
 def _print_chain(heading: str, chain: Sequence[bytes], now: datetime) -> None:
     console = terminal()
     for number, der in enumerate(chain):
@@ -297,8 +321,7 @@ def _print_chain(heading: str, chain: Sequence[bytes], now: datetime) -> None:
         except CertsError as error:
             console.print(Text(f"{heading if not number else '':<10} {clean(str(error))}"), soft_wrap=True)
             continue
-        left = timedelta(days=(one.not_after - now).days)
-        until = f"until {spelled(one.not_after)} ({left.days} d)"
+        until = f"until {spelled(one.not_after)} ({_left(one.not_after - now)})"
         line = f"{heading if not number else '':<10} {clean(one.subject)}; {one.key}; {until}"
         console.print(Text(line), soft_wrap=True)
         console.print(

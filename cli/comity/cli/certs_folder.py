@@ -38,6 +38,8 @@ from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Feder
 from comity.certs.x509 import split_pem
 
 ROLES = ("gateway", "adapter", "broker")
+SYSTEM = "system"
+"""What an agency's client system is called in its SPIFFE id, before its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,10 @@ class Standpoint:
     """The SPIFFE id of whom it dials; empty: nobody in particular."""
     faults: tuple[Finding, ...]
     """What is wrong with its leaf's files or its roster."""
+    member: MemberView | None = None
+    """Whose folder it is, as the roster has it; None: not known."""
+    role: str = ""
+    """Which end it is, or `SYSTEM`; empty: nobody in particular."""
 
 
 def standpoint(folder: Path, *, now: datetime) -> Standpoint:
@@ -255,7 +261,14 @@ def standpoint(folder: Path, *, now: datetime) -> Standpoint:
         dials = f"spiffe://{pair.domain}/gateway"
     elif keys is not None and federation is not None and places.agency != OPERATOR:
         dials = federation.operator.spiffe_id("broker")
-    return Standpoint(pair=pair, federation=federation, dials=dials, faults=tuple(faults))
+    return Standpoint(
+        pair=pair,
+        federation=federation,
+        dials=dials,
+        faults=tuple(faults),
+        member=_member(federation, places.agency),
+        role=SYSTEM if client else EndFolder.load(places.ends[0]).role if places.ends else "",
+    )
 
 
 def _roster_fault(said: str) -> Finding:
