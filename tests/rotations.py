@@ -4,8 +4,8 @@
 a requester's gateway, and one of an agency that nothing happens to. It asks `--rate` questions a second, each
 of one provider, whether or not those before were answered, and meanwhile does each kind of rotation, then
 each kind of revocation, `--times` times, by the administrators' commands. It ends with status 1 if a question
-failed that didn't touch what was revoked, or if something revoked was answered later than a second after the
-list had arrived.
+failed that didn't touch what was revoked, if something revoked was answered later than a second after the
+list had arrived, or if a log doesn't verify in the end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -106,6 +107,19 @@ class Stage:
         self.mix = mix
         self.rows: list[Row] = []
         self._say = say
+        self._asking = asyncio.create_task(load.run())
+
+    async def stop(self) -> None:
+        """Ask no more, and wait for what is in flight."""
+        self._asking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._asking
+
+    async def verify(self) -> None:
+        """Ask no more, end every process, and verify all logs: of before, during and after each rotation."""
+        await self.stop()
+        entries = await self.federation.evidence()
+        self._say(f"all logs verify by the roster of now: {entries:,} entries")
 
     async def quiet(self, seconds: float) -> None:
         """Measure without anything being done."""
@@ -232,18 +246,11 @@ async def staged(root: Path, *, rate: float, say: Progress, agencies: int = 0) -
             await systems[who.agency].ask(
                 Asked(agency=who.agency, user=who.user, provider=who.provider, due=time.time())
             )
-        load = OpenLoad(systems, rate, mix)
-        asking = asyncio.create_task(load.run())
-
-        async def stop() -> None:
-            asking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asking
-
-        ending.push_async_callback(stop)
+        stage = Stage(federation, OpenLoad(systems, rate, mix), mix, say)
+        ending.push_async_callback(stage.stop)
         say(f"asking {rate:g} questions a second")
         await asyncio.sleep(WARM_UP_SECONDS)
-        yield Stage(federation, load, mix, say)
+        yield stage
 
 
 async def run(
@@ -262,6 +269,7 @@ async def run(
                 await stage.quiet(quiet)
                 for kind in some:
                     await (stage.rotate if kind in rotating.KINDS else stage.revoke)(kind, times)
+                await stage.verify()
             finally:
                 rows += stage.rows
 
@@ -340,6 +348,8 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {text}", file=sys.stderr, flush=True)
 
+    for ending in (signal.SIGINT, signal.SIGTERM):  # whatever started this: its processes end with it
+        signal.signal(ending, signal.default_int_handler)
     kinds = [kind for kind in known if kind in (chosen.kind or known)]
     rows, given_up = list[Row](), False
     with tempfile.TemporaryDirectory(prefix="comity-rotations-") as folder:
@@ -357,6 +367,9 @@ def main() -> int:
             )
         except (CommandFailed, NeverHappened) as error:
             say(f"given up: {error}")
+            given_up = True
+        except KeyboardInterrupt:
+            say("interrupted")
             given_up = True
     if chosen.json:
         print(json.dumps(as_json(rows, rate=chosen.rate, load_before=load_before), indent=2))

@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 90.0
 """How long something may take that has to happen."""
 BYSTANDER = "police"
 """Another agency that asks: nothing of it is ever revoked."""
-USERS = 28
+USERS = 36
 """Users of the requester."""
-STEADY = 8
+STEADY = 16
 """The last of them ask all the time: enough that none has too many questions in flight; none is revoked."""
 
 _BYSTANDER = """
@@ -129,6 +129,8 @@ class RunningFederation:
         self.running: dict[str, Path] = {}
         """Name → home of each end whose process runs."""
         self.logs: dict[str, LogReader] = {}
+        self.homes: list[Path] = []
+        """Homes of all ends whose processes ever ran."""
         self._commands = commands
 
     def start(self, *names: str) -> None:
@@ -138,12 +140,27 @@ class RunningFederation:
         start_all(self.processes, wanted, lambda line: None)
         for name in names:
             self.running[name] = known[name][1]
+            self.homes.append(known[name][1])
             self.logs[name] = LogReader(known[name][1], *self.KINDS)
 
     async def stop(self, name: str) -> None:
         """End a process."""
         await asyncio.to_thread(self.processes.stop, name)
         del self.running[name], self.logs[name]
+
+    async def evidence(self) -> int:
+        """End every process and verify all logs, by the roster and the list of now; return their entries.
+
+        Raises `CommandFailed` if one doesn't verify.
+        """
+        for name in [name for name in reversed(self.running) if name != "broker"]:
+            await self.stop(name)
+        await self.stop("broker")
+        trust = self.root / "trust.json"
+        await self.comity("audit", "trust", "--public", self.root / "public", "--out", trust)
+        found = await self.comity("audit", "verify", *self.homes, "--trust", trust)
+        logs: list[dict[str, int]] = found["logs"]  # type: ignore[assignment]
+        return sum(log["size"] for log in logs)
 
     def pids(self) -> Mapping[str, int]:
         return {name: self.processes.pid(name) for name in self.running}
