@@ -261,7 +261,12 @@ def test_leaf_of_another_end_in_this_ones_folder_is_told(place: Place) -> None:
         (folder / "leaf.pem").write_bytes(chain)
         (folder / "leaf.key").write_bytes(pem(key))
 
-    assert own_fault(place, put) == [("own", "wrong-name")]
+    def told_by_status(keys: Path) -> None:
+        put(keys)
+        shown = CliRunner().invoke(group, ["status", str(keys.parent), "--own", "--findings"])
+        assert shown.exit_code == 1 and "of another end than the one that is expected" in shown.output
+
+    assert own_fault(place, told_by_status) == [("own", "wrong-name")]
     before = {path: path.read_bytes() for path in place.desk.glob("leaf.*")}
     try:
         put(place.desk)

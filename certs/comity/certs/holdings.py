@@ -6,6 +6,7 @@ fail at the peers, for reasons that only they see. Here they are told where they
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.certs.authority_keys import changes_in, follow
+from comity.certs.diagnosis import explain
 from comity.certs.envelope import from_json, open_envelope
 from comity.certs.errors import CertificateRejected, CertsError, RosterInvalid
 from comity.certs.files import read_optional, read_private, read_public
@@ -33,7 +35,7 @@ from comity.v1.federation_pb2 import RosterTimestamp
 
 __all__ = ["Held", "held_by_agency", "held_by_authority", "held_by_end", "leaf_in", "marked", "published"]
 
-RENEW: Final = "renew it: comity certs renew"
+RENEW: Final = "renew it: comity certs renew {home} --ca FOLDER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +201,13 @@ def leaf_in(
         if member is not None and now < pair.not_after:
             cas = member.key_set.ca_certificates
             verify_leaf(pair.chain_der, ca_certificates=cas, spiffe_id=pair.spiffe_id, now=now)
+            if name.startswith("spiffe://") and pair.spiffe_id != name:
+                raise CertificateRejected(f"leaf names `{pair.spiffe_id}`, expected `{name}`")
         revoked.check_chain(pair.chain_der)
     except CertsError as error:
-        return unusable(Kind.LEAF, owner=owner, name=name, reason=str(error), where=path)
+        found = explain(str(error), whose="own")
+        return unusable(Kind.LEAF, owner=owner, name=name, reason=f"{found.text}; {found.act}", where=path)
+    home = keys.parent if keys.name == "keys" else keys
     return lasting(
         Kind.LEAF,
         owner=owner,
@@ -209,7 +215,7 @@ def leaf_in(
         since=pair.not_before,
         until=pair.not_after,
         now=now,
-        act=RENEW,
+        act=RENEW.format(home=shlex.quote(str(home))),
         own=True,
         where=path,
     )
