@@ -1,4 +1,4 @@
-"""What an end writes to its log when agreements, or notices that end them, come into force (A2)."""
+"""What an end writes to its log when agreements, notices or new identity keys come into force (A2)."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,10 +10,19 @@ from comity.certs.agreements import AgreementView
 def agreement_entries(
     agency: str, at: datetime, *, before: Iterable[AgreementView], now: Iterable[AgreementView]
 ) -> list[Entry]:
-    """Return an entry for each agreement of this agency, and each notice, that it did not have before."""
+    """Return an entry for each agreement of this agency that it did not have before.
+
+    And for each notice, and each acceptance of an identity key into an agreement.
+    """
     old = list(before)
     known = {agreement.digest for agreement in old}
     noticed = {notice.digest for agreement in old for notice in agreement.notices}
+    accepted = {
+        (agreement.digest, move.acceptance.digest)
+        for agreement in old
+        for move in agreement.moves
+        if move.acceptance is not None
+    }
     entries = []
     for agreement in now:
         if agency not in agreement.parties:
@@ -29,4 +38,15 @@ def agreement_entries(
                     "notice": notice.digest.hex(),
                 }
                 entries.append(Entry(kind="agreement_noticed", at=at, public={**told, **ends}))
+        for move in agreement.moves:
+            if move.acceptance is None or (agreement.digest, move.acceptance.digest) in accepted:
+                continue
+            keys = {
+                "of": move.succession.agency,
+                "old": move.succession.old.key_id,
+                "new": move.succession.new.key_id,
+                "by": move.acceptance.agency,
+                "accepted": move.acceptance.digest.hex(),
+            }
+            entries.append(Entry(kind="identity_accepted", at=at, public={**told, **keys}))
     return entries

@@ -1,9 +1,10 @@
 """The calendar of what is due at an agency: pure, from its agreements and its users, at a moment.
 
-What happens to each agreement (it takes effect, ends, extends itself, the last day to prevent that), the
-dated duties of both parties (L8), training that lapses (Q4, L9), accounts to be reviewed (L9). What is past
-and was not done is overdue, and stays in the calendar until it is: a person's training or review is done when
-the agency's user list says so, an own duty when it was marked as done, or its agreement has ended.
+What happens to each agreement (it takes effect, ends, extends itself, the last day to prevent that), identity
+keys to be accepted into them, the dated duties of both parties (L8), training that lapses (Q4, L9), accounts
+to be reviewed (L9). What is past and was not done is overdue, and stays in the calendar until it
+is: a person's training or review is done when the agency's user list says so, an own duty when it was marked
+as done, or its agreement has ended.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class DueKind(Enum):
     AGREEMENT = "agreement"
     NOTICE = "notice"
     DUTY = "duty"
+    KEY = "identity key"
     TRAINING = "training"
     ACCOUNT = "account"
 
@@ -71,6 +73,7 @@ def due_dates(
     found: list[Due] = []
     for agreement in agreements:
         found += agreement_dates(agreement, now=now, ahead=ahead)
+        found += _keys(agreement, agency, now, ahead)
         found += _duties(agreement, agency, done, now, ahead)
     for user in users:
         found += _user(user, agency, now, ahead)
@@ -102,6 +105,28 @@ def how_it_ends(agreement: AgreementView) -> str:
     if agreement.extension_days:
         return f"extended by itself for {agreement.extension_days} days from {agreement.expires_at:%Y-%m-%d}"
     return "as it expires"
+
+
+def _keys(agreement: AgreementView, agency: str, now: datetime, ahead: timedelta) -> Iterator[Due]:
+    """Yield until when new identity keys are to be accepted into an agreement, or it rests."""
+    for move in agreement.moves:
+        step = move.succession
+        if move.acceptance is not None or now >= agreement.ends_at or move.old_until > now + ahead:
+            continue
+        (other,) = [party for party in agreement.parties if party != step.agency]
+        if other == agency:
+            command = f"comity agreement accept-identity {step.agency}"
+            what = f"accept the new identity key of {step.agency}, or it rests: {command}"
+        else:
+            what = f"no acceptance by {other} of {step.agency}'s new identity key is here: ask for it"
+        yield Due(
+            at=move.old_until,
+            kind=DueKind.KEY,
+            about=agreement.agreement_id,
+            what=what,
+            agency=agency,
+            overdue=now >= move.old_until,
+        )
 
 
 def _duties(

@@ -157,6 +157,8 @@ class Credential:
     @property
     def verb(self) -> str:
         """The next act in a word; empty: none is planned."""
+        if self.kind is Kind.IDENTITY and self.act_at is not None:
+            return "accept by"
         life = _LIFE.get(self.kind)
         return life.verb if life is not None and self.act_at is not None else ""
 
@@ -275,6 +277,9 @@ def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credent
     if since is None and found.kind is Kind.STATEMENT:
         keys = {valid.key.key_id: valid.key.der for valid in member.key_set.statement_keys}
         since = revoked.public_keys.get(key_digest(keys[found.name]))
+    if since is None and found.kind is Kind.IDENTITY:
+        identities = {time.key.key_id: time.key.der for time in member.identities.times}
+        since = revoked.public_keys.get(key_digest(identities[found.name]))
     if since is None:
         return found
     return replace(found, condition=Condition.REVOKED, act=f"it is {since}", act_at=None)
@@ -283,7 +288,7 @@ def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credent
 def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
     """Yield what one member's entry and key set name."""
     owner, keys = member.agency, member.key_set
-    yield _endless(Kind.IDENTITY, owner, member.identity_key.key_id)
+    yield from _identity_keys(member, now)
     certificates = [load_certificate(der) for der in keys.ca_certificates]
     for certificate in certificates:
         later = [one.not_valid_before_utc for one in certificates if one.not_valid_after_utc > now]
@@ -317,6 +322,27 @@ def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:
     for provider in keys.identity_providers:
         for kid in es256_keys(provider.jwks):
             yield _endless(Kind.PROVIDER, owner, f"{provider.issuer} {kid}")
+
+
+def _identity_keys(member: MemberView, now: datetime) -> Iterator[Credential]:
+    """Yield a member's identity keys: the one in force, then those that it replaced, the newest first.
+
+    The first key has no date of its own: it is as old as the oldest statement key, made with it, at least.
+    """
+    first = min((valid.not_before for valid in member.key_set.statement_keys), default=None)
+    for time in reversed(member.identities.times):
+        since = time.since if time.since is not None else first
+        name, past = time.key.key_id, time.until is not None and now >= time.until
+        until = None if time.key == member.identity_key else time.until
+        yield Credential(
+            owner=member.agency,
+            kind=Kind.IDENTITY,
+            name=name,
+            since=since,
+            until=until,
+            condition=Condition.PAST if past and until is not None else Condition.GOOD,
+            act="",
+        )
 
 
 def worst(credentials: Iterable[Credential]) -> Condition:

@@ -60,13 +60,14 @@ def command(
     """List what is due at the agency of --dir in the next days, and what is overdue.
 
     Agreements that take effect, end or extend themselves, the last day for notice against that (A2, MOA V);
-    duties with dates of both parties (L8); training that lapses (Q4, L9); accounts to be reviewed each year
-    (L9). Training and reviews are those of the agency's demonstration identity provider, if it has one.
+    identity keys to be accepted into them; duties with dates of both parties (L8); training that lapses (Q4,
+    L9); accounts to be reviewed each year (L9). Training and reviews are those of the agency's demonstration
+    identity provider, if it has one.
 
     Exit status: 0 nothing is overdue; 1 something is; 2 wrong use or configuration.
     """
     agency = AgencyHome.load(home)
-    book = AgreementBook.load(agency.agreements, roster_of(agency, public))
+    book = AgreementBook.load(agency.agreements, roster_of(agency, public), own=agency.agency)
     now, ahead = utc_now(), timedelta(days=days)
     users = _users(agency)
     if marked:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import click
 
+from comity.certs.acceptances import NOTHING_KEPT, is_acceptance
 from comity.certs.agency import AgencyHome
 from comity.certs.agreements import (
     ELEMENTS,
     PURPOSES,
+    AgreementBook,
     AgreementView,
     GrantView,
     read_proposal,
@@ -37,7 +39,7 @@ from comity.certs.errors import AgreementInvalid, SetupRefused
 from comity.certs.files import write_public
 from comity.certs.notices import agreement_of, is_notice
 from comity.certs.roster import Federation
-from comity.cli import agreement_ending
+from comity.cli import agreement_ending, agreement_identity
 from comity.cli.agreement_files import (
     FILE,
     FOLDER,
@@ -48,6 +50,7 @@ from comity.cli.agreement_files import (
     read_document,
     roster_of,
 )
+from comity.cli.agreement_identity import move_lines, move_values
 from comity.cli.ceilings import make_ceiling
 from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled, stop
 from comity.v1.envelope_pb2 import Envelope
@@ -118,7 +121,12 @@ def group() -> None:
     """
 
 
-for _command in (agreement_ending.terminate, agreement_ending.extend, agreement_ending.list_command):
+for _command in (
+    agreement_ending.terminate,
+    agreement_ending.extend,
+    agreement_ending.list_command,
+    agreement_identity.accept_identity,
+):
     group.add_command(_command)
 
 
@@ -231,13 +239,16 @@ def sign_command(file: Path, home: Path, public: Path | None, as_json: bool) -> 
 def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -> None:
     """Put the agreement in FILE into force at the agency of --dir, if both parties signed it.
 
-    Or the other party's notice that one ends.
+    Or the other party's notice that one ends, or its acceptance of your new identity key.
     """
     agency = AgencyHome.load(home)
     federation = roster_of(agency, public)
     envelope = read_document(file)
     if is_notice(envelope):
         agreement_ending.accept_notice(envelope, agency, federation, as_json)
+        return
+    if is_acceptance(envelope):
+        agreement_identity.accept_acceptance(envelope, agency, federation, as_json)
         return
     agreement = verify_agreement(envelope, federation)
     if agency.agency not in agreement.parties:
@@ -300,14 +311,16 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     if (home is None) == (public is None):
         raise click.UsageError("give --dir or --public, to know the members' keys")
     notices: list[Envelope] = []
+    kept = NOTHING_KEPT
     if home is not None:
         agency = AgencyHome.load(home)
         federation = roster_of(agency, None)
         notices = [found for _, found in notices_in(agency.agreements)]
+        kept = AgreementBook.load(agency.agreements, federation, own=agency.agency).kept
     else:
         federation = Federation.load(public or Path(), now=utc_now())
     envelope = read_document(file)
-    agreement = read_proposal(envelope, federation)
+    agreement = read_proposal(envelope, federation, kept)
     signers = signed_by(envelope, agreement)
     for notice in notices:
         if agreement_of(notice) == agreement.digest:
@@ -316,7 +329,8 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     report(as_json, _values(agreement, signers, in_force), *_lines(agreement, signers, in_force))
     if not in_force:
         missing = [agency for agency in agreement.parties if agency not in signers]
-        why = f"not signed by {' and '.join(missing)}" if missing else "not in force today"
+        resting = agreement.why_resting(utc_now()) or "not in force today"
+        why = f"not signed by {' and '.join(missing)}" if missing else resting
         stop(f"agreement `{agreement.agreement_id}` does nothing: {why}", status=1)
 
 
@@ -375,6 +389,7 @@ def _values(agreement: AgreementView, signers: Sequence[str], in_force: bool) ->
         "digest": agreement.digest.hex(),
         "parties": {agency: key.key_id for agency, key in agreement.parties.items()},
         "signed_by": list(signers),
+        "identity_keys": move_values(agreement),
         "in_force": in_force,
         "effective_at": spelled(agreement.effective_at),
         "expires_at": spelled(agreement.expires_at),
@@ -420,6 +435,7 @@ def _lines(agreement: AgreementView, signers: Sequence[str], in_force: bool) -> 
         f"parties     {' and '.join(agreement.parties)}, signed by {' and '.join(signers) or 'nobody'}",
         f"in force    {'yes' if in_force else 'no'}: {spelled(agreement.effective_at)} "
         f"to {spelled(agreement.ends_at)}, {how_it_ends(agreement)}",
+        *move_lines(agreement),
     ]
     if agreement.extension_days or agreement.notice_days:
         lines.append(

@@ -143,7 +143,7 @@ def list_command(home: Path, public: Path | None, days: int, as_json: bool) -> N
     Files that do nothing are listed with the reason.
     """
     agency = AgencyHome.load(home)
-    book = AgreementBook.load(agency.agreements, roster_of(agency, public))
+    book = AgreementBook.load(agency.agreements, roster_of(agency, public), own=agency.agency)
     now = utc_now()
     due = due_dates(
         agency=agency.agency,
@@ -174,7 +174,7 @@ def list_command(home: Path, public: Path | None, days: int, as_json: bool) -> N
 
 def accept_notice(envelope: Envelope, agency: AgencyHome, federation: Federation, as_json: bool) -> None:
     """Put a notice into force at an agency that has the agreement; raise `AgreementInvalid` if it is none."""
-    book = AgreementBook.load(agency.agreements, federation)
+    book = AgreementBook.load(agency.agreements, federation, own=agency.agency)
     found = [each for each in book.agreements if each.digest == agreement_of(envelope)]
     ended = with_notice(found[0] if found else None, envelope)
     path = _keep(agency, ended, envelope)
@@ -210,7 +210,7 @@ def _values(agreement: AgreementView, agency: str, now: datetime) -> dict[str, J
         "direction": " and ".join(dict.fromkeys(directions)),
         "from": f"{agreement.effective_at:%Y-%m-%d}",
         "until": f"{agreement.ends_at:%Y-%m-%d}",
-        "state": state,
+        "state": "rests" if state == "not yet" and agreement.why_resting(now) else state,
         "ends": how_it_ends(agreement),
     }
 

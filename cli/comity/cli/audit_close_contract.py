@@ -89,7 +89,7 @@ def close_contract(home: Path, agency: str, folder: Path, delete: bool, as_json:
 def _require_ended(end: OwnEnd, agency: str, now: datetime) -> datetime | None:
     """Refuse while an agreement is in force; return when the last one ended, None if there was none."""
     assert end.agreements is not None
-    book = AgreementBook.load(end.agreements, end.federation)
+    book = AgreementBook.load(end.agreements, end.federation, own=end.agency)
     about = [
         agreement
         for agreement in book.agreements

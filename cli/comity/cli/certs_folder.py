@@ -36,6 +36,7 @@ from comity.certs.published_keys import judged, load_published
 from comity.certs.revocations import NOTHING_REVOKED, RevokedOf
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
+from comity.cli.certs_acceptances import with_acceptances
 
 ROLES = ("gateway", "adapter", "broker")
 SYSTEM = "system"
@@ -67,6 +68,13 @@ class _Places:
     authority_keys: Path | None = None
     ends: tuple[Path, ...] = ()
     clients: tuple[Path, ...] = ()
+
+    @property
+    def agreements(self) -> Path | None:
+        """Where the agency's agreements lie, if there is one."""
+        home = self.holder or (self.ends[0].parent if self.ends else None)
+        folder = None if home is None else home / "agreements"
+        return folder if folder is not None and folder.is_dir() else None
 
     @property
     def rosters(self) -> tuple[Path, ...]:
@@ -106,6 +114,8 @@ def look_at(folder: Path, *, pin: Path | None, now: datetime) -> Seen:
     if member is not None:
         for home in places.ends:
             rows = _as_published(home, rows, member, findings, now)
+    if federation is not None:
+        rows = with_acceptances(rows, places.agreements, federation, agency=places.agency, now=now)
     return Seen(credentials=tuple(rows), findings=tuple(findings), ends=places.ends, agency=places.agency)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from comity.certs.clock import utc_now
 from comity.certs.errors import CertificateRejected
 from comity.certs.files import read_public
 from comity.certs.instants import from_instant
-from comity.certs.keys import SigningKey
+from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import MemberView
 from comity.certs.profile import check_leaf, load_certificate
 from comity.certs.revocations import (
@@ -55,6 +56,13 @@ _REASONS = ("key-compromise", "superseded", "cessation", "wrongly-issued")
 @click.option(
     "--statement-key", "key_ids", multiple=True, metavar="ID", help="A statement key, by the start of its id."
 )
+@click.option(
+    "--identity-key",
+    "identities",
+    multiple=True,
+    metavar="ID",
+    help="An identity key, likewise; the authority alone.",
+)
 @click.option("--user", "users", multiple=True, help="A user of the agency.")
 @click.option("--everything", is_flag=True, help="The whole agency; the authority alone.")
 @click.option("--reason", type=click.Choice(_REASONS), help="Why; it is published.")
@@ -78,6 +86,7 @@ def command(
     with_key: bool,
     serials: tuple[str, ...],
     key_ids: tuple[str, ...],
+    identities: tuple[str, ...],
     users: tuple[str, ...],
     everything: bool,
     reason: str | None,
@@ -86,7 +95,7 @@ def command(
     identity: Path | None,
     as_json: bool,
 ) -> None:
-    """Revoke certificates, statement keys, users or all of an agency, in a new signed list.
+    """Revoke certificates, keys, users or all of an agency, in a new signed list.
 
     The governing authority's list revokes anything of anybody. An agency's own, signed with its identity key,
     revokes its own certificates, statement keys and users, and waits for nobody: its ends bring it to the
@@ -99,8 +108,8 @@ def command(
         raise click.UsageError(
             f"the own list of `{own.agency}` revokes nothing of `{agency}`: the governing authority does"
         )
-    if own is not None and everything:
-        raise click.UsageError("--everything is the governing authority's")
+    if own is not None and (everything or identities):
+        raise click.UsageError("--everything and --identity-key are the governing authority's")
     if own is None and (refresh or identity is not None):
         raise click.UsageError("--refresh and --identity are for an agency's own list: --dir AGENCY")
     agency = own.agency if own is not None else agency
@@ -120,7 +129,8 @@ def command(
 
     if refresh and (certificates or serials or key_ids or users):
         raise click.UsageError("--refresh adds nothing; without it, what is named is added")
-    member = _member(folder, own, agency, now) if own is not None or key_ids else None
+    named = own is not None or key_ids or identities
+    member = _member(folder, own, agency, now) if named else None
     for path in certificates:
         found = _certificate(path)
         if own is not None and member is not None:
@@ -132,13 +142,16 @@ def command(
         add(serial=_serial(serial))
     for key_id in key_ids:
         add(public_key=_statement_key(member, key_id))
+    for key_id in identities:
+        add(public_key=_identity_key(member, key_id))
     for user in users:
         add(user=user_digest(agency, user))
     if everything:
         add(everything=True)
     if not listed and not refresh:
         raise click.UsageError(
-            "nothing to revoke: --certificate, --serial, --statement-key, --user or --everything is right"
+            "nothing to revoke: --certificate, --serial, --statement-key, --identity-key, --user or "
+            "--everything is right"
         )
     if own is not None:
         _sign_own(own, listed, now, days=days, identity=identity, reason=reason or "", as_json=as_json)
@@ -234,9 +247,18 @@ def _serial(text: str) -> bytes:
 
 def _statement_key(member: MemberView | None, key_id: str) -> bytes:
     keys = [valid.key for valid in member.key_set.statement_keys] if member is not None else []
+    return _chosen(keys, key_id, "--statement-key")
+
+
+def _identity_key(member: MemberView | None, key_id: str) -> bytes:
+    keys = [time.key for time in member.identities.times] if member is not None else []
+    return _chosen(keys, key_id, "--identity-key")
+
+
+def _chosen(keys: Sequence[VerifyKey], key_id: str, option: str) -> bytes:
     found = [key for key in keys if key_id and key.key_id.startswith(key_id)]
     if len(found) != 1:
         raise click.BadParameter(
-            f"`{key_id}` is not one of {', '.join(key.key_id for key in keys)}", param_hint="--statement-key"
+            f"`{key_id}` is not one of {', '.join(key.key_id for key in keys)}", param_hint=option
         )
     return key_digest(found[0].der)

@@ -1,4 +1,4 @@
-"""`comity certs rotate`: replace an end's statement key, or an agency's CA, while everything goes on."""
+"""`comity certs rotate`: replace a statement key, a CA or an identity key, while everything goes on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply
 from comity.certs.keys import SigningKey
 from comity.certs.own import NEXT_STATEMENT_KEY
 from comity.certs.x509 import certificate_pem, make_ca, private_key_pem, split_pem
+from comity.cli.certs_rotate_identity import command as identity_command
 from comity.cli.reporting import json_option, refused_as_usage, report, stop
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -26,10 +27,13 @@ _IDENTITY = click.option(
 
 @click.group("rotate")
 def group() -> None:
-    """Replace a statement key or a CA, step by step, while everything goes on.
+    """Replace a statement key, a CA or an identity key, step by step, while everything goes on.
 
     A leaf is replaced by `comity certs renew`, a log's key by `comity audit rotate-key`.
     """
+
+
+group.add_command(identity_command)
 
 
 @group.command("statement-key", epilog="Example: comity certs rotate statement-key agencies/lapd/adapter")

@@ -99,7 +99,7 @@ def _print(rows: Sequence[Credential], findings: Sequence[str], now: datetime) -
             Text(_left(row, now), style=style),
             "" if row.last_used is None else f"{row.last_used:%m-%d %H:%M}",
             Text(row.condition.value, style=style),
-            "" if row.act_at is None else f"{row.verb} " + _when(row.act_at, now),
+            "" if row.act_at is None else f"{row.verb} {_when(row.act_at, now)}",
         )
     if rows:
         console.print(table)

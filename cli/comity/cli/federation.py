@@ -20,7 +20,8 @@ from comity.certs.authority import (
 from comity.certs.clock import utc_now
 from comity.certs.errors import ApplicationInvalid, RosterInvalid
 from comity.certs.files import read_public
-from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, MemberView
+from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation, MemberView
+from comity.certs.successions import Succession
 from comity.cli.logkeys import make_log_key
 from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled, stop, working
 
@@ -127,9 +128,22 @@ def admit_command(applications: tuple[Path, ...], folder: Path, new_identity: bo
     other means before you admit anybody.
     """
     found = [_application(path) for path in applications]
+    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    roster = read_public(folder / "public" / ROSTER_FILE)
+    before = _successions(Federation.for_evidence(roster=roster, pin=pin))
     with working("checking applications"):
         federation = admit(folder, found, utc_now(), new_identity=new_identity)
-    _report(federation, as_json, f"roster version {federation.version}: {', '.join(federation.members)}")
+    _report(
+        federation,
+        as_json,
+        f"roster version {federation.version}: {', '.join(federation.members)}",
+        *(
+            f"identity key of `{step.agency}`: {step.new.key_id}, for which {step.old.key_id} vouches; that "
+            f"counts until {spelled(step.old_until)}"
+            for step in _successions(federation)
+            if step not in before
+        ),
+    )
 
 
 @group.command("refresh", epilog="Example: comity federation refresh --dir fed")
@@ -238,6 +252,12 @@ def show_command(folder: Path, pin: Path | None, as_json: bool) -> None:
     )
 
 
+def _successions(federation: Federation) -> list[Succession]:
+    """Return every succession of an identity key that a roster names."""
+    everybody = (federation.operator, *federation.members.values())
+    return [step for member in everybody for step in member.successions]
+
+
 def _application(path: Path) -> bytes:
     """Return the application in `path` once it verifies by itself; raise `ApplicationInvalid`, naming it."""
     data = read_public(path)
@@ -280,6 +300,7 @@ def _values(member: MemberView) -> dict[str, Json]:
         "provides": member.provides,
         "suspended": member.suspended,
         "identity_key": member.identity_key.key_id,
+        "identity_keys_before": [step.old.key_id for step in member.successions],
         "key_set_version": member.key_set.version,
         "logs": {log_key.origin: log_key.verifier_key for log_key in member.key_set.log_keys},
     }
