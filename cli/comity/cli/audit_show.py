@@ -57,6 +57,7 @@ _WORDS: Mapping[str, str] = {
     "user_readmitted": "user readmitted",
     "user_act_noted": "provider noted acts",
     "hot_list_changed": "hot list changed",
+    "identity_accepted": "identity key accepted",
 }
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from comity.certs.agreements import AgreementBook
-from comity.certs.authority import OPERATOR
+from comity.certs.authority import OPERATOR, read_application
 from comity.certs.clock import utc_now
 from comity.certs.envelope import to_json
-from comity.certs.errors import SetupRefused
-from comity.certs.files import write_public
+from comity.certs.errors import ApplicationInvalid, FileUnusable, SetupRefused
+from comity.certs.files import read_public, write_public
 from comity.certs.key_changes import EndFolder, apply_with_successor
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
@@ -31,13 +31,12 @@ _ROLES = ("gateway", "adapter", "broker")
     epilog="Example: comity certs rotate identity agencies/lapd --because 'a custodian left'",
 )
 @click.argument("home", metavar="HOME", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--because", "reason", default="on schedule", show_default=True, help="Why; it is published.")
+@click.option("--because", "reason", help="Why; it is published.  [default: on schedule]")
 @click.option(
     "--overlap-days",
     type=click.IntRange(0, MAX_OVERLAP.days),
-    default=30,
-    show_default=True,
-    help="For how long the old key counts, too: until then each counterparty accepts the new one.",
+    help="For how long the old key counts, too: until then each counterparty accepts the new one.  "
+    "[default: 30]",
 )
 @click.option("--again", is_flag=True, help="Replace the key once more, though the last overlap isn't over.")
 @click.option(
@@ -48,7 +47,12 @@ _ROLES = ("gateway", "adapter", "broker")
 @json_option
 @refused_as_usage
 def command(
-    home: Path, reason: str, overlap_days: int, again: bool, identity: Path | None, as_json: bool
+    home: Path,
+    reason: str | None,
+    overlap_days: int | None,
+    again: bool,
+    identity: Path | None,
+    as_json: bool,
 ) -> None:
     """Replace the identity key of the agency (or operator) whose folder, or whose end's, is HOME.
 
@@ -81,14 +85,16 @@ def command(
     if not place.following.exists():
         SigningKey.generate().save(place.following)
     new = SigningKey.load(place.following)
+    before = place.prepared(new)
+    overlap = before.old_until - before.effective_at if before is not None else timedelta(days=30)
     step = succeed(
         old,
         new,
         agency=member.agency,
         number=len(member.successions) + 1,
         now=now,
-        overlap=timedelta(days=overlap_days),
-        reason=reason,
+        overlap=overlap if overlap_days is None else timedelta(days=overlap_days),
+        reason=reason or (before.reason if before is not None else "on schedule"),
     )
     application = apply_with_successor(end, federation, step, new=new, now=now)
     _tell_prepared(as_json, place, step, application)
@@ -114,6 +120,14 @@ class _Place:
         if self.end.agency == OPERATOR or not self.agreements.is_dir():
             return None
         return AgreementBook.load(self.agreements, self.end.federation(utc_now()), own=self.end.agency)
+
+    def prepared(self, new: SigningKey) -> Succession | None:
+        """Return the succession of an application made before with the new key; None: there is none."""
+        try:
+            _, applied = read_application(read_public(self.end.home.parent / "application.json"))
+        except (FileUnusable, ApplicationInvalid):
+            return None
+        return applied.successions[-1] if applied.successions and applied.identity_key == new.public else None
 
     def switch(self, step: Succession) -> Path:
         """Have the new key be the identity key; return where the old one lies. Once more does no harm."""

@@ -59,6 +59,7 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_CREDENTIALS_ACTIVATED: _ClassVar[EntryKind]
     ENTRY_KIND_REVOCATIONS_ACTIVATED: _ClassVar[EntryKind]
     ENTRY_KIND_HOT_LIST_CHANGED: _ClassVar[EntryKind]
+    ENTRY_KIND_IDENTITY_ACCEPTED: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -106,6 +107,7 @@ ENTRY_KIND_USER_ACT_NOTED: EntryKind
 ENTRY_KIND_CREDENTIALS_ACTIVATED: EntryKind
 ENTRY_KIND_REVOCATIONS_ACTIVATED: EntryKind
 ENTRY_KIND_HOT_LIST_CHANGED: EntryKind
+ENTRY_KIND_IDENTITY_ACCEPTED: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")
