@@ -84,15 +84,19 @@ class Row:
 class Mix:
     """Who asks whom: the requester's users in turn, each provider in turn, now and then the bystander."""
 
-    providers: Sequence[str] = PROVIDERS
+    providers: Sequence[str]
     marked: str = ""
     """A user of the requester who asks every fifth question."""
+    expendable: str = ""
+    """A provider beside those."""
     with_bystander: bool = False
 
     def __call__(self, number: int) -> Who:
-        provider = self.providers[number % len(self.providers)]
+        providers = (*self.providers, self.expendable) if self.expendable else self.providers
+        provider = providers[number % len(providers)]
         if self.with_bystander and number % 10 in (0, 5):
-            return Who(agency=BYSTANDER, user="a.moss", provider=PROVIDERS[number // 10 % 2])
+            known = self.providers[number // 10 % len(self.providers)]
+            return Who(agency=BYSTANDER, user="a.moss", provider=known)
         if self.marked and number % 5 == 2:
             return Who(agency=REQUESTER, user=self.marked, provider=provider)
         return Who(agency=REQUESTER, user=users(USERS)[-1 - number % STEADY], provider=provider)
@@ -101,8 +105,11 @@ class Mix:
 class Stage:
     """A running federation under load."""
 
-    def __init__(self, federation: RunningFederation, load: OpenLoad, mix: Mix, say: Progress) -> None:
+    def __init__(
+        self, federation: RunningFederation, load: OpenLoad, mix: Mix, say: Progress, *, small: bool
+    ) -> None:
         self.federation = federation
+        self._small = small
         self.load = load
         self.mix = mix
         self.rows: list[Row] = []
@@ -139,7 +146,7 @@ class Stage:
     async def revoke(self, kind: str, times: int) -> None:
         """Revoke one kind so many times, and reinstate."""
         what, found = revoking.KINDS[kind], list[Revoked]()
-        self.mix.with_bystander = True
+        self.mix.with_bystander = not self._small
         async with self._measured(kind, what, found) as row:
             for number in range(times):
                 found.append(await self._revoke_once(kind, number))
@@ -164,14 +171,14 @@ class Stage:
                 gone = f"{provider} adapter"
                 await asyncio.to_thread(federation.start, gone)
                 await asyncio.sleep(BETWEEN_SECONDS)
-                self.mix.providers = (*PROVIDERS, provider)
+                self.mix.expendable = provider
                 plan = await revoking.agency(federation, provider)
         try:
             return await revoking.revoke_once(
                 federation, self.load, plan, answered=lambda since: self._answered(plan.touches, since)
             )
         finally:
-            self.mix.marked, self.mix.providers = "", PROVIDERS
+            self.mix.marked = self.mix.expendable = ""
             if gone:
                 await self.load.settled(time.time() - 60, time.time())
                 await federation.stop(gone)
@@ -229,24 +236,28 @@ def fill(row: Row, asked: Sequence[Asked], revoked: Sequence[Revoked], seconds: 
 
 
 @asynccontextmanager
-async def staged(root: Path, *, rate: float, say: Progress, agencies: int = 0) -> AsyncIterator[Stage]:
+async def staged(
+    root: Path, *, rate: float, say: Progress, agencies: int = 0, small: bool = False
+) -> AsyncIterator[Stage]:
     """Start a federation below `root` and ask it `rate` questions a second until the block is left."""
     say("making a federation and starting its processes")
-    async with running(root, agencies=agencies) as federation, contextlib.AsyncExitStack() as ending:
-        systems = {
-            REQUESTER: System(federation.federation, REQUESTER, users(USERS)),
-            BYSTANDER: System(federation.federation, BYSTANDER, ["a.moss"]),
-        }
+    async with (
+        running(root, agencies=agencies, small=small) as federation,
+        contextlib.AsyncExitStack() as ending,
+    ):
+        systems = {REQUESTER: System(federation.federation, REQUESTER, users(USERS)[-STEADY:])}
+        if not small:
+            systems[BYSTANDER] = System(federation.federation, BYSTANDER, ["a.moss"])
         for system in systems.values():
             await system.refresh()
             ending.push_async_callback(system.close)
-        mix = Mix()
+        mix = Mix(PROVIDERS[:1] if small else PROVIDERS)
         for number in range(2 * len(PROVIDERS)):  # sessions open
             who = mix(number)
             await systems[who.agency].ask(
                 Asked(agency=who.agency, user=who.user, provider=who.provider, due=time.time())
             )
-        stage = Stage(federation, OpenLoad(systems, rate, mix), mix, say)
+        stage = Stage(federation, OpenLoad(systems, rate, mix), mix, say, small=small)
         ending.push_async_callback(stage.stop)
         say(f"asking {rate:g} questions a second")
         await asyncio.sleep(WARM_UP_SECONDS)
@@ -254,17 +265,26 @@ async def staged(root: Path, *, rate: float, say: Progress, agencies: int = 0) -
 
 
 async def run(
-    root: Path, rows: list[Row], *, rate: float, times: int, kinds: Sequence[str], quiet: float, say: Progress
+    root: Path,
+    rows: list[Row],
+    *,
+    rate: float,
+    times: int,
+    kinds: Sequence[str],
+    quiet: float,
+    say: Progress,
+    small: bool = False,
 ) -> None:
     """Do each of `kinds` so many times; put a row for each into `rows`, and one before for a quiet time.
 
-    Raises `CommandFailed`, `NeverHappened`; the rows that are there then tell what was until then.
+    `small`: with as few processes as it takes. Raises `CommandFailed`, `NeverHappened`; the rows that are
+    there then tell what was until then.
     """
     apart = [kind for kind in kinds if kind == "agency"]
     together = [kind for kind in kinds if kind != "agency"]
     for number, some in enumerate(part for part in (together, apart) if part):
         agencies = times if some is apart else 0
-        async with staged(root / f"f{number}", rate=rate, say=say, agencies=agencies) as stage:
+        async with staged(root / f"f{number}", rate=rate, say=say, agencies=agencies, small=small) as stage:
             try:
                 await stage.quiet(quiet)
                 for kind in some:

@@ -82,9 +82,10 @@ async def test_rotations_and_a_revocation_fail_no_question(
     monkeypatch.setattr(rotating, "DRAIN_SECONDS", 0.2)
     monkeypatch.setattr(revoking, "LOOK_SECONDS", 1.2)
     rows, kinds = list[Row](), ("leaf-adapter", "authority-key", "subject")
-    await run(tmp_path, rows, rate=10, times=1, kinds=kinds, quiet=0.3, say=lambda line: None)
+    told = list[str]()
+    await run(tmp_path, rows, rate=10, times=1, kinds=kinds, quiet=0.3, say=told.append, small=True)
     assert [(row.kind, row.done) for row in rows] == [("none", 0), *((kind, 1) for kind in kinds)]
     for row in rows:
         assert row.complete and not row.failed, row.faults
     assert rows[-1].revoked is not None and not rows[-1].revoked.late and rows[-1].excused
-    assert "user of a requester" in table(rows)
+    assert "user of a requester" in table(rows) and "all logs verify" in told[-1]

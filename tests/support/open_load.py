@@ -77,6 +77,7 @@ class System:
     """
 
     def __init__(self, federation: Federation, agency: str, users: Sequence[str]) -> None:
+        """`users` are logged on beforehand; another one when it first asks."""
         self.agency = agency
         self.users = users
         self._federation = federation
@@ -88,7 +89,7 @@ class System:
 
     async def refresh(self) -> None:
         """Log every user on, and open a new connection; the older one is left when its calls are over."""
-        assertions = await asyncio.to_thread(self._log_on)
+        assertions = await asyncio.to_thread(self._log_on, self.users)
         client = load_client(self._config)
         old, self._channel = self._channel, _channel(client)
         self._search = query_service_pb2_grpc.QueryServiceStub(self._channel)
@@ -97,9 +98,9 @@ class System:
             self._draining = [task for task in self._draining if not task.done()]
             self._draining.append(asyncio.create_task(old.close(PATIENCE_SECONDS)))
 
-    def _log_on(self) -> dict[str, str]:
+    def _log_on(self, users: Sequence[str]) -> dict[str, str]:
         made, now = self._federation.made, utc_now()
-        return {user: made.assertion(self.agency, now, user) for user in self.users}
+        return {user: made.assertion(self.agency, now, user) for user in users}
 
     async def close(self) -> None:
         if self._channel is not None:
@@ -109,6 +110,8 @@ class System:
     async def ask(self, asked: Asked) -> None:
         """Ask one question; what came of it stands in `asked`."""
         assert self._search is not None
+        if asked.user not in self._assertions:
+            self._assertions |= await asyncio.to_thread(self._log_on, (asked.user,))
         metadata = (("authorization", f"Bearer {self._assertions[asked.user]}"),)
         pages: list[result_pb2.Page] = []
         outcome, summary = "", query_service_pb2.Summary()

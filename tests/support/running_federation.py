@@ -238,12 +238,16 @@ def users(number: int) -> list[str]:
 
 
 @asynccontextmanager
-async def running(root: Path, *, agencies: int) -> AsyncIterator[RunningFederation]:
-    """Make a federation below `root` and start it, without those that may be revoked; end it afterwards."""
+async def running(root: Path, *, agencies: int, small: bool) -> AsyncIterator[RunningFederation]:
+    """Make a federation below `root` and start it, without those that may be revoked; end it afterwards.
+
+    Of a small one, one provider and no bystander are started.
+    """
     federation = await asyncio.to_thread(make, root, agencies=agencies)
     context = multiprocessing.get_context("spawn")
     with Processes() as processes, ProcessPoolExecutor(1, mp_context=context) as commands:
         found = RunningFederation(federation, processes, commands)
-        names = ["broker", "p1 adapter", "p2 adapter", f"{REQUESTER} gateway", f"{BYSTANDER} gateway"]
-        await asyncio.to_thread(found.start, *names)
+        names = ["broker", "p1 adapter", f"{REQUESTER} gateway"]
+        more = [] if small else ["p2 adapter", f"{BYSTANDER} gateway"]
+        await asyncio.to_thread(found.start, *names, *more)
         yield found
