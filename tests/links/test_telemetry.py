@@ -25,6 +25,7 @@ from comity.links.telemetry.context import parse_traceparent, traceparent
 from comity.links.telemetry.exporting import _sampler
 from comity.links.telemetry.facts import facts, outcome_name
 from comity.links.telemetry.lines import LineFile, SpanLines, metric_line
+from comity.links.telemetry.metrics import Gauge
 from comity.links.telemetry.settings import ExporterKind, TelemetrySettings, parse_telemetry
 from comity.links.telemetry.spans import NO_SPAN, Tracing
 from comity.v1 import common_pb2
@@ -78,6 +79,16 @@ def test_failed_step_tells_the_kind_of_error_and_not_its_text() -> None:
     assert span.events == () and span.status.description is None
     assert span.status.status_code is StatusCode.ERROR
     assert "8ABC123" not in span.to_json() and "ortega" not in span.to_json()
+
+
+def test_every_metric_that_is_read_stands_on_its_page() -> None:
+    """docs/telemetry.md names each gauge, with its unit: what isn't there nobody alarms on."""
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `comity.")]
+    named = {name.strip(" `"): row[2] for row in rows for name in row[1].split(",")}
+    for gauge in Gauge:
+        name, unit, _ = gauge.value
+        assert f"`{unit}`" in named.get(name, ""), f"`{name}` in `{unit}` is missing"
 
 
 def test_without_configuration_a_step_is_nothing() -> None:

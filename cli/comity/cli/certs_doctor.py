@@ -25,6 +25,7 @@ from comity.cli.rendering import clean, terminal
 from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled
 from comity.cli.tls_probe import HTTP2, Probed, probe
 
+NEWEST = "TLSv1.3"
 _PORTS = {"broker": 7400, "gateway": 7443}
 
 
@@ -89,7 +90,8 @@ def _examine_host(
     if probed.chain:
         peer += _judged(probed.chain, where, expected, now, dns_name=name)
     network = list(probed.findings)
-    if probed.hung_up and not own:
+    is_old = probed.version not in ("", NEWEST)  # what comes of that would only distract
+    if probed.hung_up and not own and not is_old:
         network.append(_hung_up(where, expected))
     if any(finding.whose == "own" for finding in own):  # said more exactly than by the peer's alert
         network = [finding for finding in network if finding.whose != "own"]
@@ -261,7 +263,7 @@ def _member_of(federation: Federation, domain: str) -> MemberView | None:
 
 def _protocol(probed: Probed) -> list[Finding]:
     found = []
-    if probed.version and probed.version != "TLSv1.3":
+    if probed.version and probed.version != NEWEST:
         found.append(
             Finding(
                 code="tls-version",
@@ -270,7 +272,7 @@ def _protocol(probed: Probed) -> list[Finding]:
                 act="the peer must offer TLS 1.3; look for an appliance in between that ends TLS",
             )
         )
-    if probed.version and probed.alpn != HTTP2.decode() and not probed.findings:
+    if probed.version == NEWEST and probed.alpn != HTTP2.decode() and not probed.findings:
         found.append(
             Finding(
                 code="not-grpc",
