@@ -17,6 +17,7 @@ from comity.adapters.loading import load_standing, open_published, reload_standi
 from comity.adapters.server import serve
 from comity.audit.acts import Act, enter_act
 from comity.audit.entry import LoggedEntry, parse_entry
+from comity.audit.errors import AuditError
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.searching.walk import LogWalk
@@ -26,6 +27,7 @@ from comity.certs.files import write_private, write_public
 from comity.certs.keys import SigningKey
 from comity.cli.demonstration.policies import install_policy
 from comity.cli.logkeys import make_log_key
+from comity.links.client import LinkClient
 from comity.policy.adopting import adopt as adopt_bundle
 from comity.policy.adopting import write_adoption
 from comity.policy.bundle import ADOPTION, PolicyBundle, shipped
@@ -272,6 +274,25 @@ async def test_rolled_back_roster_is_refused_running_and_at_the_next_start(
     stop.set()
     await asyncio.wait_for(running, 5)
     assert "version 2 is older than version 3" in await refused(adapter_home)
+
+
+async def test_old_cas_of_the_operator_are_left_though_the_log_key_cannot_be_used(
+    adapter_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each newer roster is held against the link that is there, before anything else can fail."""
+    monkeypatch.setattr("comity.adapters.server.WATCH_SECONDS", 0.02)
+    told: list[str] = []
+
+    async def fails(*arguments: object) -> None:
+        told.append("log key")
+        raise AuditError("the key can't be read")
+
+    async with running(adapter_home):
+        monkeypatch.setattr(LinkClient, "leave_distrusted", lambda link: told.append("link"))
+        monkeypatch.setattr("comity.adapters.server.follow_roster", fails)
+        suspend(made_around(adapter_home), "lahd", NOON)
+        await _until(lambda: "log key" in told)
+    assert told[:2] == ["link", "log key"]
 
 
 async def test_folder_of_agreements_that_is_gone_keeps_no_suspension_out(adapter_home: Path) -> None:

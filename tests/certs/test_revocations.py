@@ -158,7 +158,16 @@ def test_whole_agency_and_last_ca_are_as_suspended(made: FederationOnDisk) -> No
     ca = LeafPair.load(made.adapter_home("lahd") / "keys").chain_der[-1]
 
     revoke(made.root, [entry("lahd", public_key=certificate_key_digest(load_certificate(ca)))], NOON)
-    assert load(made).member("lahd").suspended
+    lahd = load(made).member("lahd")
+    assert lahd.suspended and not lahd.key_set.ca_certificates and not lahd.key_set.ca_pem
+
+
+def test_operator_whose_last_ca_is_revoked_has_none(made: FederationOnDisk) -> None:
+    """In the place of all that it ever named: nobody is to dial a broker under any of them."""
+    ca = load(made).operator.key_set.ca_certificates[0]
+    revoke(made.root, [entry("operator", serial=serial_bytes(load_certificate(ca).serial_number))], NOON)
+    operator = load(made).operator
+    assert operator.suspended and not operator.key_set.ca_certificates
 
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["serial", "key"])

@@ -204,3 +204,21 @@ async def test_link_under_the_operators_old_ca_is_closed_though_none_follows(
         await until(lambda: recording.ends)
         assert recording.ends[0][0] == CloseReason.CLOSE_REASON_CREDENTIALS
         assert not client.is_up
+
+
+async def test_link_is_closed_at_once_where_no_ca_of_the_operator_counts(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """Each was revoked: nothing to move to is left, and gRPC would trust any root of the host."""
+    handler.door.set()
+    now = ["operator"]
+    async with Running(client_under(loopback, recording, ["operator"], now)) as client:
+        await until(lambda: client.is_up)
+        now.clear()
+        client.leave_distrusted()
+        await until(lambda: recording.ends)
+        assert recording.ends[0][0] == CloseReason.CLOSE_REASON_CREDENTIALS
+        await until(lambda: "every CA of the operator is revoked" in client._complaint)
+        assert len(handler.peers) == 1 and not client.is_up
+        now.append("operator")
+        await until(lambda: client.is_up)

@@ -58,6 +58,8 @@ _WORDS: Mapping[str, str] = {
     "user_act_noted": "provider noted acts",
     "hot_list_changed": "hot list changed",
     "identity_accepted": "identity key accepted",
+    "revocations_activated": "revocations in force",
+    "call_cut": "CALL CUT OFF",
 }
 
 

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from comity.certs.clock import Clock
+from comity.gateway.calls import OpenCall
 from comity.gateway.errors import CallerTooSlow, GatewayError
 from comity.gateway.gateway import Gateway
 from comity.gateway.limits import GatewayLimits
@@ -47,27 +48,33 @@ class AuditService(audit_service_pb2_grpc.AuditServiceServicer):
         A caller that has not read them `read_seconds` after the deadline gets no more.
         """
         failed: GatewayError | None = None
+        is_cut = False
         try:
-            await self._answer(request, context)
+            with self._queries.calls.entered() as call:
+                await self._answer(request, context, call)
         except GatewayError as error:
-            failed = error
+            failed, is_cut = error, error is call.why
         except Exception as fault:
             LOGGER.error("a retrieval failed by a fault of this gateway: %s", describe_fault(fault))
             failed = GatewayError("this gateway failed; its operator finds the place in its log")
         if failed is not None:
             with contextlib.suppress(TimeoutError):  # who does not read, does not read this either
-                async with asyncio.timeout(ABORT_SECONDS if isinstance(failed, CallerTooSlow) else None):
+                hasty = is_cut or isinstance(failed, CallerTooSlow)
+                async with asyncio.timeout(ABORT_SECONDS if hasty else None):
                     await abort(context, failed)
 
-    async def _answer(self, request: audit_service_pb2.RetrieveRecordsRequest, context: Context) -> None:
+    async def _answer(
+        self, request: audit_service_pb2.RetrieveRecordsRequest, context: Context, call: OpenCall
+    ) -> None:
         gateway = self._gateway
         claims, _ = authenticate(
             metadata(context, "authorization"),
-            certificate_der=self._queries.caller(context),
+            certificate_der=self._queries.caller(context, call),
             member=gateway.standing.own(gateway.agency),
             published=gateway.published,
             now=self._clock(),
         )
+        call.user = claims.user
         gateway.people.require_access(claims)
         gateway.retrievals.require_auditor(claims)
         wanted = parse_request(request, within=remaining(context))

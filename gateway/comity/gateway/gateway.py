@@ -39,6 +39,7 @@ from comity.certs.envelope import seal
 from comity.certs.instants import from_instant
 from comity.certs.roster import Federation
 from comity.gateway import records
+from comity.gateway.calls import OpenCalls
 from comity.gateway.errors import (
     AgencyBusy,
     AuditUnavailable,
@@ -177,6 +178,8 @@ class Gateway:
         self.own_revocations = OwnRevocations(agency, self._send_link)
         """Brings this agency's own list of revocations to the broker."""
         self.own_revocations.in_force(federation)
+        self.calls = OpenCalls()
+        """Calls of this agency's own systems that are under way."""
         self.retrievals = Retrievals(
             agency=agency,
             auditor_role=auditor_role,
@@ -222,6 +225,10 @@ class Gateway:
         self.own_revocations.in_force(standing.federation)
         if self.sessions is not None:
             self.sessions.refresh(standing.federation, standing.agreements)
+        own = standing.federation.members.get(self.agency)
+        for cut in () if own is None else self.calls.judge(own, self._clock()):
+            entry = records.call_cut(self.agency, self._clock(), cut.certificate, cut.revoked)
+            self.start(self._record_beside(entry))
         for running in list(self._running.values()):
             if self._is_revoked(running.user):
                 self._let_go(running, SubjectRefused("your access was revoked: nothing more is shown"))

@@ -17,6 +17,7 @@ from comity.audit.log import Promise
 from comity.certs.assertions import Claims
 from comity.certs.envelope import digest
 from comity.certs.instants import from_instant, to_instant
+from comity.certs.revocations import Revoked
 from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.findings import Finding
 from comity.gateway.house import HouseSaid
@@ -40,6 +41,14 @@ def revocations_activated(agency: str, at: datetime, issuer: str, version: int, 
     """Return the entry of a newer list of revocations; `issuer` is whose own it is, empty the authority's."""
     whose = {"issuer": issuer} if issuer else {}
     return event("revocations_activated", agency, at, version=str(version), digest=digest.hex(), **whose)
+
+
+def call_cut(agency: str, at: datetime, certificate: str, revoked: Revoked) -> Entry:
+    """Return the entry of a call that was cut; no serial number of a certificate: its user is revoked."""
+    whose = {"certificate": certificate} if certificate else {}
+    since = to_milliseconds(revoked.at)
+    public: dict[str, JsonValue] = {"agency": agency, "reason": revoked.reason, "since": since, **whose}
+    return Entry(kind="call_cut", at=at, public=public)
 
 
 def asked(

@@ -68,7 +68,7 @@ def _grpc_server(end: GatewayEnd) -> grpc.aio.Server:
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
-    queries = QueryService(gateway, end.clock, limits)
+    queries = QueryService(gateway, end.clock, limits, gateway.calls)
     audits = AuditService(gateway, queries, end.clock, limits)
     server.add_generic_rpc_handlers((search_handler(queries), audit_handler(audits)))
     checks = health.aio.HealthServicer()

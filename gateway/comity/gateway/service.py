@@ -19,6 +19,7 @@ from comity.certs.clock import Clock
 from comity.certs.errors import CertificateRevoked, CertsError
 from comity.certs.revocations import RevokedOf
 from comity.certs.x509 import split_pem, verify_leaf
+from comity.gateway.calls import OpenCall, OpenCalls
 from comity.gateway.errors import CallerTooSlow, GatewayError, Unauthenticated, to_grpc_code, to_status
 from comity.gateway.front import answer_to
 from comity.gateway.gateway import Gateway
@@ -51,7 +52,11 @@ class _Caller:
 class QueryService(query_service_pb2_grpc.QueryServiceServicer):
     """The gateway's API for its own agency's systems."""
 
-    def __init__(self, gateway: Gateway, clock: Clock, limits: GatewayLimits) -> None:
+    def __init__(
+        self, gateway: Gateway, clock: Clock, limits: GatewayLimits, calls: OpenCalls | None = None
+    ) -> None:
+        """`calls` are those under way at this gateway, of all its services."""
+        self.calls = OpenCalls() if calls is None else calls
         self._gateway = gateway
         self._clock = clock
         self._limits = limits
@@ -63,23 +68,28 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         A caller that has not read its answer `read_seconds` after the deadline gets no more of it.
         """
         failed: GatewayError | None = None
+        is_cut = False
         try:
-            await self._answer(request, context)
+            with self.calls.entered() as call:
+                await self._answer(request, context, call)
         except GatewayError as error:
-            failed = error
+            failed, is_cut = error, error is call.why
         if failed is not None:
             with contextlib.suppress(TimeoutError):  # who does not read, does not read this either
-                async with asyncio.timeout(ABORT_SECONDS if isinstance(failed, CallerTooSlow) else None):
+                hasty = is_cut or isinstance(failed, CallerTooSlow)
+                async with asyncio.timeout(ABORT_SECONDS if hasty else None):
                     await abort(context, failed)
 
-    async def _answer(self, request: query_service_pb2.SearchRequest, context: Context) -> None:
+    async def _answer(
+        self, request: query_service_pb2.SearchRequest, context: Context, call: OpenCall
+    ) -> None:
         """Write the answer as fast as the caller reads it; raise `CallerTooSlow` and a search's own."""
         answers = answer_to(
             request,
             gateway=self._gateway,
             clock=self._clock,
             authorization=metadata(context, "authorization"),
-            certificate_der=partial(self._caller, context),
+            certificate_der=partial(self.caller, context, call),
             within=remaining(context),
             parent=parse_traceparent(metadata(context, "traceparent") or ""),
         )
@@ -102,12 +112,11 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         left = (plan.deadline.ToDatetime(tzinfo=UTC) - self._clock()).total_seconds()
         return asyncio.get_running_loop().time() + left + self._limits.read_seconds
 
-    def caller(self, context: AnyContext) -> bytes:
-        """Return the certificate of a caller of any service here, DER; raise `Unauthenticated`."""
-        return self._caller(context)
+    def caller(self, context: AnyContext, call: OpenCall | None = None) -> bytes:
+        """Return the certificate, DER, of a caller of any service here, once it is one of our own systems.
 
-    def _caller(self, context: Context) -> bytes:
-        """Return the caller's certificate, DER, once it is one of our own agency's systems."""
+        `call` is told what was verified for it. Raises `Unauthenticated`.
+        """
         pem = list(context.auth_context().get("x509_pem_cert", ()))
         if not pem:
             raise Unauthenticated("no client certificate")
@@ -115,7 +124,12 @@ class QueryService(query_service_pb2_grpc.QueryServiceServicer):
         if versions and versions != [b"TLSv1.3"]:  # releases of gRPC that do not tell it are believed
             raise Unauthenticated("the connection's TLS is older than 1.3")
         shown = list(context.auth_context().get("x509_pem_cert_chain", ()))
-        return self._verified(pem[0], shown[0] if shown else b"")
+        certificate = self._verified(pem[0], shown[0] if shown else b"")
+        if call is not None:
+            others = (der for der in split_pem(shown[0]) if der != certificate) if shown else ()
+            call.chain = (certificate, *others)
+            call.ca_certificates = self._gateway.standing.own(self._gateway.agency).key_set.ca_certificates
+        return certificate
 
     def _verified(self, pem: bytes, shown: bytes = b"") -> bytes:
         """Return the certificate as DER; one that verified is verified again when keys or time may differ.

@@ -60,6 +60,7 @@ class EntryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENTRY_KIND_REVOCATIONS_ACTIVATED: _ClassVar[EntryKind]
     ENTRY_KIND_HOT_LIST_CHANGED: _ClassVar[EntryKind]
     ENTRY_KIND_IDENTITY_ACCEPTED: _ClassVar[EntryKind]
+    ENTRY_KIND_CALL_CUT: _ClassVar[EntryKind]
 ENTRY_KIND_UNSPECIFIED: EntryKind
 ENTRY_KIND_STARTED: EntryKind
 ENTRY_KIND_STOPPED: EntryKind
@@ -108,6 +109,7 @@ ENTRY_KIND_CREDENTIALS_ACTIVATED: EntryKind
 ENTRY_KIND_REVOCATIONS_ACTIVATED: EntryKind
 ENTRY_KIND_HOT_LIST_CHANGED: EntryKind
 ENTRY_KIND_IDENTITY_ACCEPTED: EntryKind
+ENTRY_KIND_CALL_CUT: EntryKind
 
 class LogPromise(_message.Message):
     __slots__ = ("origin", "index", "leaf_hash")

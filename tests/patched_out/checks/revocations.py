@@ -95,7 +95,7 @@ CHECKS = (
             "min(found.get(thing, revoked), revoked, key=lambda each: each.at)",
             "revoked",
         ),
-        OWN_LISTS("test_what_the_authority_revoked_no_own_list_gives_back"),
+        OWN_LISTS("test_own_list_adds_to_the_authoritys_and_touches_nobody_else"),
     ),
     check(
         "own lists: those of all agencies leave room for the roster",
