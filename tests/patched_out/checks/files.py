@@ -12,6 +12,16 @@ EXCHANGE_PATH = File(
 )
 RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
+OPEN_CALLS = File(
+    "tests/gateway/test_calls.py", honest="test_call_without_a_verified_certificate_is_left_to_its_own_check"
+)
+FOLLOWING_LINKS = File(
+    "tests/links/test_following.py",
+    honest="test_link_under_the_operators_new_ca_follows_the_one_under_the_old",
+)
+ADAPTER_SERVER = File(
+    "tests/adapters/test_server.py", honest="test_process_without_a_broker_stays_up_and_stops_cleanly"
+)
 OWN_LISTS = File(
     "tests/certs/test_own_lists.py",
     honest="test_statement_key_of_an_own_list_signs_until_then_for_auditors_too",
@@ -263,6 +273,9 @@ FILES = (
     LINK,
     BUNDLE,
     OWN_LISTS,
+    OPEN_CALLS,
+    FOLLOWING_LINKS,
+    ADAPTER_SERVER,
     OBLIGED,
     RENDERED,
     WINDOWS,

@@ -31,7 +31,9 @@ CHECKS = (
     ),
     check(
         "first hop: an auditor's assertion is bound to its caller's certificate (RFC 8705)",
-        Instead("comity.gateway.audit_service:AuditService._answer", "self._queries.caller(context)", "None"),
+        Instead(
+            "comity.gateway.audit_service:AuditService._answer", "self._queries.caller(context, call)", "None"
+        ),
         _bound("RetrieveRecords"),
     ),
     check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import OWN_LISTS
+from tests.patched_out.checks.files import ADAPTER_SERVER, FOLLOWING_LINKS, OPEN_CALLS, OWN_LISTS
 from tests.patched_out.patching import Instead, Without
 
 OPEN = "comity.certs.own_lists:open_own_list"
@@ -101,5 +101,44 @@ CHECKS = (
         "own lists: those of all agencies leave room for the roster",
         Without("comity.certs.delivered:Documents.to_bytes", "if size <= MAX_OWN_LISTS_BYTES:"),
         OWN_LISTS("test_largest_lists_are_left_out_first_where_there_are_too_many"),
+    ),
+    check(
+        "calls: one under way of a revoked certificate or key is cut",
+        Instead(
+            "comity.gateway.calls:OpenCall.revoked",
+            "(member.revoked.certificate(der) for der in self.chain)",
+            "()",
+        ),
+        OPEN_CALLS(
+            "test_call_of_a_revoked_certificate_is_cut_and_no_other",
+            "test_call_of_a_revoked_key_or_agency_is_cut[key]",
+        ),
+    ),
+    check(
+        "calls: one under way under a revoked CA is cut",
+        Instead(
+            "comity.gateway.calls:OpenCall.revoked", "gone and not _is_of(self.chain, left, now)", "False"
+        ),
+        OPEN_CALLS("test_call_under_a_revoked_ca_is_cut_and_under_a_replaced_one_is_answered"),
+    ),
+    check(
+        "calls: one under way of a revoked user is cut",
+        Instead(
+            "comity.gateway.calls:OpenCalls.judge",
+            "member.revoked.user(member.agency, call.user) if call.user else None",
+            "None",
+        ),
+        OPEN_CALLS("test_call_of_a_revoked_user_is_cut"),
+    ),
+    check(
+        "links: without a CA of the operator no link stays, and none is dialled",
+        Instead("comity.links.client:LinkClient._lacks_ca", "not config.operator_ca_pem.strip()", "False"),
+        FOLLOWING_LINKS("test_link_is_closed_at_once_where_no_ca_of_the_operator_counts"),
+        falls=("AssertionError", "TimeoutError"),
+    ),
+    check(
+        "adapters: a link under an old CA of the operator is left",
+        Without("comity.adapters.server:_Adapter._reload", "self._link.leave_distrusted()"),
+        ADAPTER_SERVER("test_old_cas_of_the_operator_are_left_though_the_log_key_cannot_be_used"),
     ),
 )
