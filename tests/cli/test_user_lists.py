@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from comity.cli.user_lists import ListInvalid, read_list
+from comity.cli.csv_files import ListInvalid
+from comity.cli.user_lists import read_list
 
 CSV = "user,trained_on,account_reviewed_on,good_standing,badge\na,2026-01-31,2026-02-01,yes,7\nb,,,no,8\n"
 

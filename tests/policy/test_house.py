@@ -20,7 +20,14 @@ from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.house import bundle as bundles
 from comity.policy.house.bundle import Enforcement, HouseBundle, is_house, shipped
 from comity.policy.house.cases import load_house_cases, run_house, sketched_house
-from comity.policy.house.facts import AskedOf, HouseQuestion, names_a_person, years_back
+from comity.policy.house.facts import (
+    AskedOf,
+    HouseListing,
+    HouseQuestion,
+    is_tracking_number,
+    names_a_person,
+    years_back,
+)
 from comity.policy.house.rules import FAILED, EnforcementUnknown, HouseRules
 from comity.policy.house.variations import explain_house, unmet
 from comity.policy.windows import Windows
@@ -56,9 +63,26 @@ def question(**changes: object) -> HouseQuestion:
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
+def listing(**changes: object) -> HouseListing:
+    made = HouseListing(
+        agency="yours",
+        providers=(AskedOf(agency="vendor", kind="commercial"),),
+        reason="CRIMINAL_INVESTIGATION",
+        plate_state="CA",
+        plate_country="US",
+        act="ENTER",
+        valid_from=NOW,
+        valid_until=NOW + timedelta(days=365),
+        expires_at=NOW + timedelta(days=365),
+        reviewed_at=NOW,
+        now=NOW,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_every_case_of_the_shipped_house_rules_holds_and_every_rule_has_one(folder: Path) -> None:
-    """GUI A to J as ICE's bundle has them (Q3, Q4, Q5, Q9, Q10), and CBP's border nexus (Q7)."""
+    """GUI A to K as ICE's bundle has them (Q3, Q4, Q5, Q9, Q10, H1, H2, H3, H8, H9), CBP's nexus (Q7)."""
     bundle = HouseBundle.load(folder)
     rules = HouseRules(bundle, {})
     results = [run_house(rules, case) for case in load_house_cases(folder)]
@@ -76,10 +100,47 @@ def test_readme_of_shipped_house_rules_names_every_rule(agency: str) -> None:
         assert policy.rule.rules and policy.rule.document
 
 
-def test_hot_list_rules_wait_and_nothing_pretends_to_judge_them() -> None:
-    """GUI K: there is no hot list to judge yet; the page says so, and no rule cites it."""
-    assert "GUI K.1 to K.4" in (shipped("ice") / "README.md").read_text()
-    assert not [one for one in HouseBundle.load(shipped("ice")).policies if "GUI K" in one.rule.document]
+@pytest.mark.parametrize("paragraph", [*(f"GUI K.{n}" for n in range(1, 5)), "GUI E", "PIA 'Alert lists'"])
+def test_every_paragraph_on_hot_lists_has_a_rule(paragraph: str) -> None:
+    """GUI K and E, and what the vendor's service does by contract (H1, H2, H3, H8, H9, Q9)."""
+    cited = [one for one in HouseBundle.load(shipped("ice")).policies if paragraph in one.rule.document]
+    assert any('"List"' in one.json_text for one in cited)
+
+
+def test_hot_lists_are_judged_by_facts_alone(house: Path) -> None:
+    """A rule about hot lists says nothing of questions, and the other way round (K.1)."""
+    rule = RULE.replace('"Ask"', '"List"').replace("query.yearsBack > 2", "listing.batch > 1")
+    (house / "policies/10-query.cedar").write_text(rule)
+    rules = HouseRules(HouseBundle.load(house), {})
+    assert [bool(rules.judge(listing(batch=count))[0].stops) for count in (1, 2)] == [False, True]
+    assert not rules.judge(question(period_start=NOW - timedelta(days=4_000)))[0].stops
+
+
+def test_rules_made_before_there_were_hot_lists_stop_every_one(house: Path) -> None:
+    """Fail closed: a schema that doesn't know them is taken into force for questions, and gives no leave."""
+    path = house / "schema.cedarschema"
+    text = path.read_text()
+    before, after = text.index("// A plate that is put"), text.index("action Ask")
+    path.write_text(text[:before] + text[after:].replace(text[text.index("action List") :], ""))
+    rules = HouseRules(HouseBundle.load(house), {})
+    assert not rules.judges_lists and not rules.judge(question())[0].stops
+    assert rules.judge(listing())[0].stops == (FAILED,)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("HSI-26/00417", True),
+        ("4711", True),
+        ("J. Doe", False),
+        ("doe", False),
+        ("J Doe 3", False),
+        ("", False),
+    ],
+)
+def test_tracking_number_is_told_from_a_name(text: str, is_one: bool) -> None:
+    """K.2 (H2): what is no number would carry a person's name in its place; the form is ours."""
+    assert is_tracking_number(text) is is_one
 
 
 def test_schemas_of_house_bundles_are_alike() -> None:
@@ -233,12 +294,12 @@ def test_name_is_told_from_what_names_nobody(text: str, named: bool) -> None:
 def test_explained_stop_says_what_would_let_it_be_asked() -> None:
     """What is said really would: the question, so changed, is asked."""
     rules = HouseRules(HouseBundle.load(shipped("ice")), {})
-    cases = {rules.judge(case.question): case for case in load_house_cases(shipped("ice"))}
+    cases = {rules.judge(case.act): case for case in load_house_cases(shipped("ice"))}
     for case in list(cases.values())[::3]:
-        explained = explain_house(rules, case.question)
+        explained = explain_house(rules, case.act)
         assert bool(explained.otherwise) == bool(explained.judgement.stops), case.name
         for changes in explained.otherwise:
-            changed = case.question
+            changed = case.act
             for change in changes:
                 changed = change.make(changed)
             assert not rules.judge(changed)[0].stops, (case.name, [change.words for change in changes])

@@ -18,7 +18,9 @@ from comity.policy.starting import TEMPLATES, template
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policy.md").read_text()
-RULES = (*(f"Q{n}" for n in range(1, 12)), *(f"A{n}" for n in range(1, 10)), "D4", "L9")
+HOT_LISTS = ("H1", "H2", "H3", "H8", "H9")
+"""What a requester's own law says of the hot lists that its people fill; the other rules on them wait."""
+RULES = (*(f"Q{n}" for n in range(1, 12)), *(f"A{n}" for n in range(1, 10)), *HOT_LISTS, "D4", "L9")
 OURS = frozenset({"Q10", "A6"})
 """Rules that no document demands."""
 KNOWN = re.compile(r"Q([1-9]|1[0-2])|A[1-9]|H([1-9]|10|11)|D[1-4]|L([1-9]|10)")

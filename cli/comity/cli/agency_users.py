@@ -20,10 +20,11 @@ from comity.audit.searching.people import WANTED, SeenUsers, UserSuspension, rea
 from comity.audit.searching.walk import LogWalk
 from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
+from comity.cli.csv_files import ListInvalid
 from comity.cli.exporting.end import open_end, telling, terminal, trust_option
 from comity.cli.parameters import TimeType
 from comity.cli.reporting import Json, json_option, refused_as_usage, spelled, stop
-from comity.cli.user_lists import COLUMNS, ListedUser, ListInvalid, read_list
+from comity.cli.user_lists import COLUMNS, ListedUser, read_list
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DIR = click.option(

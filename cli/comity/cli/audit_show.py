@@ -227,7 +227,8 @@ def _details(row: Row) -> Text:
         elif field.value is None:
             shown = Text(CLOSED, style="dim")
         else:
-            shown = Text(_opened(field.value), style="bold")
+            is_long = field.name in _LONG_FIELDS  # a hot list: `comity hotlist show` has its plates
+            shown = Text(f"{len(field.value)} characters" if is_long else _opened(field.value), style="bold")
         _add(text, field.name.replace("_", " "), shown)
     return text
 

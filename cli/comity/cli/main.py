@@ -26,6 +26,7 @@ _COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "adapter": ("comity.cli.adapter", "group", "The provider's process and its stores."),
     "gateway": ("comity.cli.serve", "gateway", "The requester's process."),
     "policy": ("comity.cli.policy", "group", "Policy bundles: check, test, explain, sign, activate."),
+    "hotlist": ("comity.cli.hotlist", "group", "Hot lists: check by the house rules, record, show."),
     "audit": ("comity.cli.audit", "group", "Signed logs: verify and show."),
 }
 

@@ -14,10 +14,16 @@ from comity.policy.decision import Rule
 from comity.policy.errors import BundleInvalid, CaseInvalid
 from comity.policy.house.bundle import Enforcement, HouseBundle, HousePolicy
 from comity.policy.house.cases import effect_of, load_house_cases, run_house, sketched_house
+from comity.policy.house.facts import HouseAct, HouseListing
 from comity.policy.house.rules import HouseRules
 from comity.policy.house.variations import Explained, explain_house, unmet
 
-_SAYS = {"stop": "stopped: nothing is asked", "warn": "asked, with a warning", "ask": "asked"}
+_ASKING = {"stop": "stopped: nothing is asked", "warn": "asked, with a warning", "ask": "asked"}
+_LISTING = {
+    "stop": "stopped: the plate is not put on its hot list, nor kept there",
+    "warn": "listed, with a warning",
+    "list": "listed",
+}
 
 
 def check_house(folder: Path, *, as_json: bool) -> None:
@@ -64,8 +70,8 @@ def explain_at_house(
     try:
         bundle = HouseBundle.load(folder)
         words, origin = asked_words(folder, load_house_cases, name=name, path=path)
-        question = sketched_house(words, changes, origin)
-        explained = explain_house(HouseRules(bundle, {}), question)
+        act = sketched_house(words, changes, origin)
+        explained = explain_house(HouseRules(bundle, {}), act)
     except (BundleInvalid, CaseInvalid) as error:
         if as_json:
             click.echo(json.dumps({"error": str(error)}))
@@ -73,9 +79,9 @@ def explain_at_house(
             click.echo(str(error), err=True)
         sys.exit(1)
     if as_json:
-        click.echo(json.dumps(_object(bundle, explained)))
+        click.echo(json.dumps(_object(bundle, act, explained)))
         return
-    for line in _lines(bundle, explained):
+    for line in _lines(bundle, act, explained):
         click.echo(line)
 
 
@@ -104,9 +110,11 @@ def _facts(bundle: HouseBundle) -> dict[str, object]:
     }
 
 
-def _lines(bundle: HouseBundle, explained: Explained) -> Iterator[str]:
+def _lines(bundle: HouseBundle, act: HouseAct, explained: Explained) -> Iterator[str]:
     judgement = explained.judgement
-    yield f"{judgement.provider}: {_SAYS[effect_of(judgement)]}"
+    is_listing = isinstance(act, HouseListing)
+    says, passed = (_LISTING, "listed") if is_listing else (_ASKING, "asked")
+    yield f"{judgement.provider}: {says[effect_of(judgement, act)]}"
     for word, rules in (("stops", judgement.stops), ("warns", judgement.warnings)):
         for rule in rules:
             yield f"  {word}: {_place(bundle, rule)} {rule.policy_id}: {rule.text}"
@@ -117,9 +125,9 @@ def _lines(bundle: HouseBundle, explained: Explained) -> Iterator[str]:
         return
     yield ""
     if not explained.otherwise:
-        yield "No other values of these facts would let it be asked."
+        yield f"No other values of these facts would let it be {passed}."
         return
-    yield "It would be asked if"
+    yield f"It would be {passed} if"
     last = len(explained.otherwise) - 1
     for index, changes in enumerate(explained.otherwise):
         words = " and ".join(change.words for change in changes)
@@ -133,18 +141,19 @@ def _place(bundle: HouseBundle, rule: Rule) -> str:
     return ""
 
 
-def _object(bundle: HouseBundle, explained: Explained) -> dict[str, object]:
+def _object(bundle: HouseBundle, act: HouseAct, explained: Explained) -> dict[str, object]:
     judgement = explained.judgement
+    passed = "would_be_listed" if isinstance(act, HouseListing) else "would_be_asked"
     return {
         "agency": bundle.agency,
         "kind": "house",
         "digest": bundle.digest.hex(),
         "provider": judgement.provider,
-        "effect": effect_of(judgement),
+        "effect": effect_of(judgement, act),
         "stops": [_rule(bundle, rule) for rule in judgement.stops],
         "warnings": [_rule(bundle, rule) for rule in judgement.warnings],
         "errors": list(judgement.errors),
-        "would_be_asked": [[change.words for change in changes] for changes in explained.otherwise],
+        passed: [[change.words for change in changes] for changes in explained.otherwise],
     }
 
 

@@ -192,7 +192,7 @@ def command(
     )
     try:
         client = load_client(client_file)
-        assertion = _assertion(client, user, assertion_file)
+        assertion = said_by(client, user, assertion_file)
         answer = ask(client, assertion, request, patience_seconds=timeout + 10)
     except AskingFailed as error:
         if as_json:
@@ -282,7 +282,8 @@ def mint(client: Client, user: str) -> str:
         raise AskingFailed(str(error), exit_code=2) from error
 
 
-def _assertion(client: Client, user: str | None, file: TextIO | None) -> str:
+def said_by(client: Client, user: str | None, file: TextIO | None) -> str:
+    """Return the assertion of a file, or of the demonstration provider for a user; exactly one is given."""
     if (user is None) == (file is None):
         raise click.UsageError("say who asks: either --user or --assertion")
     if user is not None:

@@ -11,8 +11,6 @@ several records of one user the latest day counts.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,15 +21,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from comity.cli.csv_files import ListInvalid, csv_rows, read_text
+
 COLUMNS: Final = ("user", "trained_on", "account_reviewed_on", "good_standing", "office")
 """What is read of a record."""
 _TRUE: Final = frozenset({"true", "yes", "1", "active"})
 _FALSE: Final = frozenset({"false", "no", "0", "inactive"})
 _MOST_USER: Final = 256
-
-
-class ListInvalid(Exception):
-    """A list can't be used; the text names file, line or record, and column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +52,7 @@ def read_list(path: Path, headers: Mapping[str, str] | None = None) -> dict[str,
         ListInvalid: it can't be read, a column is missing, or a value is none.
     """
     named = {name: (headers or {}).get(name, name) for name in COLUMNS}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ListInvalid(f"file `{path}`: cannot be read: {(error.strerror or 'fault').lower()}") from error
-    except UnicodeDecodeError as error:
-        raise ListInvalid(f"file `{path}`: is not UTF-8") from error
+    text = read_text(path)
     readers = {".csv": _csv, ".json": _json, ".toml": _toml}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -95,21 +86,11 @@ _Records = Iterator[tuple[str, Mapping[str, object]]]
 
 
 def _csv(path: Path, text: str, named: Mapping[str, str]) -> _Records:
-    first = text.split("\n", 1)[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(rows, [])]
-        _check_header(path, header, named["user"])
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            where = f"file `{path}`: line {rows.line_num}"
-            if len(row) != len(header):
-                raise ListInvalid(f"{where}: has {len(row)} columns, the header has {len(header)}")
-            yield where, {name: cell.strip() for name, cell in zip(header, row, strict=True)}
-    except csv.Error as error:
-        raise ListInvalid(f"file `{path}`: line {rows.line_num}: is not CSV: {error}") from error
+    rows = csv_rows(path, text)
+    header = next(rows, (1, []))[1]
+    _check_header(path, header, named["user"])
+    for line, row in rows:
+        yield f"file `{path}`: line {line}", dict(zip(header, row, strict=True))
 
 
 def _check_header(path: Path, header: Sequence[str], user: str) -> None:

@@ -171,6 +171,7 @@ OWN_RECORDS = File("tests/test_own_records.py", honest="test_errors_of_retrieval
 REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing_open_verifies")
 
 HOUSE = File("tests/policy/test_house.py", honest="test_each_provider_is_judged_by_itself")
+HOT_LIST = File("tests/cli/test_hotlist.py", honest="test_batch_that_keeps_to_the_guidance_is_not_stopped")
 HOUSE_RULES = File("tests/test_house_rules.py", honest="test_warning_is_shown_before_any_read")
 
 SUSPENDING = File("tests/adapters/test_suspension.py", honest="test_one_users_refusals_suspend_nobody_else")
@@ -209,6 +210,7 @@ FILES = (
     USER_FACTS,
     HOUSE,
     HOUSE_RULES,
+    HOT_LIST,
     ACTS,
     SEARCH,
     QUARTER,

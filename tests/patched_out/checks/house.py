@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import DUE, EXCHANGE, HOUSE, HOUSE_RULES
+from tests.patched_out.checks.files import DUE, EXCHANGE, HOT_LIST, HOUSE, HOUSE_RULES
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -48,7 +48,10 @@ CHECKS = (
     check(
         "house: facts that the schema does not know stop the question",
         Instead("comity.policy.house.rules:HouseRules.judge", "('request',)", "()"),
-        HOUSE("test_facts_that_the_schema_does_not_know_stop"),
+        HOUSE(
+            "test_facts_that_the_schema_does_not_know_stop",
+            "test_rules_made_before_there_were_hot_lists_stop_every_one",
+        ),
     ),
     check(
         "house: what is stopped is logged",
@@ -79,5 +82,48 @@ CHECKS = (
         Without("comity.gateway.house:load_house", "if bundle.agency != agency:"),
         HOUSE_RULES("test_one_line_of_configuration_turns_a_rule_round"),
         falls=("Failed",),
+    ),
+    check(
+        "hot list: what a rule stops is not written down",
+        Without("comity.cli.hotlist_check:_record", "if any("),
+        HOT_LIST("test_batch_that_is_stopped_is_not_written_down"),
+    ),
+    check(
+        "hot list: who writes down is known",
+        Without("comity.cli.hotlist_check:_require_known", "if not lister.user:"),
+        HOT_LIST("test_nobody_writes_down_in_anothers_name"),
+    ),
+    check(
+        "hot list: who may not ask may not list",
+        Without("comity.cli.hotlist_check:_lister", "require_fit("),
+        HOT_LIST("test_who_may_not_ask_may_not_list"),
+    ),
+    check(
+        "hot list: each batch is attested to",
+        Instead(
+            "comity.gateway.hot_lists:Lister.of",
+            "attested and claims.protections_attested",
+            "claims.protections_attested",
+        ),
+        HOT_LIST("test_batch_that_is_stopped_is_not_written_down"),
+    ),
+    check(
+        "hot list: the list of current cases has the last word",
+        Instead(
+            "comity.cli.hot_list_files:_plate",
+            "_status(where, row) if cases is None else case in cases",
+            "_status(where, row)",
+        ),
+        HOT_LIST("test_list_of_current_cases_has_the_last_word"),
+    ),
+    check(
+        "hot list: a free text beside a plate is told to the rules",
+        Instead("comity.cli.hot_list_files:_plate", "any(_filled(header, cells, in_texts=True))", "False"),
+        HOT_LIST("test_columns_that_identify_a_person_are_stopped_and_not_repeated"),
+    ),
+    check(
+        "hot list: rules that know none are no leave",
+        Without("comity.cli.hotlist_check:_check_use", "if not rules.judges_lists:"),
+        HOT_LIST("test_rules_without_hot_lists_are_told"),
     ),
 )

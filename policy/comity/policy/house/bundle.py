@@ -113,7 +113,7 @@ class HouseBundle:
         schema = read_schema(folder / SCHEMA, schema_text)
         entities_text = text_of(folder, files, ENTITIES)
         _check_entities(folder / ENTITIES, entities_text)
-        fault = probe_fault(schema, entities_text)
+        fault = probe_fault(schema, schema_text, entities_text)
         if fault:
             raise BundleInvalid(
                 folder / SCHEMA, 0, f"does not describe the questions that a gateway asks: {fault}"

@@ -1,7 +1,7 @@
 """How a question looks to house rules: the entities and requests of one judgement.
 
-The person is the principal, each provider that would be asked a resource; what is asked stands in one `Query`
-entity, to which the context refers.
+The person is the principal, each provider that would be asked, or holds the hot list, a resource; what is
+asked stands in one `Query` entity, what is listed in one `Listing`, to which the context refers.
 """
 
 from __future__ import annotations
@@ -17,11 +17,23 @@ from typing import Final
 import cedarpy
 
 from comity.policy.cedar import SKEW
-from comity.policy.house.facts import AskedOf, HouseQuestion, years_back
+from comity.policy.house.facts import (
+    LIST_ACTS,
+    AskedOf,
+    HouseAct,
+    HouseListing,
+    HouseQuestion,
+    years_back,
+)
 from comity.policy.windows import Windows, jurisdiction_of
 
 ASK: Final = "Ask"
-"""The one action of a house bundle."""
+"""Asking a provider about a plate."""
+
+LIST: Final = "List"
+"""Putting a plate on a hot list that a provider holds, keeping it there, renewing it."""
+
+_ACTION_LIST: Final = re.compile(rf'^\s*action\s+"?{LIST}"?\s+appliesTo\b', re.MULTILINE)
 
 PROVIDER: Final = "Provider"
 PROVIDER_GROUP: Final = "ProviderGroup"
@@ -30,6 +42,7 @@ _OPEN: Final = "house.open"
 _PERMIT: Final = f'@id("{_OPEN}") permit (principal, action, resource);'
 _PERSON: Final = {"type": "Person", "id": "person"}
 _QUERY: Final = {"type": "Query", "id": "query"}
+_LISTING: Final = {"type": "Listing", "id": "listing"}
 _ERROR: Final = re.compile(r"error while evaluating policy `([^`]*)`")
 
 
@@ -59,41 +72,61 @@ class PreparedRules:
         self._groups = _groups(entities_text)
         self._windows = windows
 
-    def met(self, question: HouseQuestion) -> tuple[Met, ...]:
-        """Return what the rules say of each provider, in the question's order.
+    def met(self, act: HouseAct) -> tuple[Met, ...]:
+        """Return what the rules say of each provider, in the act's order.
 
         Raises:
             ValueError: the facts do not follow the bundle's schema.
         """
-        found = json.dumps(_entities(question, self._groups, self._windows))
+        found = json.dumps(_entities(act, self._groups, self._windows))
         entities = cedarpy.Entities.from_json_str(found, self._schema)
-        requests = [_request(provider.agency) for provider in question.providers]
+        requests = [_request(act, provider.agency) for provider in act.providers]
         return tuple(map(_met, cedarpy.is_authorized_batch(requests, self._policies, entities)))
 
 
-def probe_fault(schema: cedarpy.Schema, entities_text: str) -> str:
-    """Return what of a gateway's questions a schema does not describe; empty if it describes them all."""
+def judges_lists(schema_text: str) -> bool:
+    """Tell whether a schema describes hot lists at all; one made before there were such rules doesn't."""
+    return _ACTION_LIST.search(schema_text) is not None
+
+
+def probe_fault(schema: cedarpy.Schema, schema_text: str, entities_text: str) -> str:
+    """Return what of the acts that are judged a schema does not describe; empty if it describes them all."""
     instant = datetime(2026, 1, 1, tzinfo=UTC)
-    question = HouseQuestion(
-        agency="probe",
-        providers=(AskedOf(agency="probe", kind="local"),),
-        roles=frozenset({"probe"}),
-        trained_at=instant,
-        reason="CRIMINAL_INVESTIGATION",
-        period_start=instant,
-        period_end=instant + timedelta(days=1),
-        plate_state="CA",
-        plate_country="US",
-        now=instant,
+    facts: dict[str, object] = {
+        "agency": "probe",
+        "providers": (AskedOf(agency="probe", kind="local"),),
+        "roles": frozenset({"probe"}),
+        "trained_at": instant,
+        "reason": "CRIMINAL_INVESTIGATION",
+        "plate_state": "CA",
+        "plate_country": "US",
+        "now": instant,
+    }
+    later = instant + timedelta(days=1)
+    question = HouseQuestion(**facts, period_start=instant, period_end=later)  # type: ignore[arg-type]
+    listing = HouseListing(
+        **facts,  # type: ignore[arg-type]
+        act=LIST_ACTS[0],
+        case_current=True,
+        valid_from=instant,
+        valid_until=later,
+        expires_at=later,
+        reviewed_at=instant,
     )
-    try:
-        entities = cedarpy.Entities.from_json_str(
-            json.dumps(_entities(question, _groups(entities_text), Windows())), schema
-        )
-    except ValueError as error:
-        return f"its `Person`, `Provider` or `Query` has other attributes ({_line(error)})"
-    result = cedarpy.is_authorized(_request("probe"), "", entities, schema)
-    return next((f"action `{ASK}`: {_line(error)}" for error in result.diagnostics.errors), "")
+    acts: list[tuple[str, str, HouseAct]] = [(ASK, "Query", question)]
+    if judges_lists(schema_text):
+        acts.append((LIST, "Listing", listing))
+    for action, name, act in acts:
+        try:
+            entities = cedarpy.Entities.from_json_str(
+                json.dumps(_entities(act, _groups(entities_text), Windows())), schema
+            )
+        except ValueError as error:
+            return f"its `Person`, `Provider` or `{name}` has other attributes ({_line(error)})"
+        result = cedarpy.is_authorized(_request(act, "probe"), "", entities, schema)
+        for fault in result.diagnostics.errors:
+            return f"action `{action}`: {_line(fault)}"
+    return ""
 
 
 def _line(error: object) -> str:
@@ -105,12 +138,15 @@ def _groups(entities_text: str) -> list[Mapping[str, object]]:
     return found
 
 
-def _request(provider: str) -> dict[str, object]:
+def _request(act: HouseAct, provider: str) -> dict[str, object]:
+    action, name, entity = (
+        (LIST, "listing", _LISTING) if isinstance(act, HouseListing) else (ASK, "query", _QUERY)
+    )
     return {
         "principal": _PERSON,
-        "action": {"type": "Action", "id": ASK},
+        "action": {"type": "Action", "id": action},
         "resource": {"type": PROVIDER, "id": provider},
-        "context": {"query": {"__entity": _QUERY}},
+        "context": {name: {"__entity": entity}},
     }
 
 
@@ -124,7 +160,7 @@ def _met(result: cedarpy.AuthzResult) -> Met:
 
 
 def _entities(
-    question: HouseQuestion, groups: Iterable[Mapping[str, object]], windows: Windows
+    act: HouseAct, groups: Iterable[Mapping[str, object]], windows: Windows
 ) -> list[Mapping[str, object]]:
     parents: dict[str, object] = {}
     entities: list[Mapping[str, object]] = []
@@ -135,7 +171,7 @@ def _entities(
             parents[str(uid["id"])] = entity.get("parents", [])
         else:
             entities.append(entity)
-    for provider in question.providers:
+    for provider in act.providers:
         entities.append(
             {
                 "uid": {"type": PROVIDER, "id": provider.agency},
@@ -143,22 +179,28 @@ def _entities(
                 "parents": parents.get(provider.agency, []),
             }
         )
-    entities.append({"uid": _PERSON, "attrs": _person(question), "parents": []})
-    entities.append({"uid": _QUERY, "attrs": _query(question, windows), "parents": []})
+    entities.append({"uid": _PERSON, "attrs": _person(act), "parents": []})
+    match act:
+        case HouseQuestion():
+            entities.append({"uid": _QUERY, "attrs": _query(act, windows), "parents": []})
+        case HouseListing():
+            entities.append({"uid": _LISTING, "attrs": _listing(act, windows), "parents": []})
+        case _:
+            raise ValueError("an act that house rules don't know")
     return entities
 
 
-def _person(question: HouseQuestion) -> dict[str, object]:
+def _person(act: HouseAct) -> dict[str, object]:
     attributes: dict[str, object] = {
-        "office": question.office,
-        "dutyStation": question.duty_station,
-        "roles": sorted(question.roles),
-        "rulesAccepted": question.rules_accepted,
-        "goodStanding": question.good_standing,
-        "protectionsAttested": question.protections_attested,
+        "office": act.office,
+        "dutyStation": act.duty_station,
+        "roles": sorted(act.roles),
+        "rulesAccepted": act.rules_accepted,
+        "goodStanding": act.good_standing,
+        "protectionsAttested": act.protections_attested,
     }
-    if question.trained_at is not None and question.trained_at <= question.now + SKEW:
-        attributes["trainedDaysAgo"] = max(0, (question.now - question.trained_at) // timedelta(days=1))
+    if act.trained_at is not None and act.trained_at <= act.now + SKEW:
+        attributes["trainedDaysAgo"] = max(0, (act.now - act.trained_at) // timedelta(days=1))
     return attributes
 
 
@@ -189,6 +231,32 @@ def _query(question: HouseQuestion, windows: Windows) -> dict[str, object]:
         "reasonVague": question.reason_vague,
         "borderNexus": question.border_nexus,
     }
+
+
+def _listing(listing: HouseListing, windows: Windows) -> dict[str, object]:
+    left, nothing = listing.expires_at - listing.now, timedelta()
+    attributes: dict[str, object] = {
+        "act": _ref("ListAct", listing.act),
+        "reason": _ref("Reason", listing.reason),
+        "plateState": listing.plate_state,
+        "plateCountry": listing.plate_country,
+        "caseNamed": listing.case_named,
+        "trackingNumber": listing.tracking_number,
+        "trackingIsNumber": listing.tracking_is_number,
+        "freeText": listing.free_text,
+        "otherColumns": listing.other_columns,
+        "documented": listing.documented,
+        "needAffirmed": listing.need_affirmed,
+        "validYears": years_back(listing.valid_from, listing.valid_until, windows),
+        "expired": left <= nothing,
+        "expiresInDays": _days(max(left, nothing)),
+        "expiredDaysAgo": _days(max(-left, nothing)),
+        "reviewedYearsAgo": years_back(min(listing.reviewed_at, listing.now), listing.now, windows),
+        "batch": listing.batch,
+    }
+    if listing.case_current is not None:
+        attributes["caseCurrent"] = listing.case_current
+    return attributes
 
 
 def _days(span: timedelta) -> int:

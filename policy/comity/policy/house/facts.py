@@ -1,4 +1,4 @@
-"""What house rules judge: plain facts of a question, of the person who asks, and of whom would be asked.
+"""What house rules judge: plain facts of a question or of a plate on a hot list, of who acts, and with whom.
 
 Every value is frozen and valid once built; instants are aware, in UTC. There is no plate in it and no name:
 a rule judges by facts, and what Cedar says of an error holds nothing of the question.
@@ -50,9 +50,15 @@ _NOBODY: Final = frozenset(
 )
 
 
+LIST_ACTS: Final = ("ENTER", "KEEP", "RENEW")
+"""What house rules judge of a hot list; to remove a plate, none holds anybody back."""
+
+_TRACKING: Final = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9][A-Za-z0-9./_-]{0,63}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedOf:
-    """A provider that would be asked."""
+    """A provider that would be asked, or that holds a hot list."""
 
     agency: str
     kind: str
@@ -64,12 +70,11 @@ class AskedOf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HouseQuestion:
-    """One question of one of the agency's own people. `period_start` is inside the period, `period_end` not.
+class HouseAct:
+    """What one of the agency's own people is about to do, with whom it concerns: what every act has.
 
     Raises:
-        ValueError: a word that the contract does not know, an instant without zone, a period that ends before
-            it starts, or nobody to ask.
+        ValueError: a word that the contract does not know, an instant without zone, or nobody concerned.
     """
 
     agency: str
@@ -79,7 +84,7 @@ class HouseQuestion:
     agency_state: str = ""
     """ISO 3166-2 after the dash; empty: none or federal."""
     providers: tuple[AskedOf, ...]
-    """Those that would be asked; at least one."""
+    """Those that would be asked, or hold the hot list; at least one."""
     office: str = ""
     duty_station: str = ""
     roles: frozenset[str] = frozenset()
@@ -91,7 +96,34 @@ class HouseQuestion:
     protections_attested: bool = False
     """The special protections, at this logon (Q9)."""
     reason: str
-    """One of `REASONS` (Q3)."""
+    """One of `REASONS` (Q3, H1)."""
+    plate_state: str
+    plate_country: str
+    now: datetime
+
+    def __post_init__(self) -> None:
+        if self.reason not in REASONS:
+            raise ValueError(f"reason `{self.reason}` is none of {', '.join(sorted(REASONS))}")
+        self.check_instants("now", "trained_at")
+        if not self.providers:
+            raise ValueError("nobody would be asked")
+
+    def check_instants(self, *names: str) -> None:
+        """Raise `ValueError` for an instant without zone among these fields."""
+        for name in names:
+            value: datetime | None = getattr(self, name)
+            if value is not None and value.tzinfo is None:
+                raise ValueError(f"{name} has no time zone; instants are aware, in UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseQuestion(HouseAct):
+    """One question of one of the agency's own people. `period_start` is inside the period, `period_end` not.
+
+    Raises:
+        ValueError: as `HouseAct`, or a period that ends before it starts.
+    """
+
     on_behalf_of: bool = False
     """Asked for another person."""
     on_behalf_named: bool = False
@@ -101,8 +133,6 @@ class HouseQuestion:
     period_end: datetime
     limitation_years: int = 0
     """Statute of limitations as stated (Q5); 0: not stated."""
-    plate_state: str
-    plate_country: str
     readings: int = 1
     """Readings of the plate that are asked for, the plate as entered among them (Q10)."""
     reason_vague: bool = False
@@ -111,21 +141,62 @@ class HouseQuestion:
     """Class of the offence as stated; empty: not stated."""
     border_nexus: bool = False
     """What ties the query to the border is stated (Q7)."""
-    now: datetime
 
     def __post_init__(self) -> None:
-        if self.reason not in REASONS:
-            raise ValueError(f"reason `{self.reason}` is none of {', '.join(sorted(REASONS))}")
-        for name in ("period_start", "period_end", "now", "trained_at"):
-            value: datetime | None = getattr(self, name)
-            if value is not None and value.tzinfo is None:
-                raise ValueError(f"{name} has no time zone; instants are aware, in UTC")
+        HouseAct.__post_init__(self)
+        self.check_instants("period_start", "period_end")
         if self.period_end <= self.period_start:
             raise ValueError("period ends before it starts")
         if self.limitation_years < 0 or self.readings < 1:
             raise ValueError("limitation_years is negative, or readings is less than 1")
-        if not self.providers:
-            raise ValueError("nobody would be asked")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseListing(HouseAct):
+    """One plate that one of the agency's own people enters on a hot list, keeps there, or renews (H1, H3).
+
+    Raises:
+        ValueError: as `HouseAct`, an act that there isn't, or a validity that ends before it begins.
+    """
+
+    act: str
+    """One of `LIST_ACTS`."""
+    case_named: bool = False
+    """A case number is beside it (GUI K.1)."""
+    case_current: bool | None = None
+    """Whether that case is a current investigation; `None`: nobody says."""
+    tracking_number: bool = False
+    """A tracking number of the agency's own is beside it (H2)."""
+    tracking_is_number: bool = True
+    """It is made as a number is, as far as `is_tracking_number` can tell; so is none at all."""
+    free_text: bool = False
+    """A free text stands beside the plate (H2)."""
+    other_columns: bool = False
+    """Something stands beside it that no hot list needs: it may identify a person (GUI K.2)."""
+    documented: bool = False
+    """It is written down in the agency's own log, or is by this act (GUI K.3)."""
+    need_affirmed: bool = False
+    """The user affirms that the need goes on (H3)."""
+    valid_from: datetime
+    """When the validity begins that this act gives, or that it has: its entry or its last renewal."""
+    valid_until: datetime
+    """When that validity ends."""
+    expires_at: datetime
+    """When the entry expires as it stands, before a renewal; else `valid_until`."""
+    reviewed_at: datetime
+    """When the need was last looked at: entry, review or renewal (GUI K.4)."""
+    batch: int = 1
+    """Plates of the batch that it is one of (H1)."""
+
+    def __post_init__(self) -> None:
+        HouseAct.__post_init__(self)
+        self.check_instants("valid_from", "valid_until", "expires_at", "reviewed_at")
+        if self.act not in LIST_ACTS:
+            raise ValueError(f"act `{self.act}` is none of {', '.join(LIST_ACTS)}")
+        if self.valid_until <= self.valid_from:
+            raise ValueError("the validity ends before it begins")
+        if self.batch < 1:
+            raise ValueError("a batch has one plate at least")
 
 
 def years_back(start: datetime, now: datetime, windows: Windows) -> int:
@@ -147,3 +218,12 @@ def names_a_person(text: str) -> bool:
     auditors find in its log.
     """
     return any(word.casefold() not in _NOBODY | {"my", "na", "none", "nn"} for word in _NAME.findall(text))
+
+
+def is_tracking_number(text: str) -> bool:
+    """Tell whether a text is made as a tracking number is: `26-00417/3`, not `blue van of J. Doe`.
+
+    Letters, digits and `.`, `/`, `_`, `-` without blanks, 64 at most, a digit among them. So it is no free
+    text under another name; whether a person is behind it, a machine can't tell.
+    """
+    return _TRACKING.fullmatch(text) is not None

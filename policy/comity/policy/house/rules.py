@@ -1,4 +1,4 @@
-"""Judging a question by house rules: which stop it, which warn, for each provider that would be asked.
+"""Judging by house rules: which stop a question or a listing, which warn, for each provider that it concerns.
 
 Fails closed: where a rule can't be evaluated, or the facts don't follow the schema, nothing is asked,
 whatever that rule's `@enforce` says.
@@ -14,14 +14,15 @@ from typing import Final
 from comity.policy.decision import Rule
 from comity.policy.errors import PolicyError
 from comity.policy.house.bundle import Enforcement, HouseBundle
-from comity.policy.house.cedar import Met, PreparedRules
-from comity.policy.house.facts import HouseQuestion
+from comity.policy.house.cedar import Met, PreparedRules, judges_lists
+from comity.policy.house.facts import HouseAct
 
 FAILED: Final = Rule(
     policy_id="house",
     rules=(),
     document="ours",
-    text="the house rules could not be evaluated, so nothing is asked; tell your agency's administrator",
+    text="the house rules could not be evaluated, so nothing is asked or listed; "
+    "tell your agency's administrator",
 )
 """What stops a question where the rules failed."""
 
@@ -61,6 +62,8 @@ class HouseRules:
         self.bundle = bundle
         self.enforcement = {**{policy.policy_id: policy.enforcement for policy in bundle.policies}, **enforce}
         """By id, what each rule does here."""
+        self.judges_lists = judges_lists(bundle.schema_text)
+        """Whether the bundle says anything of hot lists; one that doesn't stops every listing."""
         self._prepared = PreparedRules(
             {policy.policy_id: policy.json_text for policy in bundle.policies},
             bundle.schema_text,
@@ -68,15 +71,14 @@ class HouseRules:
             bundle.windows,
         )
 
-    def judge(self, question: HouseQuestion) -> tuple[Judgement, ...]:
-        """Judge a question, for each of its providers in order; never raises for what a rule says."""
+    def judge(self, act: HouseAct) -> tuple[Judgement, ...]:
+        """Judge a question or a listing, for each of its providers in order; raises for nothing in it."""
         try:
-            found = self._prepared.met(question)
+            found = self._prepared.met(act)
         except ValueError:
-            found = tuple(Met(rules=(), errors=("request",)) for _ in question.providers)
+            found = tuple(Met(rules=(), errors=("request",)) for _ in act.providers)
         return tuple(
-            self._judgement(provider.agency, met)
-            for provider, met in zip(question.providers, found, strict=True)
+            self._judgement(provider.agency, met) for provider, met in zip(act.providers, found, strict=True)
         )
 
     def _judgement(self, provider: str, met: Met) -> Judgement:
