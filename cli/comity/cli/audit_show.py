@@ -25,7 +25,7 @@ from comity.audit.tiles import TileFolder
 
 CLOSED = "closed"
 _SHORT_DIGEST = 12
-_LONG_FIELDS = frozenset({"note", "list", "root", "last_note", "cosignature", "proof"})
+_LONG_FIELDS = frozenset({"note", "root", "last_note", "cosignature", "proof"})
 _FIRST = ("agency", "peer", "peer_origin", "size", "outcome", "reason")
 _FIRST_PRIVATE = ("plate", "state", "country", "period", "area", "reason", "case", "user", "office")
 _WORDS: Mapping[str, str] = {
@@ -227,7 +227,7 @@ def _details(row: Row) -> Text:
         elif field.value is None:
             shown = Text(CLOSED, style="dim")
         else:
-            is_long = field.name in _LONG_FIELDS  # a hot list: `comity hotlist show` has its plates
+            is_long = field.name == "list"  # a hot list: `comity hotlist show` has its plates
             shown = Text(f"{len(field.value)} characters" if is_long else _opened(field.value), style="bold")
         _add(text, field.name.replace("_", " "), shown)
     return text

@@ -208,7 +208,8 @@ def changed(
     return Act(
         kind=KIND,
         public=public,
-        private={"user": lister.user, "office": lister.office, "note": note, "list": listed},
+        private={"user": lister.user, "office": lister.office, "list": listed}
+        | ({"note": note} if note else {}),
     )
 
 
