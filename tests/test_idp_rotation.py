@@ -137,7 +137,7 @@ async def test_providers_key_is_rotated_while_questions_are_asked(
 
 
 @pytest.mark.long
-async def test_flood_of_made_up_kids_over_the_front_causes_no_fetch_each(
+async def test_flood_of_made_up_kids_causes_no_fetch_each(
     followed: FederationSimulator, server: JwksServer
 ) -> None:
     """Two hundred questions under as many keys that nobody knows: the provider's server hears of none."""

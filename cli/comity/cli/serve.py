@@ -45,7 +45,11 @@ def gateway() -> None:
 )
 @config_option
 def serve_gateway(config: Path) -> None:
-    """Serve this agency's systems until SIGTERM."""
+    """Serve this agency's systems until SIGTERM.
+
+    Beside addresses and limits its configuration may have the tables house_rules, identity_provider (what it
+    publishes of its keys is followed), renewal, retention and telemetry.
+    """
     from comity.gateway.config import load_config
     from comity.gateway.errors import GatewayError
     from comity.gateway.server import serve
