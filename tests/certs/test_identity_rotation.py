@@ -132,7 +132,8 @@ def test_agreement_whose_other_party_never_accepts_rests_with_the_reason(pair: P
     assert pair.counts("lapd", LATER)  # its own ends need nobody's word for their own key
     why = pair.book("lahd").why_resting(provider="lapd", requester="lahd", now=LATER)
     assert "`lapd` replaced its identity key" in why and step.new.key_id in why
-    assert "comity agreement accept-identity lapd" in why
+    (warning,) = pair.book("lahd").waiting()
+    assert "rests from 2026-07-01 12:00 UTC" in warning and "comity agreement accept-identity lapd" in warning
     assert not pair.book("lahd").why_resting(provider="lapd", requester="lahd", now=NOON)
     pair.put("lahd", "accepted", pair.accepts(step, pair.forge.lahd, now=LATER + DAY))
     assert pair.counts("lahd", LATER + DAY)

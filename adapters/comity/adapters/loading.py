@@ -159,6 +159,8 @@ def _agreements(config: AdapterConfig, federation: Federation) -> AgreementBook:
         raise ConfigInvalid(f"key `agreements`: {error}") from error
     for rejected in book.rejected:
         LOGGER.warning("agreement `%s` is not in force: %s", rejected.path, rejected.reason)
+    for warning in book.waiting():
+        LOGGER.warning("%s", warning)
     return book
 
 

@@ -99,7 +99,16 @@ class Move:
             return f"the new identity key of `{agency}` ({key}) counts from {begins}"
         return (
             f"`{agency}` replaced its identity key, and the new one ({key}) was not accepted by "
-            f"{_spelled(self.old_until)}: `comity agreement accept-identity {agency}`"
+            f"{_spelled(self.old_until)}"
+        )
+
+    @property
+    def warning(self) -> str:
+        """What happens unless it is accepted, and how that is done, in plain words."""
+        agency, key = self.succession.agency, self.succession.new.key_id
+        return (
+            f"rests from {_spelled(self.old_until)} until the new identity key of `{agency}` ({key}) is "
+            f"accepted: comity agreement accept-identity {agency}"
         )
 
 

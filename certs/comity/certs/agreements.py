@@ -446,6 +446,13 @@ class AgreementBook:
                     return why
         return ""
 
+    def waiting(self) -> Iterator[str]:
+        """Yield, for a log, what becomes of agreements with a new identity key that isn't accepted."""
+        for agreement in self.agreements:
+            for move in agreement.moves:
+                if move.is_open:
+                    yield f"agreement `{agreement.agreement_id}` {move.warning}"
+
     def providers_for(self, requester: str, now: datetime) -> tuple[str, ...]:
         """Return the agencies that `requester` may ask at `now`, in alphabetical order."""
         members = self.federation.members

@@ -116,7 +116,8 @@ def _keys(agreement: AgreementView, agency: str, now: datetime, ahead: timedelta
         (other,) = [party for party in agreement.parties if party != step.agency]
         if other == agency:
             command = f"comity agreement accept-identity {step.agency}"
-            what = f"accept the new identity key of {step.agency}, or it rests: {command}"
+            rests = "it rests until then" if now >= move.old_until else "or it rests"
+            what = f"accept the new identity key of {step.agency}, {rests}: {command}"
         else:
             what = f"no acceptance by {other} of {step.agency}'s new identity key is here: ask for it"
         yield Due(

@@ -28,7 +28,7 @@ from comity.v1.envelope_pb2 import Envelope
 @dir_option
 @public_option
 @click.option("--key", "key_id", metavar="ID", help="The new key's whole id, as AGENCY told it to you.")
-@click.option("--out", type=FOLDER, default=Path(), help="Folder for AGENCY's copy.  [default: this one]")
+@click.option("--out", type=FOLDER, default=Path(), help="Folder for AGENCY's copy.  [default: here]")
 @json_option
 @refused_as_usage
 def accept_identity(

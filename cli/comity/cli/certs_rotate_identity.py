@@ -38,7 +38,7 @@ _ROLES = ("gateway", "adapter", "broker")
     help="For how long the old key counts, too: until then each counterparty accepts the new one.  "
     "[default: 30]",
 )
-@click.option("--again", is_flag=True, help="Replace the key once more, though the last overlap isn't over.")
+@click.option("--again", is_flag=True, help="Replace a key that was replaced before.")
 @click.option(
     "--identity",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -78,8 +78,7 @@ def command(
             f"`{place.path}` is not the identity key that the roster names for `{member.agency}` "
             f"({member.identity_key.key_id})"
         )
-    running = member.successions[-1] if member.successions else None
-    if running is not None and now < running.old_until and not (again or place.following.exists()):
+    if member.successions and not (again or place.following.exists()):
         _tell_replaced(as_json, member, place.book(), end.agency)
         return
     if not place.following.exists():
@@ -201,7 +200,9 @@ def _tell_replaced(
         *(f"accepted     {other}, {spelled(at)}" for other, at in accepted.items()),
         *(f"waiting      {other}: comity agreement accept-identity {agency}" for other in waiting),
     ]
-    if retired is not None:
+    if retired is None:
+        lines.append("next         to replace it once more: --again")
+    else:
         lines.append(f"destroy      {retired}: nothing needs it any more")
     report(as_json, values, *lines)
 

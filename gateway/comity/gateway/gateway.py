@@ -403,10 +403,11 @@ class Gateway:
                 continue
             found = standing.agreements.grant(provider=name, requester=self.agency, now=now)
             if found is None:
+                why = standing.agreements.why_resting(provider=name, requester=self.agency, now=now)
                 leave_out(
                     name,
                     query_service_pb2.NOT_ASKED_REASON_NO_AGREEMENT,
-                    "no agreement in force: nothing of the question left the house (A2)",
+                    f"{why or 'no agreement in force'}: nothing of the question left the house (A2)",
                 )
                 continue
             askable.append(_Askable(provider=name, agreement=found[0], grant=found[1]))

@@ -68,6 +68,8 @@ def load_standing(config: GatewayConfig, published: PublishedRoster, old: Standi
         return Standing(federation=federation, agreements=old.agreements.under(federation))
     for rejected in book.rejected:
         LOGGER.warning("agreement `%s` does nothing: %s", rejected.path.name, rejected.reason)
+    for warning in book.waiting():
+        LOGGER.warning("%s", warning)
     return Standing(federation=federation, agreements=book)
 
 
