@@ -396,6 +396,22 @@ async def test_nothing_of_who_asks_is_told(house: House, caplog: pytest.LogCaptu
     assert stranger.key_id not in said and "diaz" not in said
 
 
+async def test_file_is_followed_within_seconds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps it new: it goes, comes back, and is another one."""
+    monkeypatch.undo()
+    path = house.home / "jwks.json"
+    house.settings = JwksSettings(file=path, refresh=REFRESH)
+    house.starts()
+    await house.after(0 * SECOND)
+    assert not house.following.current.is_known and house.following.failures == 1
+    path.write_bytes(house.server.body)
+    await house.after(5 * SECOND)
+    assert house.following.current.is_known and not house.asks()
+    path.write_bytes(to_jwks({NEW.key_id: NEW.public}))
+    await house.after(5 * SECOND)
+    assert house.asks() and house.following.unlisted == 1
+
+
 async def test_other_issuers_of_the_agency_are_left_alone(house: House) -> None:
     """Only the one that is followed can withdraw its keys."""
     house.publishes(NEW)

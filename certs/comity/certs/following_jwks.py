@@ -104,6 +104,12 @@ class PublishedKeys:
                 self.current = replace(kept, next_at=clock())
 
     @property
+    def _refresh(self) -> timedelta:
+        """How long it is at most from one look to the next."""
+        settings = self._settings
+        return settings.refresh if settings.file is None else min(settings.refresh, FILE_AFTER)
+
+    @property
     def seconds_old(self) -> float | None:
         """Seconds since the source last gave the set in force; None: never."""
         fetched_at = self.current.fetched_at
@@ -207,7 +213,7 @@ class PublishedKeys:
         """Go on with the set before; say it the first time, when it is another failure, and each hour."""
         now = self._clock()
         self.failures += 1
-        wait = min(self._settings.refresh, timedelta(seconds=2) * 2 ** min(self.failures, 16))
+        wait = min(self._refresh, timedelta(seconds=2) * 2 ** min(self.failures, 16))
         is_new = why != self.current.failing
         self.current = replace(self.current, failing=why, next_at=now + wait * (0.5 + self._draw() / 2))
         if is_new:
@@ -226,9 +232,7 @@ class PublishedKeys:
 
     def _wait(self, fetched: Fetched) -> timedelta:
         """Return how long a set is fresh: as its server says, within bounds, or a tenth less."""
-        refresh = self._settings.refresh
-        if self._settings.file is not None:
-            refresh = min(refresh, FILE_AFTER)
+        refresh = self._refresh
         said = refresh if fetched.max_age is None else max(fetched.max_age, LEAST)
         return min(said, refresh) * (0.9 + self._draw() / 10)
 
