@@ -12,12 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from comity.certs.clock import utc_now
 from comity.cli.demonstration.evidence import find_values
 from comity.cli.demonstration.prepare import prepare, wanted
 from comity.cli.demonstration.processes import Processes, start_all
 from comity.cli.demonstration.setup import FederationOnDisk
+from comity.cli.main import cli
 
 PLATE = "8ABC123"
 CONTENT = (PLATE, "26-0417", "burglary series", "j.ortega", "k.novak")
@@ -30,16 +32,22 @@ interval_seconds = 0.5
 """
 
 
-def comity(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run the command as its user would, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "comity.cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        env={**os.environ, "COLUMNS": "120"},
-    )
+def comity(*arguments: str, alone: bool = False, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run the command as its user would; in a process of its own if `alone`, or if it serves or starts any.
+
+    The rest runs in this process, which spares it most of its time: the start of Python.
+    """
+    command = [sys.executable, "-m", "comity.cli.main", *arguments]
+    columns = {"COLUMNS": "120"}
+    if alone or arguments[0] == "demo" or "serve" in arguments:
+        environment = {**os.environ, **columns}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=seconds, check=False, env=environment
+        )
+    done = CliRunner().invoke(cli, list(arguments), prog_name="comity", env=columns)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
 
 
 @dataclass

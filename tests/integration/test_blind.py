@@ -64,6 +64,7 @@ def secret_question() -> query_service_pb2.SearchRequest:
     return request
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="reading another process's memory needs root")
 def test_nothing_of_a_held_query_is_in_the_brokers_memory(federation: Federation) -> None:
     """While a query is held at the adapter its content is in the gateway's memory and not in the broker's.

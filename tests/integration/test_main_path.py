@@ -125,7 +125,7 @@ def test_period_is_required(federation: Federation) -> None:
 
 def test_table_shows_banner_above_and_below(federation: Federation) -> None:
     """A person sees the banner above and below, every provider, and the caveats (A5)."""
-    done = comity(*federation.query("sheriff", "--rows", "3"))
+    done = comity(*federation.query("sheriff", "--rows", "3"), alone=True)
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     assert lines[0] == lines[-1] and "CUI" in lines[0]
     assert all(any(line.startswith(agency) for line in lines) for agency in PROVIDERS)
