@@ -16,6 +16,7 @@ from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.openings import read_openings_of
 from comity.certs.clock import utc_now
+from comity.cli import hotlist_due
 from comity.cli.csv_files import ListInvalid
 from comity.cli.demonstration.policies import install_house_rules
 from comity.cli.hot_list_files import read_batch
@@ -197,10 +198,10 @@ def test_file_that_can_not_be_read_says_where_and_what_would_be_right(
 
 
 def test_wrong_file_ends_the_command_in_one_line(tmp_path: Path) -> None:
-    """Exit 2, and no traceback: a day that is before the other, found when the plate is judged (H3)."""
+    """Exit 2, and no traceback: a day that has passed, found when the plate is judged (H3)."""
     result = offline(tmp_path, f"{HEADER},expires\n8ABC123,CA,NARCOTICS,1,open,,2001-01-01\n")
     assert result.exit_code == 2 and result.output.count("\n") == 1
-    assert "line 2, `expires` is not after" in result.output and "8ABC123" not in result.output
+    assert "line 2, `expires` has passed" in result.output and "8ABC123" not in result.output
 
 
 def test_recorded_batch_stands_in_the_gateways_log(made: FederationOnDisk) -> None:
@@ -227,6 +228,34 @@ def test_removal_is_written_down_and_held_back_by_nothing(made: FederationOnDisk
         assert at_gateway(made, text, "--act", act, "--record").exit_code == 0
     told = json.loads(run("show", "--home", made.gateway_home("ice"), "--json").stdout)
     assert [each["act"] for each in told] == ["removed", "expired"]
+
+
+def test_record_prompts_before_the_year_is_over(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """H3, H9: due by the record: two weeks before, in the week after, then it goes; with its case, too."""
+    soon, home = NOW + timedelta(days=10), made.gateway_home("ice")
+    text = (
+        f"{HEADER},expires\n8ABC123,CA,NARCOTICS,1,open,,{soon.isoformat()}\n7XYZ999,CA,NARCOTICS,2,open,,\n"
+    )
+    assert at_gateway(made, text, "--attest", "--record").exit_code == 0
+
+    def due(days: int, *words: str | Path) -> tuple[int, list[tuple[str, list[str], list[str]]]]:
+        monkeypatch.setattr(hotlist_due, "utc_now", lambda: NOW + timedelta(days=days))
+        result = run("due", "--home", home, "--json", *words)
+        told = json.loads(result.stdout)["due"]
+        return result.exit_code, [(each["plate"], each["stops"], each["warnings"]) for each in told]
+
+    assert due(0) == (0, [("8ABC123", [], ["ice.hotlist-expires-soon"])])
+    assert due(12) == (0, [("8ABC123", [], ["ice.hotlist-last-week"])])
+    assert due(20) == (1, [("8ABC123", ["ice.hotlist-expired"], [])])
+    (tmp_path / "cases").write_text("1\n")
+    closed = ("7XYZ999", ["ice.hotlist-outlives-case"], [])
+    assert closed in due(0, "--cases", tmp_path / "cases")[1]
+    assert "8ABC123 CA US at vendor, case 1, by" in run("due", "--home", home).output
+    removed = f"{HEADER}\n8ABC123,CA,NARCOTICS,,,\n"
+    assert at_gateway(made, removed, "--act", "remove", "--record").exit_code == 0
+    assert due(20) == (0, [])
 
 
 def test_batch_that_is_stopped_is_not_written_down(made: FederationOnDisk) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from comity.cli import hotlist_check, hotlist_show
+from comity.cli import hotlist_check, hotlist_due, hotlist_show
 
 
 @click.group(
     name="hotlist",
-    short_help="Hot lists: check a batch by the house rules, write it down, show what was.",
+    short_help="Hot lists: check a batch by the house rules, write it down, what is due.",
     epilog="Example: comity hotlist check plates.csv --house fed/agencies/ice/gateway/house --at vendor",
 )
 def group() -> None:
@@ -21,4 +21,5 @@ def group() -> None:
 
 
 group.add_command(hotlist_check.command)
+group.add_command(hotlist_due.command)
 group.add_command(hotlist_show.command)

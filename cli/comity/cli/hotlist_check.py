@@ -134,8 +134,8 @@ def command(
     """
     now = utc_now()
     try:
-        end = None if home is None else _own(home)
-        rules = _rules(house, home, end)
+        end = None if home is None else own_gateway(home)
+        rules = rules_of(house, home, end)
         _check_use(rules, end, holder, record=record, act=act, note=note)
         lister = _lister(
             end,
@@ -154,7 +154,7 @@ def command(
         batch = Batch(
             agency=rules.bundle.agency,
             act=act.upper(),
-            holder=AskedOf(agency=holder, kind=_kind(end, holder, at_kind)),
+            holder=AskedOf(agency=holder, kind=kind_of(end, holder, at_kind)),
             lister=lister,
             need_affirmed=need,
             documented=record,
@@ -183,14 +183,15 @@ def command(
     sys.exit(1 if stopped else 0)
 
 
-def _own(home: Path) -> OwnEnd:
+def own_gateway(home: Path) -> OwnEnd:
+    """Return the gateway in a folder; another end is wrong use."""
     end = load_own_end(home)
     if end.role != "gateway":
         raise click.UsageError(f"--home: `{home}` is no gateway's folder: your own people act at a gateway")
     return end
 
 
-def _rules(house: Path | None, home: Path | None, end: OwnEnd | None) -> HouseRules:
+def rules_of(house: Path | None, home: Path | None, end: OwnEnd | None) -> HouseRules:
     """Return the rules of the bundle that is named, else those of the gateway as it is configured."""
     if house is not None:
         rules: HouseRules | None = HouseRules(HouseBundle.load(house), {})
@@ -260,7 +261,8 @@ def _require_known(lister: Lister) -> None:
         raise click.UsageError("--record needs to know who does it: --client with --user or --assertion")
 
 
-def _kind(end: OwnEnd | None, holder: str, kind: str | None) -> str:
+def kind_of(end: OwnEnd | None, holder: str, kind: str | None) -> str:
+    """Return what kind of agency holds a list: as the roster has it, else what is said."""
     if end is None:
         return kind or "commercial"
     if holder in end.federation.members:

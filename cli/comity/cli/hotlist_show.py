@@ -5,33 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 
-from comity.audit.entry import LoggedEntry, read_entry
-from comity.audit.errors import AuditError, OpeningInvalid
-from comity.audit.searching.kept import KeptBeside
-from comity.audit.searching.walk import LogWalk
 from comity.cli.exporting.document import clean
-from comity.cli.exporting.end import open_end, telling, trust_option
-from comity.cli.reporting import Json, json_option, spelled, stop
-from comity.gateway.hot_lists import DOCUMENTED, KIND, documented
+from comity.cli.exporting.end import trust_option
+from comity.cli.hot_list_record import Change, false_openings, read_record
+from comity.cli.reporting import Json, json_option, spelled
+from comity.gateway.hot_lists import DOCUMENTED
 from comity.policy.plates import PlateInvalid, fold
-
-_WANTED = frozenset({"user", "office", "note", "list"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """One entry of the log, opened."""
-
-    index: int
-    entry: LoggedEntry
-    values: Mapping[str, str] = field(repr=False)
-    rows: tuple[Mapping[str, str], ...] | None = field(repr=False)
-    """Its plates; None: the opening was deleted, or is false."""
 
 
 @click.command(
@@ -57,61 +40,40 @@ def command(home: Path, plate: str | None, trust_file: Path | None, as_json: boo
         wanted = None if plate is None else fold(plate)
     except PlateInvalid as error:
         raise click.UsageError(f"--plate: {error}") from error
-    end = open_end(home, trust_file)
-    false: list[int] = []
-    try:
-        with KeptBeside(end.state, only=_WANTED) as kept, telling("entries") as tell:
-            walk = LogWalk(end.log, keys=end.keys)
-            found = [
-                _opened(index, read_entry(leaf), kept, false)
-                for index, leaf in walk.entries(tell=tell)
-                if KIND.encode() in leaf and read_entry(leaf).kind == KIND
-            ]
-    except AuditError as error:
-        stop(str(error), status=1)
+    record = read_record(home, trust_file)
     if wanted is not None:
-        found = [each for each in found if any(row.get("folded") == wanted for row in each.rows or ())]
+        record = record.of_plate(wanted)
+    found = record.changes
     if as_json:
-        click.echo(json.dumps([_object(each, wanted) for each in found], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([_object(each) for each in found], indent=2, ensure_ascii=False))
     else:
         for each in found:
-            for line in _lines(each, wanted):
+            for line in _lines(each):
                 click.echo(line)
         click.echo(f"{len(found)} act{'s' * (len(found) != 1)} on hot lists")
-    if false:
-        click.echo(f"{len(false)} openings are false: state.db is not what the log commits to", err=True)
+    if record.false:
+        click.echo(false_openings(record), err=True)
         sys.exit(1)
 
 
-def _opened(index: int, entry: LoggedEntry, kept: KeptBeside, false: list[int]) -> _Change:
-    openings = kept.openings(index)
-    try:
-        values = {name: entry.open(openings[name]) for name in _WANTED & openings.keys()}
-    except OpeningInvalid:
-        false.append(index)
-        return _Change(index=index, entry=entry, values={}, rows=None)
-    return _Change(index=index, entry=entry, values=values, rows=documented(values.get("list")))
-
-
-def _asked_for(change: _Change, wanted: str | None) -> Iterator[Mapping[str, str]]:
+def _shown(change: Change) -> Iterator[Mapping[str, str]]:
     for row in change.rows or ():
-        if wanted is None or row.get("folded") == wanted:
-            yield {name: row.get(name, "") for name in DOCUMENTED if name != "folded"}
+        yield {name: row.get(name, "") for name in DOCUMENTED if name != "folded"}
 
 
-def _lines(change: _Change, wanted: str | None) -> Iterator[str]:
+def _lines(change: Change) -> Iterator[str]:
     public, values = change.entry.public, change.values
-    who = clean(values.get("user", "closed"))
+    who, count = clean(values.get("user", "closed")), public.get("plates")
     office = f" ({clean(values['office'])})" if values.get("office") else ""
     yield (
-        f"{spelled(change.entry.at)}  entry {change.index}: {public.get('plates')} plates "
+        f"{spelled(change.entry.at)}  entry {change.index}: {count} plate{'s' * (count != 1)} "
         f"{clean(str(public.get('act')))} at {clean(str(public.get('holder')))} by {who}{office}"
     )
     if values.get("note"):
         yield f"  note: {clean(values['note'])}"
     if change.rows is None:
         yield "  the list can't be opened any more"
-    for row in _asked_for(change, wanted):
+    for row in _shown(change):
         case = f", case {row['case']}" if row["case"] else ""
         tracking = f", tracking {row['tracking']}" if row["tracking"] else ""
         yield clean(
@@ -120,7 +82,7 @@ def _lines(change: _Change, wanted: str | None) -> Iterator[str]:
         )
 
 
-def _object(change: _Change, wanted: str | None) -> Mapping[str, Json]:
+def _object(change: Change) -> Mapping[str, Json]:
     public = change.entry.public
     return {
         "entry": change.index,
@@ -132,5 +94,5 @@ def _object(change: _Change, wanted: str | None) -> Mapping[str, Json]:
         "office": change.values.get("office"),
         "note": change.values.get("note"),
         "opened": change.rows is not None,
-        "plates": [dict(row) for row in _asked_for(change, wanted)],
+        "plates": [dict(row) for row in _shown(change)],
     }

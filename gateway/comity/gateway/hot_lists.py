@@ -222,6 +222,8 @@ def _times(
         case "ENTER":
             since = listed.entered or now
             until = listed.expires or _year_after(since, windows)
+            if until <= now:
+                raise ListingInvalid("`expires` has passed: an entry that has expired is not entered")
             return since, until, until, since
         case "KEEP":
             since = listed.renewed or _required(listed.entered, "entered", "keep")

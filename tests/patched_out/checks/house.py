@@ -126,4 +126,9 @@ CHECKS = (
         Without("comity.cli.hotlist_check:_check_use", "if not rules.judges_lists:"),
         HOT_LIST("test_rules_without_hot_lists_are_told"),
     ),
+    check(
+        "hot list: what was removed is due no more, and nothing else goes",
+        Instead("comity.cli.hot_list_record:Record.on_lists", "act in _ON_IT", "True"),
+        HOT_LIST("test_record_prompts_before_the_year_is_over"),
+    ),
 )
