@@ -160,6 +160,8 @@ class Stage:
             case "certificate-adapter" | "certificate-gateway":
                 name = rotating.ADAPTER if kind.endswith("adapter") else rotating.GATEWAY
                 plan = await revoking.certificate(federation, name)
+            case "own-certificate":
+                plan = await revoking.certificate(federation, rotating.ADAPTER, own=True)
             case "statement-key-adapter" | "statement-key-gateway":
                 name = rotating.ADAPTER if kind.endswith("adapter") else rotating.GATEWAY
                 plan = await revoking.statement_key(federation, name)

@@ -59,6 +59,8 @@ class Plan:
     ends: Sequence[str]
     mend: Callable[[], Awaitable[None]] | None
     """Puts something in the revoked's place; None: for good."""
+    issuer: str | None = None
+    """Whose list it is: an agency's own; None: the governing authority's."""
 
 
 Revocation = Callable[[RunningFederation, int], Awaitable[Plan]]
@@ -72,14 +74,16 @@ async def revoke_once(
     start = time.time()
     await federation.until(lambda: answered(start), "it is answered before it is revoked")
     found = Revoked(touches=plan.touches, begun=time.time())
+    signer = federation.root if plan.issuer is None else federation.made.home(plan.issuer)
     told = await federation.comity(
-        "certs", "revoke", "--dir", federation.root, *plan.words, "--reason", "key-compromise"
+        "certs", "revoke", "--dir", signer, *plan.words, "--reason", "key-compromise"
     )
-    found.published = (federation.root / "public" / TIMESTAMP_FILE).stat().st_mtime
+    newest = TIMESTAMP_FILE if plan.issuer is None else f"revocations-{plan.issuer}.json"
+    found.published = (federation.root / "public" / newest).stat().st_mtime
     version, arrived = int(str(told["version"])), {}
     for name in plan.ends:
         value = version if name == BROKER else str(version)
-        entry = await federation.logged(name, "revocations_activated", version=value)
+        entry = await federation.logged(name, "revocations_activated", version=value, issuer=plan.issuer)
         arrived[name] = entry.at.timestamp()
     found.arrived = arrived
     await asyncio.sleep(max(0.0, max(arrived.values()) + LOOK_SECONDS - time.time()))
@@ -99,8 +103,8 @@ def _of_requester(asked: Asked) -> bool:
     return asked.agency == REQUESTER
 
 
-async def certificate(federation: RunningFederation, name: str) -> Plan:
-    """Revoke the certificate of an end, with its key; it gets another one."""
+async def certificate(federation: RunningFederation, name: str, *, own: bool = False) -> Plan:
+    """Revoke the certificate of an end, with its key, by the authority or its own agency; it gets another."""
     home = federation.running[name]
     agency = home.parent.name
     words = ["--agency", agency, "--certificate", str(home / "keys" / "leaf.pem"), "--key"]
@@ -108,8 +112,8 @@ async def certificate(federation: RunningFederation, name: str) -> Plan:
     async def mend() -> None:
         await federation.comity("certs", "renew", home, "--ca", home.parent)
 
-    touches = _of_requester if name == GATEWAY else _of_provider(agency)
-    return Plan(words=words, touches=touches, ends=(BROKER, GATEWAY, ADAPTER), mend=mend)
+    touches, issuer = _of_requester if name == GATEWAY else _of_provider(agency), agency if own else None
+    return Plan(words=words, touches=touches, ends=(BROKER, GATEWAY, ADAPTER), mend=mend, issuer=issuer)
 
 
 async def statement_key(federation: RunningFederation, name: str) -> Plan:
@@ -173,6 +177,7 @@ class Answers:
 KINDS: Final[Mapping[str, str]] = {
     "certificate-adapter": "certificate of an adapter",
     "certificate-gateway": "certificate of a gateway",
+    "own-certificate": "certificate of an adapter, by its own agency",
     "statement-key-adapter": "statement key of an adapter",
     "statement-key-gateway": "statement key of a gateway",
     "subject": "user of a requester",

@@ -6,6 +6,7 @@ Each returns once what it replaced is out of use.
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -113,6 +114,23 @@ async def identity_provider_keys(federation: RunningFederation) -> None:
     await asyncio.sleep(DRAIN_SECONDS)
 
 
+async def identity_key(federation: RunningFederation, name: str) -> None:
+    """Replace the identity key of an agency; each counterparty accepts the new one into its agreements."""
+    home = federation.running[name].parent
+    rotate = ("certs", "rotate", "identity", home)
+    prepared = await federation.comity(*rotate, "--again")
+    await federation.admit(home)
+    await federation.comity(*rotate)
+    others: list[str] = prepared["counterparties"]  # type: ignore[assignment]
+    for other in others:
+        with tempfile.TemporaryDirectory() as sent:
+            accept = ("agreement", "accept-identity", home.name, "--dir", federation.made.home(other))
+            await federation.comity(*accept, "--key", str(prepared["new_key"]), "--out", sent)
+            (acceptance,) = Path(sent).iterdir()
+            await federation.comity("agreement", "accept", acceptance, "--dir", home)
+    await asyncio.sleep(DRAIN_SECONDS)
+
+
 KINDS: Final[Mapping[str, tuple[str, Rotation]]] = {
     "leaf-adapter": ("leaf of an adapter", lambda federation: leaf(federation, ADAPTER)),
     "leaf-gateway": ("leaf of a gateway", lambda federation: leaf(federation, GATEWAY)),
@@ -121,6 +139,8 @@ KINDS: Final[Mapping[str, tuple[str, Rotation]]] = {
     "ca-gateway": ("CA of a requester", lambda federation: ca(federation, GATEWAY)),
     "ca-broker": ("CA of the operator", lambda federation: ca(federation, BROKER)),
     "statement-key": ("statement keys of adapter, gateway and broker", statement_keys),
+    "identity-adapter": ("identity key of a provider", lambda federation: identity_key(federation, ADAPTER)),
+    "identity-gateway": ("identity key of a requester", lambda federation: identity_key(federation, GATEWAY)),
     "log-key": ("log keys of adapter, gateway and broker", log_keys),
     "authority-key": ("the governing authority's keys", authority_keys),
     "idp-keys": ("the identity provider's keys", identity_provider_keys),

@@ -107,8 +107,8 @@ class LogReader:
                 self.found.append(read_entry(leaf))
         self._next = size
 
-    def of(self, kind: str, **public: str | int) -> list[LoggedEntry]:
-        """Return entries of a kind that have these public values, read by now."""
+    def of(self, kind: str, **public: str | int | None) -> list[LoggedEntry]:
+        """Return entries of a kind that have these public values, None: haven't; read by now."""
         return [
             entry
             for entry in self.found
@@ -192,8 +192,8 @@ class RunningFederation:
         await self.until(lambda: all(map(has, self.running.values())), f"roster {roster} is in force")
         return roster
 
-    async def logged(self, name: str, kind: str, **public: str | int) -> LoggedEntry:
-        """Wait until an end's log has an entry; return the newest such."""
+    async def logged(self, name: str, kind: str, **public: str | int | None) -> LoggedEntry:
+        """Wait until an end's log has an entry with these public values, None: without; return the newest."""
 
         def found() -> bool:
             self.logs[name].read_on()
