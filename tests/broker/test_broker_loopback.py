@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -49,6 +51,7 @@ from comity.v1 import account_pb2, audit_pb2, common_pb2, envelope_pb2, link_pb2
 from comity.v1.link_pb2_grpc import BrokerServiceStub
 from tests.support.federation import FederationOnDisk, build_federation
 from tests.support.minting import DNS, URI, Issuer, mint
+from tests.support.relayed_tls import client_context, relayed
 
 AGENCIES = ("sheriff", "lapd", "cbp", "ice")
 ROLES = {"gateway": common_pb2.END_ROLE_GATEWAY, "adapter": common_pb2.END_ROLE_ADAPTER}
@@ -470,6 +473,40 @@ async def test_resumed_tls_opens_no_link(stage: Stage) -> None:
     assert first[1] not in ("", "RESUMED")
     again = await stage.refused("lapd", "gateway", ticket, **stranger)
     assert again == (grpc.StatusCode.UNAUTHENTICATED, "RESUMED")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("most", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_link_over_tls_1_2_is_refused(stage: Stage, most: ssl.TLSVersion) -> None:
+    """A real end with its own leaf, whose TLS is 1.2 at most; the same way with TLS 1.3 it has its link."""
+    home = stage.made.home("lapd") / "adapter" / "keys"
+    operator = (stage.made.root / "operator" / "ca.pem").read_bytes()
+    context = client_context(
+        ca_pem=operator, chain=str(home / "leaf.pem"), key=str(home / "leaf.key"), most=most
+    )
+    hello = link_pb2.Hello(
+        versions=[1],
+        spiffe_id="spiffe://lapd.example/adapter",
+        role=ROLES["adapter"],
+        chain=split_pem((home / "leaf.pem").read_bytes()),
+    )
+    async with (
+        relayed(stage.broker.address, context, name=BROKER_NAME) as (address, versions),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        call = BrokerServiceStub(channel).Link()
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
+        if most is ssl.TLSVersion.TLSv1_3:
+            answer = await call.read()
+            assert answer.frames[0].HasField("welcome") and versions == ["TLSv1.3"]
+            return
+        code = await call.code()
+        status = await rpc_status.aio.from_call(call)
+    if versions:  # gRPC was in use in this process before it was told to refuse the handshake
+        assert versions == ["TLSv1.2"] and status is not None and "TLS_VERSION" in str(status.details[0])
+    assert code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED)
+    assert not [entry for entry in stage.logged() if entry.kind == "link_opened"]
 
 
 async def test_checkpoints_travel_both_ways_once(stage: Stage) -> None:

@@ -24,7 +24,7 @@ ADAPTER_SERVER = File(
 )
 OWN_LISTS = File(
     "tests/certs/test_own_lists.py",
-    honest="test_statement_key_of_an_own_list_signs_until_then_for_auditors_too",
+    honest="test_own_list_is_signed_by_the_identity_key_alone",
 )
 OBLIGED = File(
     "tests/adapters/test_obligations_met.py",
