@@ -1,4 +1,4 @@
-"""A gateway's front over real sockets and real TLS: who is revoked is cut, TLS 1.2 gets nothing (design 4)."""
+"""A gateway's front over real sockets and real TLS: who is revoked is cut, TLS 1.2 refused (design 4)."""
 
 from __future__ import annotations
 
