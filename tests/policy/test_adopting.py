@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from comity.audit.summary import Law, Summary
 from comity.audit.tiles import TileFolder
 from comity.certs.envelope import from_json, open_envelope, seal, to_json
 from comity.certs.keys import SigningKey
+from comity.certs.successions import IdentityKeys, IdentityTime
 from comity.cli.policy import group
 from comity.policy.adopting import adopt, check_succession, verify_adoption, write_adoption
 from comity.policy.bundle import PolicyBundle
@@ -53,6 +55,20 @@ def test_bundle_that_its_agency_signed_is_its_law(folder: Path) -> None:
     (folder / "README.md").write_text("better words")
     adoption = verify_adoption(PolicyBundle.load(folder), IDENTITY.public)
     assert (adoption.agency, adoption.signed_at, adoption.key_id) == ("lapd", NOW, IDENTITY.public.key_id)
+
+
+@pytest.mark.parametrize(("after", "is_good"), [(1, True), (0, False), (-1, False)])
+def test_law_is_signed_with_an_identity_key_of_its_day(folder: Path, after: int, is_good: bool) -> None:
+    """A former key's signature stands if it was in force then; with it nobody makes a law after its end."""
+    until = NOW + timedelta(days=after)
+    former = IdentityTime(key=IDENTITY.public, until=until)
+    keys = IdentityKeys(times=(former, IdentityTime(key=SigningKey.generate().public, since=NOW)))
+    bundle = PolicyBundle.load(folder)
+    if is_good:
+        assert verify_adoption(bundle, keys).key_id == IDENTITY.key_id
+    else:
+        with pytest.raises(AdoptionInvalid, match="did not sign it"):
+            verify_adoption(bundle, keys)
 
 
 def test_bundle_that_nobody_signed_is_no_law(folder: Path) -> None:

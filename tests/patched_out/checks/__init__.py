@@ -13,6 +13,7 @@ from tests.patched_out.checks import (
     first_hop,
     gateway,
     house,
+    identities,
     laws,
     lies,
     links,
@@ -48,6 +49,7 @@ CHECKS: tuple[Check, ...] = tuple(
         peers,
         records,
         users,
+        identities,
     )
     for check in room.CHECKS
 )

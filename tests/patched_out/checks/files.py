@@ -64,6 +64,11 @@ FORKED_PROVIDER = File(
 PEERS = File(
     "tests/audit/test_peers.py", honest="test_the_first_checkpoint_is_logged_and_cosigned_with_its_note"
 )
+IDENTITIES = File(
+    "tests/certs/test_identity_rotation.py",
+    honest="test_agreement_goes_on_with_a_key_that_the_other_party_accepted",
+)
+ROTATE_IDENTITY = File("tests/cli/test_rotate_identity.py", honest="test_operator_replaces_its_identity_key")
 ROTATE_KEY = File("tests/cli/test_rotate_key.py", honest="test_each_step_may_be_the_last_before_a_crash")
 SERVING_KEYS = File(
     "tests/test_log_key_while_serving.py", honest="test_an_end_serves_with_the_key_that_it_has"
@@ -222,6 +227,8 @@ FILES = (
     REDACTION,
     CRASH,
     ADOPTING,
+    IDENTITIES,
+    ROTATE_IDENTITY,
     RECOMPUTING,
     EXCHANGE_PATH,
     RECONCILE,
