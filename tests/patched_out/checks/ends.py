@@ -249,9 +249,9 @@ REQUESTER = (
             "comity.adapters.path:_subject",
             """
             return Claims(
-                user="anybody", agency=member.agency, office="", duty_station="", roles=("investigator",),
+                user="anybody", agency=member.agency, office="", duty_station="desk", roles=("investigator",),
                 trained_at=now, rules_accepted_at=now, rules_digest=bytes(32), good_standing=True,
-                protections_attested=True, issued_at=now, expires_at=now, jti="x",
+                protections_attested=True, account_reviewed_at=now, issued_at=now, expires_at=now, jti="x",
             )
             """,
         ),
