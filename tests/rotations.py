@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import statistics
 import sys
@@ -279,12 +280,15 @@ async def run(
 ) -> None:
     """Do each of `kinds` so many times; put a row for each into `rows`, and one before for a quiet time.
 
-    `small`: with as few processes as it takes. Raises `CommandFailed`, `NeverHappened`; the rows that are
-    there then tell what was until then.
+    In one federation after the other: for what is rotated, for what is revoked, for whole agencies. `small`:
+    with as few processes as it takes. Raises `CommandFailed`, `NeverHappened`; the rows that are there then
+    tell what was until then.
     """
+    rotated = [kind for kind in kinds if kind in rotating.KINDS]
     apart = [kind for kind in kinds if kind == "agency"]
-    together = [kind for kind in kinds if kind != "agency"]
-    for number, some in enumerate(part for part in (together, apart) if part):
+    revoked = [kind for kind in kinds if kind not in (*rotated, *apart)]
+    parts = ([*rotated, *revoked], apart) if small else (rotated, revoked, apart)
+    for number, some in enumerate(part for part in parts if part):
         agencies = times if some is apart else 0
         async with staged(root / f"f{number}", rate=rate, say=say, agencies=agencies, small=small) as stage:
             try:
@@ -294,6 +298,7 @@ async def run(
                 await stage.verify()
             finally:
                 rows += stage.rows
+        await asyncio.to_thread(shutil.rmtree, root / f"f{number}")  # gigabytes
 
 
 def told(row: Row) -> str:
