@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from comity.audit.note import LogKey
 from comity.audit.openings import read_openings_of
 from comity.certs.clock import utc_now
 from comity.cli import hotlist_due
+from comity.cli.agency import group as agency
 from comity.cli.csv_files import ListInvalid
 from comity.cli.demonstration.policies import install_house_rules
 from comity.cli.hot_list_files import read_batch
@@ -185,6 +187,7 @@ def test_year_is_prompted_of_and_ends(
         (f"{HEADER},expires\n8ABC123,CA,NARCOTICS,1,open,,soon\n", "line 2, `expires`: is not a day"),
         (f"{HEADER},entered\n8ABC123,CA,NARCOTICS,1,open,,9999-12-31\n", "line 2, `entered`: is not a day"),
         (f"{HEADER}\n8ABC123,CA,NARCOTICS,1,maybe,\n", "line 2, `case_status`"),
+        (f"{HEADER}\n8ABC123,CA,NARCOTICS,1,open,=1+1\n", "line 2, `tracking`: begins as a formula"),
     ],
 )
 def test_file_that_can_not_be_read_says_where_and_what_would_be_right(
@@ -288,6 +291,31 @@ def test_who_may_not_ask_may_not_list(made: FederationOnDisk) -> None:
     result = run("check", file, "--home", home, "--at", "vendor", *client, "--attest", "--record")
     assert result.exit_code == 1 and "good standing" in result.output
     assert written(made) == 0
+
+
+def test_user_whose_access_was_ended_lists_nothing(made: FederationOnDisk) -> None:
+    """Q8: the agency's act counts at once, also before its gateway has taken it, and a later one ends it."""
+    for act, code in (("terminate-user", 1), ("readmit-user", 0)):
+        done = CliRunner().invoke(agency, [act, made.user("ice"), "--dir", str(made.home("ice"))])
+        assert done.exit_code == 0, done.output
+        result = at_gateway(made, GOOD, "--attest", "--record")
+        assert result.exit_code == code and ("ended your access" in result.output) == bool(code)
+        time.sleep(0.002)
+    assert written(made) == 1
+
+
+def test_what_goes_on_the_list_has_no_case_and_no_text(tmp_path: Path) -> None:
+    """H2: plate, state, reason and tracking number travel; a new private file, of what passed alone."""
+    out = tmp_path / "list.csv"
+    assert offline(tmp_path, GOOD.replace("current", "closed"), "--out", out).exit_code == 1
+    assert not out.exists()
+    assert offline(tmp_path, GOOD, "--out", out).exit_code == 0
+    assert out.read_text().splitlines() == [
+        "plate,state,country,reason,tracking",
+        "8ABC123,CA,US,CRIMINAL_INVESTIGATION,HSI-26/00417",
+    ]
+    assert out.stat().st_mode & 0o777 == 0o600
+    assert "is there already" in offline(tmp_path, GOOD, "--out", out).output
 
 
 def test_rules_without_hot_lists_are_told(tmp_path: Path) -> None:

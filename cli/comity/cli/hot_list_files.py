@@ -13,6 +13,7 @@ what stands in it. No value of the file is in an error: only line, column and wh
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as Date
@@ -31,6 +32,8 @@ COLUMNS: Final = (
     *("entered", "renewed", "reviewed", "expires"),
 )
 """What is read of a line."""
+TRAVELLING: Final = ("plate", "state", "country", "reason", "tracking")
+"""What of a line goes on the list; case and free text stay at the requester (H2, ours)."""
 TEXTS: Final = ("text", "note", "notes", "free_text", "comment", "comments", "reason_text", "remarks")
 """What a column of free text is called."""
 MOST_ROWS: Final = 100_000
@@ -92,6 +95,15 @@ def read_cases(path: Path) -> frozenset[str]:
     return cases
 
 
+def write_list(path: Path, read: ReadBatch) -> None:
+    """Write what goes on the list, and nothing that stays in the house: no case, no text, no days (H2)."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(TRAVELLING)
+        for _, listed in read.plates:
+            rows.writerow([getattr(listed, name) for name in TRAVELLING])
+
+
 def _check_header(path: Path, header: Sequence[str]) -> None:
     """Check that plate and state have a column, and none stands twice; names no header that isn't known."""
     for name in ("plate", "state"):
@@ -116,6 +128,8 @@ def _plate(
 ) -> ListedPlate:
     row = dict(zip(header, cells, strict=True))
     for name, value in row.items():
+        if name in COLUMNS and value.startswith(tuple("=+-@")):
+            raise ListInvalid(f"{where}, `{name}`: begins as a formula of a spreadsheet does")
         if name in COLUMNS and (len(value) > _MOST_TEXT or not value.isprintable()):
             raise ListInvalid(f"{where}, `{name}`: is not one printable line of {_MOST_TEXT} at most")
     try:

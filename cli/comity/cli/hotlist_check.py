@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TextIO
@@ -21,7 +21,8 @@ from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.cli.asking import AskingFailed, load_client
 from comity.cli.csv_files import ListInvalid
-from comity.cli.hot_list_files import ReadBatch, read_batch, read_cases
+from comity.cli.exporting.files import make_file
+from comity.cli.hot_list_files import ReadBatch, read_batch, read_cases, write_list
 from comity.cli.hotlist_telling import UNJUDGED, Finding, as_object, texts
 from comity.cli.own_end import OwnEnd, load_own_end
 from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, user_option
@@ -40,6 +41,7 @@ from comity.gateway.hot_lists import (
     validity,
 )
 from comity.gateway.house import load_house
+from comity.gateway.people import require_access_kept
 from comity.gateway.subjects import require_fit
 from comity.policy.decision import Rule
 from comity.policy.errors import PolicyError
@@ -102,6 +104,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
     "--record", is_flag=True, help="If no line is stopped: write it down in the log of --home (H8)."
 )
 @click.option("--note", default="", help="With --record: your own words on it; they stay in the house.")
+@click.option(
+    "--out", type=_FILE, help="If no line is stopped: a new file of what goes on the list alone (H2)."
+)
 @json_option
 def command(
     file: Path,
@@ -122,6 +127,7 @@ def command(
     trained_at: datetime | None,
     record: bool,
     note: str,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Judge the plates in FILE, a CSV file, by your agency's house rules, before they go on a hot list.
@@ -129,8 +135,9 @@ def command(
     For each rule that stops or warns of lines: which, the rule, its document's paragraph, and what would be
     right. No plate, case or name is printed. Nothing is asked and nothing leaves the house. With --record an
     act that nothing stops is entered in your gateway's signed log, with its plates, cases and tracking
-    numbers behind commitments, and --user or --assertion says who does it. To remove plates, or that they
-    expired, is not judged, only written down.
+    numbers behind commitments, and --user or --assertion says who does it. With --out there is then a file
+    of plate, state, country, reason and tracking number alone, for whoever uploads it. To remove plates, or
+    that they expired, is not judged, only written down.
     """
     now = utc_now()
     try:
@@ -165,8 +172,16 @@ def command(
             findings = [] if act in UNJUDGED else _judged(file, rules, batch, read)
         stopped = {line for found in findings if found.effect == "stop" for line in found.lines}
         entry = None
-        if record and home is not None:
-            entry = _record(home, rules, batch, read, findings, _DONE[act], note)
+
+        def write_down() -> None:
+            nonlocal entry
+            if record and home is not None:
+                entry = _record(home, rules, batch, read, findings, _DONE[act], note)
+
+        if out is None or stopped:
+            write_down()
+        else:
+            _hand_out(out, read, write_down)
     except (ListInvalid, PolicyError, ConfigInvalid, CertsError) as error:
         stop(str(error))
     except AskingFailed as error:
@@ -175,6 +190,8 @@ def command(
         stop(f"you may not list plates: {error}", status=1)
     except AuditError as error:
         stop(f"nothing was written down: {error}", status=1)
+    except OSError as error:
+        stop(f"`{error.filename}`: {(error.strerror or 'fault').lower()}")
     if as_json:
         click.echo(json.dumps(as_object(rules, batch, act, read, findings, stopped, entry), indent=2))
     else:
@@ -251,6 +268,7 @@ def _lister(
     certificate = x509.load_pem_x509_certificate(client.leaf).public_bytes(Encoding.DER)
     member = end.federation.member(end.agency)
     claims = verify_assertion(assertion, member=member, now=now, certificate_der=certificate)
+    require_access_kept(end.home, claims.user, own=member, now=now)
     require_fit(claims, now=now)
     return Lister.of(claims, attested=attest, now=now)
 
@@ -327,6 +345,19 @@ def _record(
         warned=[found.rule for found in findings],
     )
     return enter(home, act).index
+
+
+def _hand_out(out: Path, read: ReadBatch, write_down: Callable[[], None]) -> None:
+    """Make the file of what goes on the list; it appears once the act is written down, if it is to be."""
+
+    def produce(path: Path, _scratch: Path) -> None:
+        write_list(path, read)
+        write_down()
+
+    try:
+        make_file(out, produce)
+    except FileExistsError as error:
+        raise click.UsageError(f"--out: `{out}` is there already; name a new file") from error
 
 
 def _row(rules: HouseRules, batch: Batch, listed: ListedPlate) -> dict[str, str]:

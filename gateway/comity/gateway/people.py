@@ -29,6 +29,7 @@ from comity.certs.instants import to_instant
 from comity.certs.keys import SigningKey
 from comity.certs.roster import MemberView
 from comity.certs.user_acts import (
+    FOLDER,
     NEW,
     SuspensionNotice,
     UserAct,
@@ -205,6 +206,18 @@ class People:
             await self._append(entry)
         except AuditUnavailable:
             LOGGER.error("`%s` was not logged", entry.kind)
+
+
+def require_access_kept(home: Path, user: str, *, own: MemberView, now: datetime) -> None:
+    """Raise `SubjectRefused` if the agency ended a user's access, by the acts in a gateway's folder (Q8).
+
+    For commands beside the process; an act that it hasn't taken yet counts as well.
+    """
+    folders = (home / FOLDER, home / FOLDER / NEW)
+    acts = [act for folder in folders for act in _read(folder, own=own, now=now).values() if act.user == user]
+    last = max(acts, key=lambda act: act.given_at, default=None)
+    if last is not None and last.terminates:
+        raise _ended(last)
 
 
 def _ended(act: UserAct) -> SubjectRefused:

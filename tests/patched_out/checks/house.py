@@ -131,4 +131,9 @@ CHECKS = (
         Instead("comity.cli.hot_list_record:Record.on_lists", "act in _ON_IT", "True"),
         HOT_LIST("test_record_prompts_before_the_year_is_over"),
     ),
+    check(
+        "hot list: whose access was ended lists nothing (Q8)",
+        Without("comity.cli.hotlist_check:_lister", "require_access_kept("),
+        HOT_LIST("test_user_whose_access_was_ended_lists_nothing"),
+    ),
 )
