@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,14 @@ from comity.audit.evidence import MANIFEST, EvidenceReport, verify_evidence
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.trust import Trust
+from comity.certs.agency import AgencyHome
 from comity.certs.envelope import digest, from_json, seal, seal_payload, to_json
+from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.revocations import key_digest
+from comity.certs.revoking import revoke_own
 from comity.cli.main import cli
+from comity.v1.federation_pb2 import REVOCATION_REASON_KEY_COMPROMISE, Revocation
 from comity.v1.query_pb2 import Order
 from comity.v1.result_pb2 import Acknowledgement
 from tests.support.federation import build_federation
@@ -254,3 +260,31 @@ async def test_salt_in_another_spelling_is_refused(
 def _proven(report: EvidenceReport) -> set[str]:
     opened = {f"{name}: {value}" for name, value in report.opened.items()}
     return {*report.entries, *report.statements, *opened}
+
+
+@pytest.mark.parametrize("seconds", [-1, 1])
+def test_evidence_stands_until_its_signer_revoked_the_key_and_not_after(
+    places: tuple[Path, Path], home: Path, tmp_path: Path, seconds: int
+) -> None:
+    """By the agency's own list, as the trust file took it along: as of then, whatever was revoked since."""
+    out, federation = tmp_path / "out", tmp_path / "f"
+    prove(home, out)
+    shutil.copytree(places[0], federation)
+    sheriff, revoked_at = AgencyHome.load(federation / "agencies/sheriff"), NOON + timedelta(seconds=seconds)
+    key = SigningKey.load(sheriff.home / "gateway/keys/statement.key").public
+    entry = Revocation(
+        agency="sheriff",
+        public_key=key_digest(key.der),
+        revoked_at=from_instant(revoked_at),
+        reason=REVOCATION_REASON_KEY_COMPROMISE,
+    )
+    revoke_own(sheriff, [entry], revoked_at, lifetime=timedelta(days=1), identity=sheriff.identity())
+    trust = tmp_path / "trust.json"
+    assert run("trust", "--public", federation / "public", "--out", trust).exit_code == 0
+    assert verify(out, places[1])[0] == 0
+    status, report = verify(out, trust)
+    if seconds > 0:
+        assert status == 0 and "order: signed by sheriff" in str(report["statements"])
+    else:
+        assert status == 1 and "`Order`: signed by 0 of the trusted keys" in str(report["findings"])
+        assert "signed by sheriff" not in str(report["statements"])

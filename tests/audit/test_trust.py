@@ -1,6 +1,7 @@
 """The trust file: made from a published roster before there is a log, and good for evidence years later."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from comity.audit.errors import TrustInvalid
 from comity.audit.trust import Trust, make_policy, make_trust
+from comity.certs.envelope import seal, to_json
+from comity.certs.keys import SigningKey
+from comity.v1.federation_pb2 import RevocationList
 from tests.support.federation import build_federation
 from tests.support.logs import NOON
 
@@ -77,3 +81,20 @@ def test_policy_file_of_a_roster_has_each_log_witness_the_others(public: Path) -
     assert Trust.parse(make_policy(trust, quorum=0)).logs.keys() == trust.logs.keys()
     with pytest.raises(TrustInvalid, match="no log witnesses itself"):
         make_policy(trust, quorum=len(trust.logs))
+
+
+def test_agencys_own_list_that_its_identity_key_did_not_sign_makes_no_trust(
+    public: Path, tmp_path: Path
+) -> None:
+    """Put into the published folder, or into the trust file: it is told, and never left out silently."""
+    shutil.copytree(public, tmp_path / "public")
+    forged = RevocationList(federation="F", issuer="lapd", version=1)
+    bad = to_json(seal(forged, SigningKey.generate()))
+    ours = json.loads(make_trust(public))
+    with pytest.raises(TrustInvalid, match="identity key"):
+        Trust.parse(json.dumps({**ours, "agency_revocations": [json.loads(bad)]}).encode())
+    (tmp_path / "public/revocations-lapd.json").write_bytes(bad)
+    with pytest.raises(TrustInvalid, match="list of revocations of `lapd`"):
+        make_trust(tmp_path / "public")
+    with pytest.raises(TrustInvalid):
+        Trust.parse(json.dumps({**ours, "agency_revocations": {}}).encode())

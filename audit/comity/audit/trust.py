@@ -2,12 +2,14 @@
 
 ::
 
-    {"format": "comity-trust-v1", "authority": {…}, "roster": {…}, "revocations": {…}}
+    {"format": "comity-trust-v1", "authority": {…}, "roster": {…}, "revocations": {…},
+     "agency_revocations": [{…}, …]}
 
 `authority` pins the governing authority's keys and threshold; `roster` is the signed roster as it was when
 the file was made, and from it come the verifier keys of the logs. Trust never comes from a log itself.
 Evidence outlives its documents, so the roster's expiry doesn't count here: its signatures do. `revocations`,
 where there were any, is the signed list: what a key signed before it was revoked stands, and nothing after.
+`agency_revocations` are the agencies' own lists, which say the same of their own keys.
 
 In its place a C2SP tlog-policy file will do (`policy_file`): log keys without a roster, and how many
 witnesses must have cosigned a checkpoint.
@@ -24,12 +26,14 @@ from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
 from comity.audit.policy_file import TlogPolicy, parse_policy, write_policy
 from comity.certs.errors import CertsError
+from comity.certs.own_lists import OWN_LIST_FILE
 from comity.certs.revocations import REVOCATIONS_FILE
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 
 FORMAT = "comity-trust-v1"
 _FIELDS = {"format", "authority", "roster"}
 _REVOCATIONS = "revocations"
+_OWN_LISTS = "agency_revocations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,8 @@ class Trust:
         if (
             not isinstance(document, dict)
             or document.get("format") != FORMAT
-            or (document.keys() - {_REVOCATIONS} != _FIELDS)
+            or (document.keys() - {_REVOCATIONS, _OWN_LISTS} != _FIELDS)
+            or not isinstance(document.get(_OWN_LISTS, []), list)
         ):
             raise TrustInvalid(
                 f"{name}: an object with `format` `{FORMAT}`, `authority` and `roster` is right"
@@ -112,6 +117,7 @@ class Trust:
                 roster=json.dumps(document["roster"]).encode(),
                 pin=pin,
                 revocations=None if revoked is None else json.dumps(revoked).encode(),
+                own_lists=[json.dumps(one).encode() for one in document.get(_OWN_LISTS, [])],
             )
         except CertsError as problem:
             raise TrustInvalid(f"{name}: {problem}") from problem
@@ -139,21 +145,24 @@ class Trust:
 def make_trust(public: Path) -> bytes:
     """Return a trust file with the pin and the roster of a published folder, both verified.
 
-    The folder must have come by a way that one trusts: what it pins is what the file will pin. Raises
-    `TrustInvalid`.
+    And with what its lists of revocations say. The folder must have come by a way that one trusts: what it
+    pins is what the file will pin. Raises `TrustInvalid`, also for a list that breaks a rule.
     """
     try:
         authority = json.loads((public / AUTHORITY_FILE).read_bytes())
         roster = json.loads((public / ROSTER_FILE).read_bytes())
         listed = public / REVOCATIONS_FILE
         revoked = json.loads(listed.read_bytes()) if listed.exists() else None
+        own_lists = [json.loads(path.read_bytes()) for path in sorted(public.glob(OWN_LIST_FILE.format("*")))]
     except OSError as problem:
         raise TrustInvalid(f"`{problem.filename}`: {(problem.strerror or 'unreadable').lower()}") from problem
     except (ValueError, RecursionError) as problem:
-        raise TrustInvalid(f"`{public}`: its authority or roster file is not JSON") from problem
+        raise TrustInvalid(f"`{public}`: one of its documents is not JSON") from problem
     document = {"format": FORMAT, "authority": authority, "roster": roster}
     if revoked is not None:
         document[_REVOCATIONS] = revoked
+    if own_lists:
+        document[_OWN_LISTS] = own_lists
     data = json.dumps(document, indent=2).encode() + b"\n"
     Trust.parse(data)
     return data

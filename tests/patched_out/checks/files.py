@@ -12,6 +12,7 @@ EXCHANGE_PATH = File(
 )
 RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
+EVIDENCE = File("tests/audit/test_evidence.py", honest="test_what_was_not_opened_is_nowhere_in_the_evidence")
 OPEN_CALLS = File(
     "tests/gateway/test_calls.py", honest="test_call_without_a_verified_certificate_is_left_to_its_own_check"
 )
@@ -282,6 +283,7 @@ FILES = (
     LINK,
     BUNDLE,
     OWN_LISTS,
+    EVIDENCE,
     OPEN_CALLS,
     FOLLOWING_LINKS,
     ADAPTER_SERVER,

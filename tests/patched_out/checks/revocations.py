@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ADAPTER_SERVER, FOLLOWING_LINKS, OPEN_CALLS, OWN_LISTS
+from tests.patched_out.checks.files import ADAPTER_SERVER, EVIDENCE, FOLLOWING_LINKS, OPEN_CALLS, OWN_LISTS
 from tests.patched_out.patching import Instead, Without
 
 OPEN = "comity.certs.own_lists:open_own_list"
@@ -140,5 +140,14 @@ CHECKS = (
         "adapters: a link under an old CA of the operator is left",
         Without("comity.adapters.server:_Adapter._reload", "self._link.leave_distrusted()"),
         ADAPTER_SERVER("test_old_cas_of_the_operator_are_left_though_the_log_key_cannot_be_used"),
+    ),
+    check(
+        "evidence: what an agency's own list revoked counts until then, for auditors too",
+        Instead(
+            "comity.certs.roster:Federation.for_evidence",
+            "found.with_own_lists({one.agency: one for one in lists}, now=None)",
+            "found",
+        ),
+        EVIDENCE("test_evidence_stands_until_its_signer_revoked_the_key_and_not_after[-1]"),
     ),
 )
