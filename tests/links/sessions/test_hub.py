@@ -250,6 +250,23 @@ async def test_replaced_ca_ends_sessions_of_the_old_one(world: World) -> None:
     assert len(adapter.closed) == 1
 
 
+async def test_session_outlasts_other_cas_of_the_requester_by_more_than_an_exchange(world: World) -> None:
+    """The gateway asks on in a session whose leaf counts by the CAs of now: the adapter doesn't end it."""
+    gateway, adapter = world.gateway(), world.adapter()
+    session = await gateway.hub.session("cbp")
+    sheriff, fresh = world.agencies["sheriff"], AgencyKeys("sheriff")
+    both = replace(sheriff.member().key_set, ca_certificates=(sheriff.ca_der, fresh.ca_der))
+    for hub in (gateway.hub, adapter.hub):
+        hub.refresh(*world.changed("sheriff", key_set=both))
+    for minutes in range(1, 6):
+        world.clock.ahead = timedelta(minutes=minutes)
+        assert await gateway.hub.session("cbp") is session
+        session.send(ask(b"%d" % minutes))
+        await settle()
+        adapter.hub.tick()
+    assert len(adapter.asks) == 5 and adapter.closed == [] and session.is_open
+
+
 @pytest.mark.parametrize(
     "what",
     ["its CA was dropped", "its leaf is revoked, too", "its CA is revoked, too", "it has another name"],

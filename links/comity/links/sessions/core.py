@@ -248,6 +248,10 @@ class SessionHub(ABC):
         used = tls is not None and tls.records >= self.limits.max_records
         return used or now - session.opened_at >= self.longest * self.limits.max_age
 
+    def _is_under_other(self, session: Session, trust: Trust) -> bool:
+        """Return whether a session that may go on must make room for one by the word of now."""
+        return trust != session.progress.trust
+
     def _is_ending(self, session: Session, now: datetime) -> bool:
         """Return whether a session's certificates end so soon that its exchanges must end in time.
 
@@ -488,7 +492,7 @@ class SessionHub(ABC):
                     return CloseReason.CLOSE_REASON_CREDENTIALS, f"peer's certificate: {error}"
             else:
                 progress.judged = expected
-        if trust == progress.trust and not self._is_worn(session, now):
+        if not self._is_under_other(session, trust) and not self._is_worn(session, now):
             progress.worn_since = None
             return None
         progress.worn_since = progress.worn_since or now

@@ -197,6 +197,13 @@ class AdapterSessions(SessionHub):
         | LOG_MESSAGES
     )
 
+    def _is_under_other(self, session: Session, trust: Trust) -> bool:
+        """As the hub's, but for the gateway's CAs: by those of now its leaf was judged again.
+
+        The gateway has no reason to open another session because of its own CAs, and goes on asking in it.
+        """
+        return trust.agreement_digest != session.progress.trust.agreement_digest
+
     def _opened(self, opened: SessionOpen) -> None:
         """Refuse before any byte of TLS, or begin."""
         ending = self._unacceptable(opened)
