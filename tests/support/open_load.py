@@ -17,8 +17,10 @@ import grpc
 import grpc.aio
 
 from benchmarks.federation import READS, Federation
+from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
 from comity.certs.instants import from_instant
+from comity.certs.x509 import split_pem
 from comity.cli.asking import Client, load_client
 from comity.cli.demonstration.traffic import KNOWN_TO_ALL
 from comity.v1 import common_pb2, query_pb2, query_service_pb2, query_service_pb2_grpc, result_pb2
@@ -85,22 +87,26 @@ class System:
         self._channel: grpc.aio.Channel | None = None
         self._search: query_service_pb2_grpc.QueryServiceStub | None = None
         self._assertions: dict[str, str] = {}
+        self._leaf = b""
         self._draining: list[asyncio.Task[None]] = []
 
     async def refresh(self) -> None:
         """Log every user on, and open a new connection; the older one is left when its calls are over."""
-        assertions = await asyncio.to_thread(self._log_on, self.users)
         client = load_client(self._config)
-        old, self._channel = self._channel, _channel(client)
+        (leaf, *_) = split_pem(client.leaf)
+        assertions = await asyncio.to_thread(self._log_on, self.users, leaf)
+        old, self._channel, self._leaf = self._channel, _channel(client), leaf
         self._search = query_service_pb2_grpc.QueryServiceStub(self._channel)
         self._assertions = assertions
         if old is not None:
             self._draining = [task for task in self._draining if not task.done()]
             self._draining.append(asyncio.create_task(old.close(PATIENCE_SECONDS)))
 
-    def _log_on(self, users: Sequence[str]) -> dict[str, str]:
-        made, now = self._federation.made, utc_now()
-        return {user: made.assertion(self.agency, now, user) for user in users}
+    def _log_on(self, users: Sequence[str], leaf: bytes) -> dict[str, str]:
+        """Return assertions, which count with this leaf alone: the one of the connection that is opened."""
+        provider = AgencyHome.load(self._federation.made.home(self.agency)).identity_provider()
+        now = utc_now()
+        return {user: provider.issue(user, leaf, now) for user in users}
 
     async def close(self) -> None:
         if self._channel is not None:
@@ -111,7 +117,7 @@ class System:
         """Ask one question; what came of it stands in `asked`."""
         assert self._search is not None
         if asked.user not in self._assertions:
-            self._assertions |= await asyncio.to_thread(self._log_on, (asked.user,))
+            self._assertions |= self._log_on((asked.user,), self._leaf)
         metadata = (("authorization", f"Bearer {self._assertions[asked.user]}"),)
         pages: list[result_pb2.Page] = []
         outcome, summary = "", query_service_pb2.Summary()
