@@ -293,6 +293,17 @@ def test_who_may_not_ask_may_not_list(made: FederationOnDisk) -> None:
     assert written(made) == 0
 
 
+def test_record_is_judged_by_the_rules_in_force(made: FederationOnDisk, tmp_path: Path) -> None:
+    """K.1: a bundle that lets anything pass is no way round the gateway's own; a check may try it."""
+    loose = shutil.copytree(shipped("ice"), tmp_path / "loose")
+    (loose / "policies/30-hot-lists.cedar").unlink()
+    text = GOOD.replace("current", "closed")
+    assert at_gateway(made, text, "--attest", "--house", str(loose)).exit_code == 0
+    refused = at_gateway(made, text, "--attest", "--house", str(loose), "--record")
+    assert refused.exit_code == 2 and "leave --house out" in refused.output
+    assert written(made) == 0
+
+
 def test_user_whose_access_was_ended_lists_nothing(made: FederationOnDisk) -> None:
     """Q8: the agency's act counts at once, also before its gateway has taken it, and a later one ends it."""
     for act, code in (("terminate-user", 1), ("readmit-user", 0)):

@@ -156,6 +156,7 @@ def command(
         )
         if record:
             _require_known(lister)
+            _require_own_rules(house, home)
         cases = None if cases_file is None else read_cases(cases_file)
         read = read_batch(file, zone=rules.bundle.windows.zone, reason=reason, cases=cases)
         batch = Batch(
@@ -277,6 +278,12 @@ def _require_known(lister: Lister) -> None:
     """Refuse to write down what nobody's identity provider vouches for (H8)."""
     if not lister.user:
         raise click.UsageError("--record needs to know who does it: --client with --user or --assertion")
+
+
+def _require_own_rules(house: Path | None, home: Path | None) -> None:
+    """Refuse to write down what other rules than those in force at the gateway let pass."""
+    if house is not None and home is not None and load_config(home / "gateway.toml").house is not None:
+        raise click.UsageError("--record is judged by the gateway's own house rules: leave --house out")
 
 
 def kind_of(end: OwnEnd | None, holder: str, kind: str | None) -> str:

@@ -136,4 +136,9 @@ CHECKS = (
         Without("comity.cli.hotlist_check:_lister", "require_access_kept("),
         HOT_LIST("test_user_whose_access_was_ended_lists_nothing"),
     ),
+    check(
+        "hot list: what is written down is judged by the rules in force",
+        Without("comity.cli.hotlist_check:_require_own_rules", "if house is not None"),
+        HOT_LIST("test_record_is_judged_by_the_rules_in_force"),
+    ),
 )
