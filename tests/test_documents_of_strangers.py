@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.message import DecodeError
@@ -25,6 +25,8 @@ from comity.audit.tiles import TileName, decode_bundle, encode_bundle, split_til
 from comity.audit.tlog_proof import TlogProof, make_proof
 from comity.audit.trust import Trust, make_trust
 from comity.audit.wal import Frame, pack, scan, unpack
+from comity.certs.acceptances import accept, verify_acceptance
+from comity.certs.agency import AgencyHome
 from comity.certs.agreements import load_agreement, load_lodgement, read_proposal
 from comity.certs.assertions import verify_assertion
 from comity.certs.authority import read_application
@@ -39,16 +41,18 @@ from comity.certs.errors import (
     KeyUnusable,
     LodgementInvalid,
     RosterInvalid,
+    SuccessionInvalid,
 )
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import key_set_view
 from comity.certs.roster import AuthorityPin, Federation
+from comity.certs.successions import read_succession, succeed
 from comity.certs.x509 import split_pem, verify_leaf
 from comity.links.errors import ProtocolViolation
 from comity.links.sessions.codec import Decoder, encode
 from comity.v1.envelope_pb2 import Envelope
-from comity.v1.federation_pb2 import Agreement, KeySet
+from comity.v1.federation_pb2 import Agreement, IdentityAcceptance, IdentitySuccession, KeySet
 from comity.v1.query_pb2 import Order
 from comity.v1.session_pb2 import SessionEnd, SessionMessage
 from tests.fuzz import parties
@@ -77,7 +81,11 @@ def _parsers(made: FederationOnDisk) -> dict[str, Parser]:
     agreement = next(made.agreements("lapd").glob("*.json")).read_bytes()
     lodgement = next(made.lodgements.glob("*.json")).read_bytes()
     sheriff = federation.member("sheriff")
-    identity = SigningKey.generate()
+    identity, other = SigningKey.generate(), SigningKey.generate()
+    lahd = AgencyHome.load(made.home("lahd")).identity()
+    step = succeed(
+        identity, other, agency="lapd", number=1, now=now, overlap=timedelta(days=30), reason="on schedule"
+    )
     key_set = from_json((made.home("lapd") / "keyset.json").read_bytes()).payload
     leaf = made.client_config("sheriff").with_name("leaf.pem").read_bytes()
     chain = split_pem(leaf)
@@ -115,6 +123,24 @@ def _parsers(made: FederationOnDisk) -> dict[str, Parser]:
             (AgreementInvalid,),
         ),
         "lodgement": Parser(lodgement, lambda data: load_lodgement(data, federation), (LodgementInvalid,)),
+        "succession": Parser(step.serialized, read_succession, (SuccessionInvalid,)),
+        "succession that its keys signed": Parser(
+            Envelope.FromString(step.serialized).payload,
+            lambda data: read_succession(
+                seal_payload(payload_type(IdentitySuccession), data, identity, other).SerializeToString()
+            ),
+            (SuccessionInvalid,),
+        ),
+        "acceptance that its agency signed": Parser(
+            accept(step, [bytes(32)], agency="lahd", key=lahd, now=now).payload,
+            lambda data: verify_acceptance(
+                seal_payload(payload_type(IdentityAcceptance), data, lahd),
+                agreement=bytes(32),
+                parties={"lapd": identity.public, "lahd": lahd.public},
+                federation=federation,
+            ),
+            (SuccessionInvalid,),
+        ),
         "application": Parser(
             (made.home("lapd") / "application.json").read_bytes(), read_application, (ApplicationInvalid,)
         ),
@@ -185,6 +211,9 @@ NAMES = (
     "agreement",
     "agreement that nobody signed",
     "lodgement",
+    "succession",
+    "succession that its keys signed",
+    "acceptance that its agency signed",
     "application",
     "assertion",
     "JWK set",

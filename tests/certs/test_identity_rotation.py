@@ -248,6 +248,15 @@ def test_forged_succession_spoils_the_roster_that_carries_it(pair: Pair, fault: 
         pair.forge.verify()
 
 
+def test_own_key_that_nobody_here_replaced_is_told(pair: Pair) -> None:
+    """Of a thief's succession in the agency's own name its own ends say so until it is found out."""
+    step = pair.replace_key(pair.forge.lahd)
+    (warning,) = pair.book("lahd").waiting()
+    assert f"a new identity key of `lahd` itself ({step.new.key_id})" in warning
+    pair.put("lahd", "identity-1", Envelope.FromString(step.serialized))
+    assert list(pair.book("lahd").waiting()) == []
+
+
 @pytest.mark.parametrize("with_a_past", [False, True])
 def test_authority_that_slips_a_key_in_without_succession_gains_no_pair(
     pair: Pair, with_a_past: bool

@@ -111,6 +111,15 @@ class Move:
             f"accepted: comity agreement accept-identity {agency}"
         )
 
+    @property
+    def strange(self) -> str:
+        """What to find out about a new key of one's own of which one's own folder knows nothing."""
+        agency, key = self.succession.agency, self.succession.new.key_id
+        return (
+            f"the roster names a new identity key of `{agency}` itself ({key}), and nothing here tells of "
+            "it: finish it with comity certs rotate identity, or tell the authority that it isn't yours"
+        )
+
 
 def is_acceptance(envelope: Envelope) -> bool:
     """Return whether a document says that it is an acceptance; nothing is verified."""

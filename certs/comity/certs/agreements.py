@@ -448,10 +448,16 @@ class AgreementBook:
 
     def waiting(self) -> Iterator[str]:
         """Yield, for a log, what becomes of agreements with a new identity key that isn't accepted."""
+        known = {own.digest for own in self.kept.successions}
+        strange: dict[bytes, Move] = {}
         for agreement in self.agreements:
             for move in agreement.moves:
                 if move.is_open:
                     yield f"agreement `{agreement.agreement_id}` {move.warning}"
+                elif move.own and move.succession.digest not in known:
+                    strange[move.succession.digest] = move
+        for move in strange.values():
+            yield move.strange
 
     def providers_for(self, requester: str, now: datetime) -> tuple[str, ...]:
         """Return the agencies that `requester` may ask at `now`, in alphabetical order."""

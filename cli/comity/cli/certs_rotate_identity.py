@@ -17,6 +17,7 @@ from comity.certs.files import read_public, write_public
 from comity.certs.key_changes import EndFolder, apply_with_successor
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
+from comity.certs.revocations import REVOCATIONS_FILE
 from comity.certs.successions import MAX_OVERLAP, Succession, succeed
 from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled
 from comity.v1.envelope_pb2 import Envelope
@@ -69,9 +70,13 @@ def command(
     member = end.member(federation)
     if place.following.exists() and SigningKey.load(place.following).public == member.identity_key:
         retired = place.switch(member.successions[-1])
-        book = place.book()
-        _tell_replaced(as_json, member, book, end.agency, retired=retired)
+        _tell_replaced(as_json, member, place, retired=retired)
         return
+    if not place.path.exists():
+        raise SetupRefused(
+            f"`{place.path}` isn't there: bring the identity key, or say with --identity where it is; one "
+            "that was lost can't vouch for another (docs/certificates.md)"
+        )
     old = SigningKey.load(place.path)
     if old.public != member.identity_key:
         raise SetupRefused(
@@ -79,7 +84,7 @@ def command(
             f"({member.identity_key.key_id})"
         )
     if member.successions and not (again or place.following.exists()):
-        _tell_replaced(as_json, member, place.book(), end.agency)
+        _tell_replaced(as_json, member, place)
         return
     if not place.following.exists():
         SigningKey.generate().save(place.following)
@@ -174,16 +179,10 @@ def _tell_prepared(as_json: bool, place: _Place, step: Succession, application: 
     )
 
 
-def _tell_replaced(
-    as_json: bool,
-    member: MemberView,
-    book: AgreementBook | None,
-    agency: str,
-    *,
-    retired: Path | None = None,
-) -> None:
-    step = member.successions[-1]
-    accepted, waiting = _answers(book, step)
+def _tell_replaced(as_json: bool, member: MemberView, place: _Place, *, retired: Path | None = None) -> None:
+    step, home = member.successions[-1], place.end.home.parent
+    accepted, waiting = _answers(place.book(), step)
+    again = f"comity certs revoke --dir {home} --refresh" if (home / REVOCATIONS_FILE).exists() else ""
     values: dict[str, Json] = {
         "state": "replaced",
         "identity_key": step.new.key_id,
@@ -192,13 +191,15 @@ def _tell_replaced(
         "accepted": [f"{other} {spelled(at)}" for other, at in accepted.items()],
         "not_accepted": list(waiting),
         "destroy": None if retired is None else str(retired),
+        "sign_anew": again or None,
     }
     lines = [
         "state        replaced",
         f"new key      {step.new.key_id}, since {spelled(step.effective_at)}",
         f"old key      {step.old.key_id}, counts until {spelled(step.old_until)}",
         *(f"accepted     {other}, {spelled(at)}" for other, at in accepted.items()),
-        *(f"waiting      {other}: comity agreement accept-identity {agency}" for other in waiting),
+        *(f"waiting      {other}: comity agreement accept-identity {step.agency}" for other in waiting),
+        *([f"sign anew    your own list of revocations: {again}"] if again else []),
     ]
     if retired is None:
         lines.append("next         to replace it once more: --again")
