@@ -12,6 +12,7 @@ from comity.broker.admission import EndId
 from comity.broker.router import Router
 from comity.broker.table import Link, LinkTable
 from comity.certs.clock import utc_now
+from comity.links.errors import ProtocolViolation
 from comity.links.frames import LinkLimits
 from comity.links.relay import SessionRelay
 from comity.v1 import common_pb2, link_pb2
@@ -126,3 +127,19 @@ async def test_waiting_link_that_is_displaced_is_logged_as_closed(desk: Desk) ->
     assert waiting.closed == [RENEWAL]
     assert desk.table.find(CBP) is newest
     assert desk.closed == 2
+
+
+async def test_handover_that_no_link_follows_is_a_violation(desk: Desk) -> None:
+    """An end can't have its sessions moved to nowhere."""
+    link, _ = desk.link()
+    with pytest.raises(ProtocolViolation, match="no link follows"):
+        desk.router.frames(link, [link_pb2.LinkFrame(handover=link_pb2.Handover())])
+
+
+async def test_own_list_is_taken_as_that_of_the_links_agency(desk: Desk) -> None:
+    """Whose end brought it the broker knows from the link, and from nothing that is sent."""
+    taken: list[tuple[str, bytes]] = []
+    desk.router._brought = Mock(add=lambda *brought: taken.append(brought))
+    link, _ = desk.link()
+    desk.router.frames(link, [link_pb2.LinkFrame(own_revocations=link_pb2.OwnRevocations(list=b"list"))])
+    assert taken == [("cbp", b"list")]

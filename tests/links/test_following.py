@@ -222,3 +222,15 @@ async def test_link_is_closed_at_once_where_no_ca_of_the_operator_counts(
         assert len(handler.peers) == 1 and not client.is_up
         now.append("operator")
         await until(lambda: client.is_up)
+
+
+async def test_handover_that_nobody_asked_for_ends_the_link(
+    loopback: LoopbackBroker, recording: RecordingEvents, handler: FollowedHandler
+) -> None:
+    """A broker can't have an end drop a link that no newer one follows, and keep it without one."""
+    handler.door.set()
+    async with Running(loopback.client(recording)) as client:
+        await until(lambda: client.is_up)
+        handler.peers[0].send(LinkFrame(handover=Handover()))
+        await until(lambda: recording.ends)
+        assert recording.ends[0][0] == CloseReason.CLOSE_REASON_PROTOCOL

@@ -4,15 +4,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comity.certs.errors import RosterInvalid
+from comity.certs.own_lists import MAX_OWN_LIST_BYTES
 from comity.links import roster
-from comity.links.roster import MAX_PARTS, PART_BYTES, RosterInbox, cut
-from comity.v1.link_pb2 import LinkFrame, RosterDelivery
+from comity.links.errors import LinkDown
+from comity.links.roster import (
+    MAX_PARTS,
+    PART_BYTES,
+    OwnRevocations,
+    RevocationsInbox,
+    RosterInbox,
+    cut,
+)
+from comity.v1.link_pb2 import LinkFrame, RosterDelivery, Welcome
 
 LOG = logging.getLogger("test")
 
@@ -100,6 +111,7 @@ async def test_parts_that_do_not_fit_are_let_go(
         for part in parts:
             data = part[2] if len(part) == 3 else b"y"
             inbox.add(RosterDelivery(part=part[0], parts=part[1], data=data))
+        assert inbox._waiting is None
         add(inbox, *cut(b"whole"))
         await settled(taken, 1)
     assert taken.all == [b"whole"]
@@ -112,6 +124,7 @@ async def test_a_link_that_ends_leaves_no_half_behind() -> None:
         add(inbox, two[0])
         inbox.unlinked()
         add(inbox, two[1])
+        assert inbox._waiting is None
         add(inbox, *cut(b"whole"))
         await settled(taken, 1)
     assert taken.all == [b"whole"]
@@ -129,3 +142,62 @@ async def test_of_many_that_wait_the_newest_is_taken(caplog: pytest.LogCaptureFi
         await settled(taken, 2)
     assert taken.all == [b"bad", b"good"]
     assert "is not taken: roster isn't signed" in caplog.text
+
+
+async def test_broker_takes_of_each_agency_the_newest_list_that_it_brought(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One that floods takes its own slot alone; what is too large is let go; what is bad is said."""
+    taken: list[tuple[str, bytes]] = []
+
+    def take(agency: str, data: bytes) -> bool:
+        taken.append((agency, data))
+        if data == b"bad":
+            raise RosterInvalid("it isn't signed by its identity key")
+        return True
+
+    inbox = RevocationsInbox(take, log=LOG)
+    for number in range(500):
+        inbox.add("lapd", b"%d" % number)
+    inbox.add("lapd", b"bad")
+    inbox.add("dea", b"good")
+    inbox.add("dea", b"x" * (MAX_OWN_LIST_BYTES + 1))
+    inbox.add("dea", b"")
+    task = asyncio.create_task(inbox.run())
+    async with asyncio.timeout(20):
+        while len(taken) < 2:
+            await asyncio.sleep(0.002)
+        inbox.add("lapd", b"better")
+        while len(taken) < 3:
+            await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert taken == [("lapd", b"bad"), ("dea", b"good"), ("lapd", b"better")]
+    assert "`lapd` brought is not taken" in caplog.text
+
+
+def test_own_list_is_brought_over_each_link_and_when_it_changes() -> None:
+    """Not to a broker that knows no such frame, and not where there is none; a link may be down."""
+    sent: list[bytes] = []
+
+    def send(frame: LinkFrame) -> None:
+        if sent == [b"1", b"1", b"2"]:
+            raise LinkDown("link is not there")
+        sent.append(frame.own_revocations.list)
+
+    def federation(data: bytes | None) -> Any:
+        return SimpleNamespace(own_lists={} if data is None else {"lapd": SimpleNamespace(data=data)})
+
+    own = OwnRevocations("lapd", send)
+    own.in_force(federation(None))
+    own.linked(Welcome(takes_revocations=True))
+    assert sent == []
+    own.in_force(federation(b"1"))
+    own.linked(Welcome())
+    own.in_force(federation(b"0"))
+    assert sent == [b"1"]
+    own.in_force(federation(b"1"))
+    own.linked(Welcome(takes_revocations=True))
+    own.in_force(federation(b"2"))
+    own.in_force(federation(b"3"))
+    assert sent == [b"1", b"1", b"2"]

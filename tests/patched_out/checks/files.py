@@ -12,6 +12,14 @@ EXCHANGE_PATH = File(
 )
 RECOMPUTING = File("tests/adapters/test_recomputing.py", honest="test_every_decision_comes_out_the_same")
 ADOPTING = File("tests/policy/test_adopting.py", honest="test_bundle_that_its_agency_signed_is_its_law")
+ROSTER_INBOX = File("tests/links/test_roster.py", honest="test_what_is_cut_is_put_together_again")
+HANDOVER = File(
+    "tests/broker/test_handover.py", honest="test_waiting_link_that_is_displaced_is_logged_as_closed"
+)
+LAPSED = File(
+    "tests/broker/test_lapsed.py",
+    honest="test_lapsed_agency_asks_and_answers_nothing_and_keeps_its_links[in time]",
+)
 EVIDENCE = File("tests/audit/test_evidence.py", honest="test_what_was_not_opened_is_nowhere_in_the_evidence")
 OPEN_CALLS = File(
     "tests/gateway/test_calls.py", honest="test_call_without_a_verified_certificate_is_left_to_its_own_check"
@@ -283,6 +291,9 @@ FILES = (
     LINK,
     BUNDLE,
     OWN_LISTS,
+    ROSTER_INBOX,
+    HANDOVER,
+    LAPSED,
     EVIDENCE,
     OPEN_CALLS,
     FOLLOWING_LINKS,

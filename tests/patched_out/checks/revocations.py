@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ADAPTER_SERVER, EVIDENCE, FOLLOWING_LINKS, OPEN_CALLS, OWN_LISTS
+from tests.patched_out.checks.files import (
+    ADAPTER_SERVER,
+    EVIDENCE,
+    FOLLOWING_LINKS,
+    HANDOVER,
+    LAPSED,
+    OPEN_CALLS,
+    OWN_LISTS,
+    ROSTER_INBOX,
+)
 from tests.patched_out.patching import Instead, Without
 
 OPEN = "comity.certs.own_lists:open_own_list"
 _BAD = "test_own_list_that_breaks_a_rule_is_not_taken"
 _FOLLOWS = "test_newer_own_list_takes_nothing_back_and_dates_nothing_back"
+
+_LAPSED = "test_lapsed_agency_asks_and_answers_nothing_and_keeps_its_links[lapsed]"
 
 CHECKS = (
     check(
@@ -149,5 +160,75 @@ CHECKS = (
             "found",
         ),
         EVIDENCE("test_evidence_stands_until_its_signer_revoked_the_key_and_not_after[-1]"),
+    ),
+    check(
+        "own lists: nobody carries anything for who has lapsed",
+        (
+            Instead("comity.broker.trust:Trust.ceiling", "provides.is_out", "provides.suspended"),
+            Instead("comity.broker.trust:Trust.ceiling", "asks.is_out", "asks.suspended"),
+        ),
+        LAPSED(_LAPSED),
+    ),
+    check(
+        "own lists: nobody takes a statement of who has lapsed",
+        Instead("comity.broker.trust:Trust.statement_keys", "member.is_out", "member.suspended"),
+        LAPSED(_LAPSED),
+    ),
+    check(
+        "own lists: nobody may ask who has lapsed, nor be asked by it",
+        (
+            Instead("comity.certs.agreements:AgreementBook.grant", "asked.is_out", "asked.suspended"),
+            Instead("comity.certs.agreements:AgreementBook.grant", "asking.is_out", "asking.suspended"),
+        ),
+        LAPSED(_LAPSED),
+    ),
+    check(
+        "own lists: what an end brings is bounded",
+        Instead("comity.links.roster:RevocationsInbox.add", "0 < len(data) <= MAX_OWN_LIST_BYTES", "True"),
+        ROSTER_INBOX("test_broker_takes_of_each_agency_the_newest_list_that_it_brought"),
+    ),
+    check(
+        "own lists: only a broker that takes it is brought one",
+        Instead("comity.links.roster:OwnRevocations._bring", "self._takes", "True"),
+        ROSTER_INBOX("test_own_list_is_brought_over_each_link_and_when_it_changes"),
+    ),
+    check(
+        "links: parts of a roster that don't fit are let go",
+        Without("comity.links.roster:RosterInbox.add", "if not fits or"),
+        ROSTER_INBOX(
+            "test_parts_that_do_not_fit_are_let_go[empty part]",
+            "test_parts_that_do_not_fit_are_let_go[too large a part]",
+            "test_parts_that_do_not_fit_are_let_go[too many parts]",
+        ),
+    ),
+    check(
+        "links: a link that ends leaves no half of a roster",
+        Without("comity.links.roster:RosterInbox.unlinked", "self._parts = []"),
+        ROSTER_INBOX("test_a_link_that_ends_leaves_no_half_behind"),
+    ),
+    check(
+        "links: who was handed over has its older stream closed",
+        Without("comity.broker.router:Router._hand_over", "older.peer.close("),
+        HANDOVER("test_older_stream_is_closed_once_it_was_handed_over"),
+    ),
+    check(
+        "links: a handover needs a link that follows",
+        Without("comity.broker.router:Router._hand_over", "if newer is None:"),
+        HANDOVER("test_handover_that_no_link_follows_is_a_violation"),
+        falls=("AttributeError",),
+    ),
+    check(
+        "links: a link that waits for a refused end is not entered",
+        Instead(
+            "comity.broker.router:Router._remove", "self._witness.is_refused(newer.admitted.origin)", "False"
+        ),
+        HANDOVER("test_link_that_waits_is_not_entered_for_a_refused_end"),
+        falls=("AssertionError", "AttributeError"),
+    ),
+    check(
+        "links: a broker hands over nothing that nobody asked for",
+        Without("comity.links.client:LinkClient._delivered", "if any("),
+        FOLLOWING_LINKS("test_handover_that_nobody_asked_for_ends_the_link"),
+        falls=("AssertionError", "TimeoutError"),
     ),
 )
