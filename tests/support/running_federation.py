@@ -116,6 +116,25 @@ class LogReader:
         ]
 
 
+class PrintReader:
+    """Reads on in what a process prints: which roster it has in force."""
+
+    def __init__(self, home: Path) -> None:
+        self.roster = 0
+        self._path = home / "process.log"
+        self._next = 0
+
+    def read_on(self) -> None:
+        """Read what was printed since, but for a line that isn't whole."""
+        with self._path.open("rb") as file:
+            file.seek(self._next)
+            printed = file.read()
+        whole = printed[: printed.rfind(b"\n") + 1]
+        self._next += len(whole)
+        for ours, brokers in re.findall(rb"in force: roster (\d+)|roster version (\d+) is in force", whole):
+            self.roster = max(self.roster, int(ours or brokers))
+
+
 class RunningFederation:
     """The processes of one federation, and what is done to them."""
 
@@ -129,6 +148,7 @@ class RunningFederation:
         self.running: dict[str, Path] = {}
         """Name → home of each end whose process runs."""
         self.logs: dict[str, LogReader] = {}
+        self.printed: dict[str, PrintReader] = {}
         self.homes: list[Path] = []
         """Homes of all ends whose processes ever ran."""
         self._commands = commands
@@ -142,11 +162,12 @@ class RunningFederation:
             self.running[name] = known[name][1]
             self.homes.append(known[name][1])
             self.logs[name] = LogReader(known[name][1], *self.KINDS)
+            self.printed[name] = PrintReader(known[name][1])
 
     async def stop(self, name: str) -> None:
         """End a process."""
         await asyncio.to_thread(self.processes.stop, name)
-        del self.running[name], self.logs[name]
+        del self.running[name], self.logs[name], self.printed[name]
 
     async def evidence(self) -> int:
         """End every process and verify all logs, by the roster and the list of now; return their entries.
@@ -184,12 +205,11 @@ class RunningFederation:
     async def everybody_has(self, roster: int) -> int:
         """Wait until each process has said that a roster of this version, or a newer one, is in force."""
 
-        def has(home: Path) -> bool:
-            printed = (home / "process.log").read_text(encoding="utf-8", errors="replace")
-            said = re.findall(r"in force: roster (\d+)|roster version (\d+) is in force", printed)
-            return any(int(ours or brokers) >= roster for ours, brokers in said)
+        def has(name: str) -> bool:
+            self.printed[name].read_on()
+            return self.printed[name].roster >= roster
 
-        await self.until(lambda: all(map(has, self.running.values())), f"roster {roster} is in force")
+        await self.until(lambda: all(map(has, self.running)), f"roster {roster} is in force")
         return roster
 
     async def logged(self, name: str, kind: str, **public: str | int | None) -> LoggedEntry:
