@@ -27,7 +27,7 @@ from comity.audit.trust import Trust, make_trust
 from comity.audit.wal import Frame, pack, scan, unpack
 from comity.certs.acceptances import accept, verify_acceptance
 from comity.certs.agency import AgencyHome
-from comity.certs.agreements import load_agreement, load_lodgement, read_proposal
+from comity.certs.agreements import load_agreement, read_proposal
 from comity.certs.assertions import verify_assertion
 from comity.certs.authority import read_application
 from comity.certs.envelope import from_json, open_envelope, payload_type, seal_payload
@@ -45,6 +45,7 @@ from comity.certs.errors import (
 )
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import SigningKey, VerifyKey
+from comity.certs.lodgements import load_lodgement
 from comity.certs.members import key_set_view
 from comity.certs.roster import AuthorityPin, Federation
 from comity.certs.successions import read_succession, succeed

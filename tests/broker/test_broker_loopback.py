@@ -39,11 +39,11 @@ from comity.broker.config import BrokerConfig, load_config
 from comity.broker.errors import ConfigInvalid
 from comity.broker.server import Broker
 from comity.certs.agency import AgencyHome
-from comity.certs.agreements import LodgementBook
 from comity.certs.authority import remove, suspend
 from comity.certs.clock import utc_now
 from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.envelope import digest, open_envelope, seal
+from comity.certs.lodgements import LodgementBook
 from comity.certs.x509 import certificate_pem, issue_leaf, load_ca, make_ca, split_pem
 from comity.links.backoff import Backoff
 from comity.links.client import LinkClient, LinkConfig

@@ -17,8 +17,8 @@ from comity.audit.log import Promise, SignedLog
 from comity.broker import server
 from comity.broker.scribe import MAX_NOTES, Scribe
 from comity.broker.trust import Trust, TrustState
-from comity.certs.agreements import Lodged, LodgementBook
 from comity.certs.errors import RosterInvalid
+from comity.certs.lodgements import Lodged, LodgementBook
 from comity.certs.roster import Federation
 from tests.broker.conftest import NOW
 

@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from comity.certs.agreements import (
-    AgreementBook,
-    LodgementBook,
-    load_agreement,
-    load_lodgement,
-    read_proposal,
-    signed_by,
-)
+from comity.certs.agreements import AgreementBook, load_agreement, read_proposal, signed_by
 from comity.certs.drafting import AgreementTerms, GrantTerms, draft, lodgements, names, sign
 from comity.certs.envelope import add_signature, seal, to_json
 from comity.certs.errors import (
@@ -26,6 +19,7 @@ from comity.certs.errors import (
 )
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.lodgements import LodgementBook, load_lodgement
 from comity.v1.common_pb2 import REASON_CODE_CIVIL_IMMIGRATION
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import Agreement, CeilingLodgement

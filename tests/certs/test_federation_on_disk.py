@@ -10,7 +10,7 @@ import pytest
 
 from comity.audit.note import LogKey
 from comity.certs.agency import AgencyHome, AgencySpec, OwnIdentityProvider, init_agency
-from comity.certs.agreements import AgreementBook, LodgementBook
+from comity.certs.agreements import AgreementBook
 from comity.certs.assertions import verify_assertion
 from comity.certs.authority import (
     FederationSpec,
@@ -33,6 +33,7 @@ from comity.certs.errors import (
 )
 from comity.certs.jwks import to_jwks
 from comity.certs.keys import SigningKey
+from comity.certs.lodgements import LodgementBook
 from comity.certs.roster import AuthorityPin, Federation
 from comity.certs.x509 import split_pem, verify_leaf
 from comity.v1.federation_pb2 import KeySet, Member

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import pytest
 
 from comity.certs.acceptances import accept
-from comity.certs.agreements import AgreementBook, load_agreement, load_lodgement, with_notice
+from comity.certs.agreements import AgreementBook, load_agreement, with_notice
 from comity.certs.drafting import draft, give_notice, lodgements, renew, sign
 from comity.certs.envelope import seal, to_json
 from comity.certs.errors import (
@@ -26,6 +26,7 @@ from comity.certs.errors import (
 )
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.lodgements import load_lodgement
 from comity.certs.members import without_revoked
 from comity.certs.revocations import Revoked, RevokedOf, key_digest
 from comity.certs.roster import Federation

@@ -9,11 +9,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from comity.certs.agreements import AgreementBook, LodgementBook
+from comity.certs.agreements import AgreementBook
 from comity.certs.assertions import verify_assertion
 from comity.certs.clock import utc_now
 from comity.certs.jwks import to_jwks
 from comity.certs.keys import SigningKey
+from comity.certs.lodgements import LodgementBook
 from comity.certs.roster import Federation
 from comity.certs.x509 import split_pem
 from comity.cli import agency, agreement, federation

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from comity.broker.orders import Ceiling
-from comity.certs.agreements import LodgementBook
 from comity.certs.keys import VerifyKey
+from comity.certs.lodgements import LodgementBook
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
 

@@ -638,12 +638,12 @@ CHECKS = (
     ),
     check(
         "certs: a lodgement is a lodgement",
-        Without("comity.certs.agreements:load_lodgement", "if envelope.payload_type"),
+        Without("comity.certs.lodgements:load_lodgement", "if envelope.payload_type"),
         AGREEMENTS("test_agreement_handed_to_the_broker"),
     ),
     check(
         "certs: a lodgement names two agencies and an agreement",
-        Without("comity.certs.agreements:load_lodgement", "if provider == requester"),
+        Without("comity.certs.lodgements:load_lodgement", "if provider == requester"),
         AGREEMENTS(
             "test_malformed_lodgement[<lambda>-two agencies]", "test_malformed_lodgement[<lambda>-32 bytes]"
         ),

@@ -134,7 +134,7 @@ CHECKS = (
     check(
         "identities: a revoked key lodges nothing",
         Instead(
-            "comity.certs.agreements:load_lodgement",
+            "comity.certs.lodgements:load_lodgement",
             "key_digest(time.key.der) not in provider.revoked.public_keys",
             "True",
         ),
