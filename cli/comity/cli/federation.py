@@ -299,6 +299,7 @@ def _values(member: MemberView) -> dict[str, Json]:
         "asks": member.asks,
         "provides": member.provides,
         "suspended": member.suspended,
+        "lapsed": member.lapsed or None,
         "identity_key": member.identity_key.key_id,
         "identity_keys_before": [step.old.key_id for step in member.successions],
         "key_set_version": member.key_set.version,
@@ -311,7 +312,8 @@ def _table(federation: Federation) -> list[str]:
     rows = [("AGENCY", "KIND", "ASKS", "PROVIDES", "DOMAIN", "NAME")]
     for member in federation.members.values():
         asks, provides = ("yes" if value else "no" for value in (member.asks, member.provides))
-        name = member.display_name + (" (suspended)" if member.suspended else "")
+        out = " (suspended)" if member.suspended else " (lapsed)" if member.lapsed else ""
+        name = member.display_name + out
         rows.append((member.agency, member.kind, asks, provides, member.domain, name))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return [
