@@ -275,15 +275,15 @@ class PublishedRoster:
             for agency, (version, _) in self._seen.own_lists.items()
             if agency in federation.members and agency not in lists
         }
-        found = federation.with_own_lists(lists, now=now, missing=missing)
-        lapsed = {agency: member.lapsed for agency, member in found.members.items() if member.lapsed}
+        result = federation.with_own_lists(lists, now=now, missing=missing)
+        lapsed = {agency: member.lapsed for agency, member in result.members.items() if member.lapsed}
         for agency in sorted(lapsed.keys() | self._lapsed.keys()):
             if agency not in lapsed:
                 _log.warning("`%s` asks and answers again: a newer list of its own is in force", agency)
             elif agency not in self._lapsed:
                 _log.error("`%s` HAS LAPSED, it asks and answers nothing: %s", agency, lapsed[agency])
         self._lapsed = lapsed
-        return found
+        return result
 
     def _newest(self) -> tuple[Federation, AuthorityPin, Documents]:
         """Return the newest roster that verifies, from the published folder or from what was brought."""
