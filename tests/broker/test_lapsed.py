@@ -11,7 +11,8 @@ import pytest
 from comity.broker.admission import admit
 from comity.broker.trust import Trust, TrustState
 from comity.certs.agency import AgencyHome
-from comity.certs.agreements import AgreementBook, LodgementBook
+from comity.certs.agreements import AgreementBook
+from comity.certs.lodgements import LodgementBook
 from comity.certs.pairs import LeafPair
 from comity.certs.revoking import revoke_own
 from comity.certs.roster import Federation
