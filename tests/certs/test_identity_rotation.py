@@ -431,6 +431,12 @@ def test_proposal_that_pins_a_former_key_is_drawn_up_anew(pair: Pair) -> None:
     pair.replace_key(pair.forge.lapd)
     with pytest.raises(AgreementInvalid, match="draw it up anew"):
         sign(drawn, pair.federation, pair.forge.lahd.identity)
+    with pytest.raises(AgreementInvalid, match="nor one that took its place"):
+        draft(replace(LONG, agreement_id="other"), pair.federation, pair.former["lapd"])
+    with pytest.raises(AgreementInvalid, match="nor one that took its place"):
+        renew(
+            pair.signed, pair.federation, pair.former["lapd"], agreement_id="x", expires_at=LATER + 999 * DAY
+        )
     lapd = pair.forge.lapd.identity
     renewed = renew(pair.signed, pair.federation, lapd, agreement_id="next", expires_at=NOON + 700 * DAY)
     both = sign(renewed, pair.federation, pair.forge.lahd.identity)

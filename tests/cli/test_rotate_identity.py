@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from comity.certs.authority import application, read_application
 from comity.certs.clock import utc_now
+from comity.certs.key_changes import EndFolder, apply_with_successor
 from comity.certs.keys import SigningKey
+from comity.certs.successions import succeed
 from comity.cli.main import cli
 from tests.support.federation import FederationOnDisk, build_federation
 
@@ -151,6 +155,31 @@ def test_revoked_key_vouches_for_nobody_and_its_agency_is_suspended(people: Admi
     people.rotate(people.lapd)
     refused = people.admit(people.lapd, status=1)
     assert "revoked since" in refused and "when it vouched for the new one" in refused
+
+
+def test_authority_admits_no_succession_ahead_of_its_time_and_none_that_forgets_one(
+    people: Administrators,
+) -> None:
+    """A key that counts from tomorrow is admitted tomorrow; what was published before stays in the chain."""
+    now, end = utc_now(), EndFolder.load(people.lapd / "gateway")
+    old, new = SigningKey.load(people.lapd / "identity.pem"), SigningKey.generate()
+    values = {
+        "agency": "lapd",
+        "number": 1,
+        "now": now,
+        "overlap": timedelta(days=1),
+        "reason": "on schedule",
+    }
+    early = succeed(old, new, effective_at=now + timedelta(days=1), **values)  # type: ignore[arg-type]
+    apply_with_successor(end, end.federation(now), early, new=new, now=now)
+    assert "admit it then" in people.admit(people.lapd, status=1)
+    step = succeed(old, new, **values)  # type: ignore[arg-type]
+    apply_with_successor(end, end.federation(now), step, new=new, now=now)
+    people.admit(people.lapd)
+    member, _ = read_application((people.lapd / "application.json").read_bytes())
+    del member.successions[:]
+    (people.lapd / "application.json").write_bytes(application(member, new))
+    assert "leaves out or changes a succession" in people.admit(people.lapd, status=1)
 
 
 def test_operator_replaces_its_identity_key(people: Administrators) -> None:

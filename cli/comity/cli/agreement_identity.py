@@ -151,7 +151,8 @@ def move_lines(agreement: AgreementView) -> list[str]:
         if move.acceptance is not None:
             state = f"accepted by {other} {spelled(move.acceptance.accepted_at)}"
         elif move.is_open:
-            state = f"not accepted by {other}: the agreement rests from {spelled(move.old_until)}"
+            until = spelled(move.old_until)
+            state = f"no acceptance of {other} is here, without which it rests from {until}"
         else:
             state = f"no acceptance of {other} is here"
         lines += [

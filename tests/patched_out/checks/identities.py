@@ -146,6 +146,16 @@ CHECKS = (
         ROTATE_IDENTITY("test_revoked_key_vouches_for_nobody_and_its_agency_is_suspended"),
     ),
     check(
+        "identities: the authority admits no key before its time",
+        Without("comity.certs.updating:_goes_on", "if step.effective_at > now"),
+        ROTATE_IDENTITY("test_authority_admits_no_succession_ahead_of_its_time_and_none_that_forgets_one"),
+    ),
+    check(
+        "identities: no application forgets a succession",
+        Without("comity.certs.updating:_goes_on", "if known.identity_key == applied.identity_key"),
+        ROTATE_IDENTITY("test_authority_admits_no_succession_ahead_of_its_time_and_none_that_forgets_one"),
+    ),
+    check(
         "identities: a law is adopted with a key of its day",
         Instead(
             "comity.policy.adopting:_keys",
