@@ -83,7 +83,7 @@ async def test_rotations_and_a_revocation_fail_no_question(
     monkeypatch.setattr(revoking, "LOOK_SECONDS", 1.2)
     rows, kinds = list[Row](), ("leaf-adapter", "authority-key", "subject")
     told = list[str]()
-    await run(tmp_path, rows, rate=10, times=1, kinds=kinds, quiet=0.3, say=told.append, small=True)
+    await run(tmp_path, rows, rate=6, times=1, kinds=kinds, quiet=0.3, say=told.append, small=True)
     assert [(row.kind, row.done) for row in rows] == [("none", 0), *((kind, 1) for kind in kinds)]
     for row in rows:
         assert row.complete and not row.failed, row.faults
