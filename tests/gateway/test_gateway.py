@@ -69,6 +69,7 @@ class World:
             def __init__(self) -> None:
                 self.version = 1
                 self.trusted_until = NOW + timedelta(days=1)
+                self.own_lists: dict[str, object] = {}
                 self.operator = make_member("operator", operator_key, role="broker")
                 self.members = {name: provider.member for name, provider in world.providers.items()}
                 self.members["sheriff"] = make_member("sheriff", SigningKey.generate(), role="gateway")

@@ -22,6 +22,7 @@ from comity.certs.credentials import EndCredentials
 from comity.certs.instants import from_instant
 from comity.cli.asking import load_client
 from comity.cli.demonstration.prepare import free_ports
+from comity.gateway.calls import OpenCalls
 from comity.gateway.errors import UserBusy
 from comity.gateway.limits import GatewayLimits
 from comity.gateway.server import _grpc_server
@@ -53,6 +54,7 @@ class Answering:
     def __post_init__(self) -> None:
         self.member = self.made.federation(utc_now()).member(self.agency)
         self.standing = SimpleNamespace(own=lambda agency: self.member)
+        self.calls = OpenCalls()
         self.people = SimpleNamespace(require_access=lambda claims: None)
         self.published = None
         self.tasks: list[asyncio.Task[None]] = []
