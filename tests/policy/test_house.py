@@ -325,6 +325,26 @@ def test_word_that_no_case_knows_is_an_error(house: Path) -> None:
         load_house_cases(house)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ('stops = ["a", 1]', "stops: expected `1, a`, judged ``"),
+        ("[case.listing]\nvalid_until = 0001-01-01T00:00:00+23:00", "`valid_until` is not an instant"),
+        (f"[case.listing]\nbatch = {'[' * 3_000}{']' * 3_000}", "cannot be read"),
+    ],
+    ids=["a list of mixed values", "an instant before all others", "a list too deep to read"],
+)
+def test_case_that_can_not_be_meant_is_told_in_words(house: Path, words: str, said: str) -> None:
+    """A command on somebody's bundle ends with a line, and no traceback."""
+    (house / "tests/cases.toml").write_text(
+        'defaults = { agency = "x", provider = "y", kind = "local", reason = "NARCOTICS", '
+        "now = 2026-03-02T12:00:00Z, start = 2026-03-01T12:00:00Z, end = 2026-03-02T12:00:00Z }\n"
+        f'[[case]]\nname = "one"\n[case.expect]\neffect = "ask"\n{words}\n'
+    )
+    tested = CliRunner().invoke(group, ["test", str(house)])
+    assert tested.exit_code == 1 and said in tested.output, tested.output
+
+
 def test_policy_commands_work_on_house_rules(tmp_path: Path) -> None:
     """`start`, `check`, `test` and `explain` take a house bundle as they take a provider's."""
     run, folder = CliRunner(), tmp_path / "house"

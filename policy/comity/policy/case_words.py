@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -80,7 +81,7 @@ def read_words(path: Path) -> Words:
     """Return what a TOML file says; raise `CaseInvalid` if it can't be read."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CaseInvalid(f"{path}: cannot be read: {error}") from error
 
 
@@ -153,7 +154,7 @@ def differences(
     """
     for word, value in expect.items():
         found = seen.get(word)
-        wanted = sorted(value) if isinstance(value, list) else value
+        wanted = sorted(value, key=str) if isinstance(value, list) else value
         if word in parts:
             holds = isinstance(value, str) and isinstance(found, str) and value in found
         else:
@@ -196,9 +197,10 @@ def names(table: Words, word: str, where: str, default: frozenset[str] = frozens
 def instant(table: Words, word: str, where: str) -> datetime:
     """Return an instant that has to be said, in UTC."""
     value = table.get(word)
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        raise CaseInvalid(f"{where}: `{word}` is not an instant such as 2026-03-02T12:00:00Z")
-    return value.astimezone(UTC)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        with suppress(OverflowError):  # in the first or the last day of the calendar
+            return value.astimezone(UTC)
+    raise CaseInvalid(f"{where}: `{word}` is not an instant such as 2026-03-02T12:00:00Z")
 
 
 def maybe_instant(table: Words, word: str, where: str) -> datetime | None:
