@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from comity.audit.acts import Act
@@ -133,7 +133,7 @@ def facts(batch: Batch, listed: ListedPlate, windows: Windows) -> HouseListing:
     is a renewal (ours).
 
     Raises:
-        ListingInvalid: a day that the act needs is missing, or they contradict each other.
+        ListingInvalid: a day that the act needs is missing, is still to come, or they contradict each other.
     """
     since, until, expires, reviewed = _times(batch, listed, windows)
     if until <= since:
@@ -218,6 +218,10 @@ def _times(
 ) -> tuple[datetime, datetime, datetime, datetime]:
     """Return from when and until when it is valid by this act, when it expires as it stands, last review."""
     now = batch.now
+    for column in ("entered", "renewed", "reviewed"):
+        day: datetime | None = getattr(listed, column)
+        if day is not None and day > now + CLOCK_SKEW:
+            raise ListingInvalid(f"`{column}` is still to come: a year counts from what was done")
     match batch.act:
         case "ENTER":
             since = listed.entered or now
@@ -242,10 +246,15 @@ def _required(value: datetime | None, column: str, act: str) -> datetime:
 
 
 def _year_after(since: datetime, windows: Windows) -> datetime:
-    """Return the same day and time of the next year on the bundle's clocks; 28 February after the 29th."""
+    """Return the same day and time of the next year on the bundle's clocks; 28 February after the 29th.
+
+    An hour less where those clocks show a time never or twice, so that it is a year as `years_before` counts.
+    """
     local = since.astimezone(windows.zone)
     try:
         then = local.replace(year=local.year + 1)
     except ValueError:
         then = local.replace(year=local.year + 1, day=28)
-    return then.astimezone(since.tzinfo)
+    until = then.astimezone(UTC)
+    longer = max(timedelta(), windows.years_before(until, 1) - since)
+    return (until - longer).astimezone(since.tzinfo)

@@ -186,6 +186,10 @@ REDACTION = File("tests/audit/test_redaction.py", honest="test_copy_with_nothing
 
 HOUSE = File("tests/policy/test_house.py", honest="test_each_provider_is_judged_by_itself")
 HOT_LIST = File("tests/cli/test_hotlist.py", honest="test_batch_that_keeps_to_the_guidance_is_not_stopped")
+HOT_LIST_FACTS = File(
+    "tests/gateway/test_hot_lists.py",
+    honest="test_year_that_is_given_is_one_year_by_the_rule[any day]",
+)
 HOUSE_RULES = File("tests/test_house_rules.py", honest="test_warning_is_shown_before_any_read")
 
 SUSPENDING = File("tests/adapters/test_suspension.py", honest="test_one_users_refusals_suspend_nobody_else")
@@ -225,6 +229,7 @@ FILES = (
     HOUSE,
     HOUSE_RULES,
     HOT_LIST,
+    HOT_LIST_FACTS,
     ACTS,
     SEARCH,
     QUARTER,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import DUE, EXCHANGE, HOT_LIST, HOUSE, HOUSE_RULES
+from tests.patched_out.checks.files import (
+    DUE,
+    EXCHANGE,
+    HOT_LIST,
+    HOT_LIST_FACTS,
+    HOUSE,
+    HOUSE_RULES,
+)
 from tests.patched_out.patching import Instead, Without
 
 CHECKS = (
@@ -140,5 +147,11 @@ CHECKS = (
         "hot list: what is written down is judged by the rules in force",
         Without("comity.cli.hotlist_check:_require_own_rules", "if house is not None"),
         HOT_LIST("test_record_is_judged_by_the_rules_in_force"),
+    ),
+    check(
+        "hot list: a day still to come is no entry and no review (H3)",
+        Without("comity.gateway.hot_lists:_times", "if day is not None and day > "),
+        HOT_LIST_FACTS("test_day_that_is_still_to_come_is_no_day_of_entry_or_review[entered-ENTER]"),
+        falls=("Failed",),
     ),
 )
