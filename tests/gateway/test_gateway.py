@@ -81,6 +81,9 @@ class World:
                 return "operator", self.operator.key_set.log_keys[0]
 
         class Agreements:
+            def why_resting(self, **of: object) -> str:
+                return ""
+
             def grant(self, *, provider: str, requester: str, now: datetime) -> object:
                 found = world.providers[provider]
                 return (found.agreement, found.grant) if found.agency != "stranger" else None
