@@ -327,12 +327,14 @@ def table(rows: Sequence[Row]) -> str:
     if revoked:
         lines += [
             "",
-            "| revoked | times | last answer after arrival s | after publication s | later than 1 s "
-            "| after publication | others asked | others failed | a second | p99 ms |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+            "| revoked | times | last answer after arrival s | after arrival at the gateway s "
+            "| after publication s | later than 1 s | after publication | others asked | others failed "
+            "| a second | p99 ms |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
     lines += [
-        f"| {row.what} | {row.done} | {found.after_arrival:.2f} | {found.after_publication:.2f} "
+        f"| {row.what} | {row.done} | {found.after_arrival:.2f} | {found.after_gateway:.2f} "
+        f"| {found.after_publication:.2f} "
         f"| {found.late} | {found.late_published} | {row.asked - row.excused:,} | {row.failed} "
         f"| {row.rate:.1f} | {row.p99_ms:.0f} |"
         for row, found in revoked

@@ -158,6 +158,10 @@ class Answers:
     after_arrival: float = 0.0
     """The last of them; 0: none came after."""
     after_publication: float = 0.0
+    after_gateway: float = 0.0
+    """The last of them after the list was in force at the gateway that shows answers."""
+    spread: float = 0.0
+    """The longest from the first end that had a list to the last."""
     late: int = 0
     """Later than `BOUND_SECONDS` after the arrival."""
     late_published: int = 0
@@ -165,10 +169,14 @@ class Answers:
 
     def add(self, revoked: Revoked, asked: Sequence[Asked]) -> None:
         """Count one revocation's."""
+        times = revoked.arrived.values()
+        self.spread = max(self.spread, max(times) - min(times))
         for each in asked:
             if revoked.touches(each) and revoked.begun < each.shown < revoked.mended:
                 arrival, publication = each.shown - revoked.arrival, each.shown - revoked.published
                 self.after_arrival = max(self.after_arrival, arrival)
+                at_gateway = revoked.arrived.get(GATEWAY, revoked.arrival)
+                self.after_gateway = max(self.after_gateway, each.shown - at_gateway)
                 self.after_publication = max(self.after_publication, publication)
                 self.late += arrival > BOUND_SECONDS
                 self.late_published += publication > BOUND_SECONDS
