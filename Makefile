@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 SPREAD := -n auto --dist loadgroup --maxprocesses 8
 ROOMS := certs audit policy links broker adapters gateway cli
 
-.PHONY: demo test long rotations patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
+.PHONY: demo test long brokers rotations patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leave
 
 rotations: $(VENV)/.done  ## Rotate and revoke every kind of key 20 times at 50 questions a second; 45 minutes.
 	$(BIN)/python -m tests.rotations --rate $(or $(RATE),50) --times $(or $(TIMES),20)
+
+brokers: $(VENV)/.done  ## Ask every case of the shipped bundles behind honest and lying brokers; minutes.
+	EVERY=1 $(BIN)/pytest -n 0 -m "" -s tests/test_decisions_behind_brokers.py
 
 patched-out: $(VENV)/.done .verifier/.done  ## Run the tests of each check again without it: they must fail.
 	$(BIN)/python -m tests.patched_out $(if $(GREEN),--green) $(if $(FIFTH),--fifth $(FIFTH))

@@ -7,6 +7,7 @@ something else.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -37,8 +38,8 @@ from tests.support.real_questions import (
 
 pytestmark = pytest.mark.long
 
-EVERY = 12
-"""Every so-many-th case is asked: some forty of them, each behind every broker."""
+EVERY = int(os.environ.get("EVERY", "12"))
+"""Every so-many-th case is asked, each behind every broker: some forty of them, or all (`make brokers`)."""
 
 PERMIT_ALL = """
 @id("{agency}.all") @rule("A1") @document("ours") @text("everybody may search and see everything")

@@ -52,6 +52,9 @@ class Table:
 
 def main(words: list[str]) -> int:
     """Run everything and return the exit status."""
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
     since = time.monotonic()
     is_green = "--green" in words
     words = [word for word in words if word != "--green"]
