@@ -103,6 +103,23 @@ def test_file_without_a_certificate_is_named(federation: Path) -> None:
     assert result.exit_code == 2 and f"file `{other}`: no certificate" in result.output
 
 
+@pytest.mark.parametrize(
+    ("file", "said"), [("leaf.pem", "key `leaf`: no certificate in PEM"), ("client.toml", "is not TOML")]
+)
+def test_client_file_that_can_not_be_used_is_told(tmp_path: Path, file: str, said: str) -> None:
+    """A leaf that is none, a file that is no text: one line that names the file, exit status 2."""
+    words = dict.fromkeys(("gateway_name", "leaf", "key", "ca"), "x.pem") | {"leaf": "leaf.pem"}
+    lines = ['gateway = "localhost:1"', *(f'{name} = "{value}"' for name, value in words.items())]
+    (tmp_path / "client.toml").write_text("\n".join(lines))
+    for name in ("x.pem", "leaf.pem"):
+        (tmp_path / name).touch(mode=0o600)
+    (tmp_path / file).write_bytes(b"\xff")
+    question = ("--state", "CA", "--reason", "NARCOTICS", "--days", "3", "--case", "1", "--text", "two words")
+    client = ("--client", str(tmp_path / "client.toml"), "--user", "j.doe")
+    result = comity("query", "8ABC123", *question, *client)
+    assert result.exit_code == 2 and said in result.output and "client.toml`" in result.output
+
+
 def test_grant_without_a_purpose_is_refused() -> None:
     """A grant that lists no purpose would be signed by both sides, and permit nothing (A2)."""
     with pytest.raises(SetupRefused, match="no purpose"):

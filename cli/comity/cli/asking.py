@@ -14,8 +14,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from comity.certs.ends import OLD_CA_FILE
-from comity.certs.errors import CertsError
+from comity.certs.errors import CertificateRejected, CertsError
 from comity.certs.files import read_private, read_public
+from comity.certs.x509 import split_pem
 from comity.v1 import query_service_pb2, query_service_pb2_grpc, result_pb2
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -73,7 +74,7 @@ def load_client(path: Path) -> Client:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise AskingFailed(f"client file `{path}`: cannot be read: {error.strerror}", exit_code=2) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # no UTF-8 is one as well
         raise AskingFailed(f"client file `{path}`: is not TOML: {error}", exit_code=2) from error
     for key in ("gateway", "gateway_name", "leaf", "key", "ca"):
         if not isinstance(table.get(key), str):
@@ -90,6 +91,7 @@ def load_client(path: Path) -> Client:
     agency_home = table.get("agency_home")
     try:
         leaf, leaf_key = _pair(home / table["leaf"], home / table["key"])
+        split_pem(leaf)
         return Client(
             gateway=table["gateway"],
             gateway_name=table["gateway_name"],
@@ -99,6 +101,8 @@ def load_client(path: Path) -> Client:
             leaf_path=home / table["leaf"],
             agency_home=(home / agency_home).resolve() if isinstance(agency_home, str) else None,
         )
+    except CertificateRejected as error:
+        raise AskingFailed(f"client file `{path}`: key `leaf`: {error}", exit_code=2) from error
     except CertsError as error:
         raise AskingFailed(f"client file `{path}`: {error}", exit_code=2) from error
 
