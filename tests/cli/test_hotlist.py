@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, timedelta
 from pathlib import Path
 
@@ -16,9 +17,15 @@ from comity.audit.entry import Entry
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
 from comity.audit.openings import read_openings_of
+from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
+from comity.certs.jwks import es256_keys
+from comity.certs.keys import SigningKey
+from comity.certs.published_keys import Published, save_published
 from comity.cli import hotlist_due
 from comity.cli.agency import group as agency
+from comity.cli.asking import load_client
+from comity.cli.certs import group as certs
 from comity.cli.csv_files import ListInvalid
 from comity.cli.demonstration.policies import install_house_rules
 from comity.cli.hot_list_files import read_batch
@@ -315,6 +322,40 @@ def test_user_whose_access_was_ended_lists_nothing(made: FederationOnDisk) -> No
     assert written(made) == 1
 
 
+@pytest.mark.parametrize("what", ["user", "certificate"])
+def test_who_was_revoked_lists_nothing(made: FederationOnDisk, what: str) -> None:
+    """A user, or a system's leaf, that the agency's own list revokes lists as little as it asks."""
+    leaf = made.root / "leaf.pem"
+    leaf.write_bytes(load_client(made.client_config("ice")).leaf)
+    words = ("--user", made.user("ice")) if what == "user" else ("--certificate", str(leaf))
+    line = ("revoke", "--dir", str(made.home("ice")), *words, "--reason", "key-compromise")
+    assert CliRunner().invoke(certs, line).exit_code == 0
+    result = at_gateway(made, GOOD, "--attest", "--record")
+    assert result.exit_code in (1, 2) and "revoked" in result.output, result.output
+    assert written(made) == 0
+
+
+def test_key_that_the_identity_provider_withdrew_signs_no_list(made: FederationOnDisk) -> None:
+    """A gateway that follows its identity provider refuses the key; so does what is written in its log."""
+    home, provider = made.gateway_home("ice"), AgencyHome.load(made.home("ice")).identity_provider()
+    with (home / "gateway.toml").open("a") as settings:
+        settings.write('\n[identity_provider]\njwks = "jwks.json"\n')
+    new = SigningKey.generate()
+    kept = Published(
+        source=str((home / "jwks.json").resolve()),
+        issuer=provider.issuer,
+        keys={new.key_id: new.public},
+        fetched_at=NOW,
+        next_at=NOW,
+    )
+    save_published(home, kept)
+    result = at_gateway(made, GOOD, "--attest", "--record")
+    assert result.exit_code == 2 and "withdrawn?" in result.output, result.output
+    assert written(made) == 0
+    save_published(home, replace(kept, keys=es256_keys(provider.jwks)))
+    assert at_gateway(made, GOOD, "--attest", "--record").exit_code == 0
+
+
 def test_what_goes_on_the_list_has_no_case_and_no_text(tmp_path: Path) -> None:
     """H2: plate, state, reason and tracking number travel; a new private file, of what passed alone."""
     out = tmp_path / "list.csv"
@@ -327,6 +368,15 @@ def test_what_goes_on_the_list_has_no_case_and_no_text(tmp_path: Path) -> None:
     ]
     assert out.stat().st_mode & 0o777 == 0o600
     assert "is there already" in offline(tmp_path, GOOD, "--out", out).output
+
+
+def test_tracking_number_that_is_a_text_does_not_travel(made: FederationOnDisk) -> None:
+    """H2: no rule judges a removal, and still what goes to the holder is numbers alone."""
+    out, text = made.root / "list.csv", f"{HEADER}\n8ABC123,CA,NARCOTICS,1,closed,J. Doe\n"
+    result = at_gateway(made, text, "--act", "remove", "--record", "--out", str(out))
+    assert result.exit_code == 2 and "line 2, `tracking`: is no number" in result.output
+    assert "Doe" not in result.output and not out.exists() and written(made) == 0
+    assert at_gateway(made, text, "--act", "remove", "--record").exit_code == 0
 
 
 def test_rules_without_hot_lists_are_told(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.certs.clock import Clock
-from comity.certs.errors import AssertionInvalid, CertsError, FileUnusable, JwksUnavailable, KeyUnusable
+from comity.certs.errors import CertsError, FileUnusable, JwksUnavailable, KeyUnusable
 from comity.certs.jwks import es256_keys
 from comity.certs.jwks_source import Fetched, JwksRequest, JwksSettings
 from comity.certs.keys import VerifyKey
@@ -132,23 +132,9 @@ class PublishedKeys:
         is known, and what the roster names counts. Reads memory alone.
         """
         current = self.current
-        if issuer != current.issuer or not current.is_known:
-            return
-        published = current.keys.get(kid)
-        if published is None:
+        if issuer == current.issuer and current.is_known and kid not in current.keys:
             self._bring_forward(kid)
-            if named is not None:
-                raise AssertionInvalid(
-                    "assertion: its key is in the roster, and its identity provider does not publish it: "
-                    "withdrawn? log on again"
-                )
-        elif named is None:
-            raise AssertionInvalid(
-                "assertion: its identity provider publishes its key, and the roster does not name it yet: "
-                "`comity agency idp-keys`"
-            )
-        elif published != named:
-            raise AssertionInvalid("assertion: its identity provider publishes another key under its `kid`")
+        current.check(issuer, kid, named)
 
     def _bring_forward(self, kid: str) -> None:
         """Have the next look come early, unless this `kid`, or too many others, did that already."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from comity.certs.errors import CertsError, KeyUnusable
+from comity.certs.errors import AssertionInvalid, CertsError, KeyUnusable
 from comity.certs.files import read_private, write_private
 from comity.certs.inventory import Condition, Credential, Kind
 from comity.certs.jwks import es256_keys, to_jwks
@@ -55,6 +55,29 @@ class Published:
     def is_known(self) -> bool:
         """Whether there is a set."""
         return self.fetched_at is not None
+
+    def check(self, issuer: str, kid: str, named: VerifyKey | None) -> None:
+        """Raise `AssertionInvalid` unless this issuer publishes the key that the roster has under `kid`.
+
+        `named` is that key; None: the roster has none. Of another issuer, or before the first set, nothing
+        is known, and what the roster names counts.
+        """
+        if issuer != self.issuer or not self.is_known:
+            return
+        published = self.keys.get(kid)
+        if published is None:
+            if named is not None:
+                raise AssertionInvalid(
+                    "assertion: its key is in the roster, and its identity provider does not publish it: "
+                    "withdrawn? log on again"
+                )
+        elif named is None:
+            raise AssertionInvalid(
+                "assertion: its identity provider publishes its key, and the roster does not name it yet: "
+                "`comity agency idp-keys`"
+            )
+        elif published != named:
+            raise AssertionInvalid("assertion: its identity provider publishes another key under its `kid`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final, TextIO
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from comity.audit.acts import enter
 from comity.audit.errors import AuditError
-from comity.certs.assertions import verify_assertion
+from comity.certs.assertions import PublishedBy, verify_assertion
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
+from comity.certs.published_keys import load_published
+from comity.certs.x509 import split_pem
 from comity.cli.asking import AskingFailed, load_client
 from comity.cli.csv_files import ListInvalid
 from comity.cli.exporting.files import make_file
@@ -47,7 +47,7 @@ from comity.policy.decision import Rule
 from comity.policy.errors import PolicyError
 from comity.policy.facts import KINDS
 from comity.policy.house.bundle import HouseBundle
-from comity.policy.house.facts import LIST_ACTS, AskedOf, HouseListing
+from comity.policy.house.facts import LIST_ACTS, AskedOf, HouseListing, is_tracking_number
 from comity.policy.house.rules import HouseRules, Judgement
 
 _DONE: Final = {
@@ -265,13 +265,21 @@ def _lister(
     if client_file is None or end is None:
         raise click.UsageError("--user and --assertion need --client and --home, by which they are verified")
     client, now = load_client(client_file), utc_now()
+    chain, member = split_pem(client.leaf), end.federation.member(end.agency)
     assertion = said_by(client, user, assertion_file)
-    certificate = x509.load_pem_x509_certificate(client.leaf).public_bytes(Encoding.DER)
-    member = end.federation.member(end.agency)
-    claims = verify_assertion(assertion, member=member, now=now, certificate_der=certificate)
+    member.revoked.check_chain(chain)
+    claims = verify_assertion(
+        assertion, member=member, now=now, certificate_der=chain[0], published=_published(end.home)
+    )
     require_access_kept(end.home, claims.user, own=member, now=now)
     require_fit(claims, now=now)
     return Lister.of(claims, attested=attest, now=now)
+
+
+def _published(home: Path) -> PublishedBy | None:
+    """Return what the gateway fetched last of its identity provider's keys; None if it follows none."""
+    settings = load_config(home / "gateway.toml").identity_provider
+    return None if settings is None else load_published(home, source=settings.source)
 
 
 def _require_known(lister: Lister) -> None:
@@ -356,6 +364,13 @@ def _record(
 
 def _hand_out(out: Path, read: ReadBatch, write_down: Callable[[], None]) -> None:
     """Make the file of what goes on the list; it appears once the act is written down, if it is to be."""
+
+    for line, listed in read.plates:
+        if listed.tracking and not is_tracking_number(listed.tracking):
+            raise ListInvalid(
+                f"line {line}, `tracking`: is no number (letters, digits, . / _ - with a digit among them), "
+                f"so `{out}` is not made (H2)"
+            )
 
     def produce(path: Path, _scratch: Path) -> None:
         write_list(path, read)

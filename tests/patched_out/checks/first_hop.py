@@ -6,6 +6,7 @@ from tests.patched_out.check import check
 from tests.patched_out.checks.files import FIRST_HOP, FOLLOWING_JWKS, JWKS_SOURCE
 from tests.patched_out.patching import Body, Instead, Without
 
+PUBLISHED = "comity.certs.published_keys:Published"
 FOLLOWING = "comity.certs.following_jwks:PublishedKeys"
 SOURCE = "comity.certs.jwks_source"
 _ANOTHERS = "test_confirmation_that_is_not_the_callers_lets_nobody_in"
@@ -59,7 +60,7 @@ CHECKS = (
     ),
     check(
         "first hop: a withdrawn key counts no more, though the roster names it",
-        Without(f"{FOLLOWING}.check", "if named is not None"),
+        Without(f"{PUBLISHED}.check", "if named is not None"),
         FOLLOWING_JWKS(
             "test_rotation_is_followed_step_by_step",
             "test_outage_is_told_and_over_by_itself",
@@ -67,7 +68,7 @@ CHECKS = (
     ),
     check(
         "first hop: a published key is the roster's under its kid",
-        Instead(f"{FOLLOWING}.check", "published != named", "False"),
+        Instead(f"{PUBLISHED}.check", "published != named", "False"),
         FOLLOWING_JWKS("test_key_of_another_content_under_the_same_kid_is_refused"),
     ),
     check(

@@ -149,6 +149,21 @@ CHECKS = (
         HOT_LIST("test_record_is_judged_by_the_rules_in_force"),
     ),
     check(
+        "hot list: whose system was revoked lists nothing",
+        Without("comity.cli.hotlist_check:_lister", "member.revoked.check_chain("),
+        HOT_LIST("test_who_was_revoked_lists_nothing[certificate]"),
+    ),
+    check(
+        "hot list: a key that the identity provider withdrew signs none",
+        Instead("comity.cli.hotlist_check:_lister", "_published(end.home)", "None"),
+        HOT_LIST("test_key_that_the_identity_provider_withdrew_signs_no_list"),
+    ),
+    check(
+        "hot list: a tracking number that is a text goes to nobody (H2)",
+        Without("comity.cli.hotlist_check:_hand_out", "for line, listed in"),
+        HOT_LIST("test_tracking_number_that_is_a_text_does_not_travel"),
+    ),
+    check(
         "hot list: a day still to come is no entry and no review (H3)",
         Without("comity.gateway.hot_lists:_times", "if day is not None and day > "),
         HOT_LIST_FACTS("test_day_that_is_still_to_come_is_no_day_of_entry_or_review[entered-ENTER]"),
