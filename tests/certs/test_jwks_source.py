@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
@@ -107,6 +109,31 @@ def test_host_that_says_nothing_is_cut() -> None:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(JwksUnavailable, match="no whole answer within"):
             JwksRequest(JwksSettings(url=url), seconds=0.2).run()
+
+
+def test_addresses_that_take_no_connection_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many a host has, one after the other; with a socket that is full, as one that drops packets."""
+    with socket.socket() as full, ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        many = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address)] * 200
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: many)
+        since = time.monotonic()
+        with pytest.raises(JwksUnavailable, match="no whole answer within"):
+            JwksRequest(JwksSettings(url="https://login.example/"), seconds=0.3).run()
+        assert time.monotonic() - since < 30, "and not 0.3 seconds for each of 200"
+
+
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """A path that is no file is told, and holds no thread, and no stop."""
+    os.mkfifo(tmp_path / "jwks.json", 0o600)
+    with pytest.raises(JwksUnavailable, match="not a regular file"):
+        JwksRequest(JwksSettings(file=tmp_path / "jwks.json")).run()
 
 
 def test_packed_answer_is_not_unpacked(server: JwksServer) -> None:

@@ -16,15 +16,18 @@ asks, and again for each unknown key while the server is away, so it isn't used 
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import socket
 import ssl
+import stat
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -170,16 +173,18 @@ class JwksRequest:
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def _from_file(self, path: Path) -> Fetched:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe would be waited for without end
+                raise JwksUnavailable(f"`{self._settings.source}`: is not a regular file")
             return Fetched(jwks=file.read(MAX_JWKS_BYTES + 1))
 
     def _from_server(self) -> Fetched:
-        parts = _check_url(self._settings.url)
-        host, port = parts.hostname or "", parts.port or 443
-        timer = threading.Timer(self._seconds, self.cut)
+        parts, trusted, until = _check_url(self._settings.url), self._trusted(), monotonic() + self._seconds
+        host = parts.hostname or ""
+        plain = self._connected(host, parts.port or 443, until)
+        timer = threading.Timer(max(0.0, until - monotonic()), self.cut)
         timer.daemon = True
-        plain = socket.create_connection((host, port), timeout=self._seconds)
-        with self._trusted().wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False) as tls:
+        with trusted.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False) as tls:
             self._socket = tls
             timer.start()
             try:
@@ -190,6 +195,26 @@ class JwksRequest:
             finally:
                 timer.cancel()
                 self._socket = None
+
+    def _connected(self, host: str, port: int, until: float) -> socket.socket:
+        """Return a connection with the first of the host's addresses that takes one, all in the one time."""
+        failed: OSError = TimeoutError()
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            left = until - monotonic()
+            if left <= 0 or self._is_cut:
+                raise TimeoutError
+            with ExitStack() as closing:
+                try:
+                    found = closing.enter_context(socket.socket(family, kind, protocol))
+                    found.settimeout(left)
+                    found.connect(address)
+                except OSError as error:
+                    failed = error
+                else:
+                    found.settimeout(self._seconds)
+                    closing.pop_all()
+                    return found
+        raise failed
 
     def _trusted(self) -> ssl.SSLContext:
         try:
