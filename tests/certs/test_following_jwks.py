@@ -18,7 +18,7 @@ import pytest
 import comity.certs.following_jwks as room
 from comity.certs.assertions import verify_assertion
 from comity.certs.errors import AssertionInvalid, JwksUnavailable
-from comity.certs.following_jwks import EARLY, MOST_UNKNOWN, REMEMBERED, PublishedKeys
+from comity.certs.following_jwks import EARLY, MOST_TOLD, MOST_UNKNOWN, REMEMBERED, PublishedKeys
 from comity.certs.inventory import Condition, Kind, of_member
 from comity.certs.jwks import to_jwks
 from comity.certs.jwks_source import Fetched, JwksSettings
@@ -419,3 +419,34 @@ async def test_other_issuers_of_the_agency_are_left_alone(house: House) -> None:
     house.following.check("https://other.example", "a", NEW.public)
     house.following.check("https://other.example", "a", None)
     assert not house.following._unknown
+
+
+async def test_new_keys_at_each_look_do_not_fill_the_log(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has the web server has eight lines at most written at each look, and how many more."""
+    for _ in range(2):
+        house.publishes(NEW, *(SigningKey.generate() for _ in range(20)))
+        house.following.current = replace(house.following.current, next_at=house.now)
+        caplog.clear()
+        await house.after(SECOND)
+        told = [record for record in caplog.records if "publishes key" in record.getMessage()]
+        assert len(told) == MOST_TOLD and "more: `comity certs status`" in caplog.text
+
+
+async def test_issuer_that_the_roster_names_no_more_is_told_once(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its successor's keys are followed after a new start; till then the roster alone decides."""
+    await house.after(SECOND)
+    before = house.member
+    assert before is not None
+    house.member = replace(before, key_set=replace(before.key_set, identity_providers=()))
+    for _ in range(2):
+        await house.after(SECOND)
+    assert caplog.text.count("THE ROSTER NAMES") == 1
+    house.member = before
+    await house.after(SECOND)
+    house.member = replace(before, key_set=replace(before.key_set, identity_providers=()))
+    await house.after(SECOND)
+    assert caplog.text.count("THE ROSTER NAMES") == 2

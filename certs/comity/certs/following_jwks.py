@@ -41,6 +41,8 @@ from comity.certs.published_keys import (
 
 __all__ = ["PublishedKeys"]
 
+MOST_TOLD: Final = 8
+"""Keys that the roster doesn't name of which the log tells at a time: a set has hundreds at most."""
 LOOK_SECONDS: Final = 0.5
 """How often it is looked whether a fetch is due."""
 EARLY: Final = timedelta(seconds=30)
@@ -83,6 +85,8 @@ class PublishedKeys:
         self._clock = clock
         self._draw = draw
         self._early = False
+        self._is_unnamed = False
+        """The roster names the issuer no more, and that was told."""
         self._tried_at: datetime | None = None
         self._unknown: OrderedDict[bytes, datetime] = OrderedDict()
         self._said: tuple[str, datetime] | None = None
@@ -235,17 +239,26 @@ class PublishedKeys:
         member = self._member()
         if member is None or not current.is_known:
             return
-        named = named_keys(member, current.issuer) or {}
+        listed = named_keys(member, current.issuer)
+        if (listed is None) > self._is_unnamed:
+            _log.error(
+                "THE ROSTER NAMES `%s` NO MORE, whose keys are followed; of another issuer the roster alone "
+                "decides. Mend `[identity_provider]` and start again",
+                current.issuer,
+            )
+        self._is_unnamed, named = listed is None, listed or {}
         found = compare(current.keys, named)
         before, self.compared = self.compared, found
-        for kid in found.unlisted:
-            if kid not in before.unlisted:
-                _log.warning(
-                    "identity provider `%s` publishes key `%s`, which the roster doesn't name: everybody "
-                    "refuses what it signs. Announce it well before: `comity agency idp-keys --jwks FILE`",
-                    current.issuer,
-                    shown(kid),
-                )
+        unlisted = [kid for kid in found.unlisted if kid not in before.unlisted]
+        for kid in unlisted[:MOST_TOLD]:
+            _log.warning(
+                "identity provider `%s` publishes key `%s`, which the roster doesn't name: everybody "
+                "refuses what it signs. Announce it well before: `comity agency idp-keys --jwks FILE`",
+                current.issuer,
+                shown(kid),
+            )
+        if len(unlisted) > MOST_TOLD:
+            _log.warning("and %d more: `comity certs status` shows them", len(unlisted) - MOST_TOLD)
         for kid in found.withdrawn:
             if kid not in before.withdrawn:
                 _log.warning(

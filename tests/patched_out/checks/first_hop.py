@@ -97,6 +97,17 @@ CHECKS = (
         FOLLOWING_JWKS("test_outage_is_told_and_over_by_itself"),
     ),
     check(
+        "first hop: new keys at each look do not fill the log",
+        Instead(f"{FOLLOWING}._compare", "unlisted[:MOST_TOLD]", "unlisted"),
+        FOLLOWING_JWKS("test_new_keys_at_each_look_do_not_fill_the_log"),
+    ),
+    check(
+        "first hop: a pipe is not waited for",
+        Without(f"{SOURCE}:JwksRequest._from_file", "if not stat.S_ISREG("),
+        JWKS_SOURCE("test_pipe_is_not_waited_for"),
+        falls=("Failed",),
+    ),
+    check(
         "first hop: keys are fetched over https alone",
         Without(f"{SOURCE}:_check_url", "if parts.scheme != 'https'"),
         JWKS_SOURCE("test_address_that_is_not_https_is_refused"),
