@@ -327,3 +327,100 @@ def test_own_list_is_signed_by_the_identity_key_alone(made: FederationOnDisk) ->
     assert own(made, entry(serial=b"\x08")).version == 2
     with pytest.raises(SetupRefused, match="lifetime"):
         revoke_own(home, [], NOON, lifetime=timedelta(days=399), identity=home.identity())
+
+
+def test_own_list_names_no_identity_key(made: FederationOnDisk) -> None:
+    """A thief of the old one could stop the agency for good by one line: that is the authority's to say."""
+    home = home_of(made, "lapd")
+    key = key_digest(home.identity().public.der)
+    with pytest.raises(RosterInvalid, match="identity key"):
+        own(made, entry(public_key=key))
+    own(made, entry(serial=b"\x07"))
+    end = end_of(made)
+    end.load()
+
+    def change(listed: RevocationList) -> None:
+        listed.version = 2
+        listed.revocations.append(entry(public_key=key))
+
+    data = forged(made, change, home.identity())
+    with pytest.raises(RosterInvalid, match="identity key"):
+        end.take_own_list("lapd", data)
+    (made.public / MINE).write_bytes(data)
+    assert not end.load().member("lapd").is_out
+
+
+def test_newer_own_list_is_signed_no_earlier(made: FederationOnDisk) -> None:
+    """Or one that adds nothing, and says that it is of last year, would let the next one date back."""
+    own(made, entry(serial=b"\x07"))
+    end = end_of(made)
+    end.load()
+
+    def change(listed: RevocationList) -> None:
+        listed.version = 2
+        listed.signed_at.CopyFrom(from_instant(NOON - 300 * DAY))
+
+    with pytest.raises(RosterInvalid, match="signed before"):
+        end.take_own_list("lapd", forged(made, change, home_of(made, "lapd").identity()))
+
+
+def test_own_list_of_a_clock_that_went_back_is_taken(made: FederationOnDisk) -> None:
+    """By as little as clocks differ: it is dated like the one before; by more it isn't signed at all."""
+    own(made, entry(serial=b"\x07"))
+    end = end_of(made)
+    end.load()
+    back = NOON - timedelta(seconds=5)
+    two = own(made, entry(serial=b"\x08", at=back), now=back)
+    assert (two.version, two.signed_at) == (2, NOON)
+    assert end.take_own_list("lapd", two.data)
+    with pytest.raises(RosterInvalid, match="still to come"):
+        own(made, entry(serial=b"\x09", at=NOON - HOUR), now=NOON - HOUR)
+
+
+def test_own_list_comes_into_force_while_the_published_folder_is_broken(made: FederationOnDisk) -> None:
+    """What was brought over the link waits for no roster; and it is remembered."""
+    own(made, entry(serial=b"\x07"))
+    end = end_of(made)
+    end.load()
+    two = own(made, entry(serial=b"\x08"))
+    (made.public / MINE).unlink()
+    (made.public / ROSTER_FILE).write_bytes(b"{}")
+    assert end.take_own_list("lapd", two.data)
+    assert b"\x08" in end.load().member("lapd").revoked.serials
+    assert SeenRoster.load(made.adapter_home("lahd") / "roster-seen.json").own_lists["lapd"][0] == 2
+    assert two.data in Documents.parse(end.documents).own_lists and end.is_due()
+    with pytest.raises(RosterInvalid):
+        end.load()
+    assert not end.is_due()
+
+
+def test_published_folder_that_may_not_be_searched_is_told(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error of this room: the process goes on with what it has."""
+    own(made, entry(serial=b"\x07"))
+    end_of(made).load()
+    documents = Documents.read(made.public)
+    documents.write(made.adapter_home("lahd") / "roster")
+    exists = Path.exists
+
+    def barred(self: Path, **options: bool) -> bool:
+        if self.parent == made.public:
+            raise PermissionError(13, "Permission denied")
+        return exists(self, **options)
+
+    end = end_of(made)
+    monkeypatch.setattr(Path, "exists", barred)
+    assert b"\x07" in end.load().member("lapd").revoked.serials
+
+
+def test_same_list_without_its_signature_takes_no_good_ones_place(made: FederationOnDisk) -> None:
+    """It is handed on as it was verified: who sees it for the first time can verify it, too."""
+    one = own(made, entry(serial=b"\x07"))
+    end = end_of(made)
+    end.load()
+    envelope = from_json(one.data)
+    envelope.signatures[0].signature = SigningKey.generate().sign(b"x")
+    (made.public / MINE).write_bytes(to_json(envelope))
+    end.load()
+    assert Documents.parse(end.documents).own_lists == (one.data,)

@@ -24,7 +24,7 @@ from typing import Final
 
 from comity.certs.envelope import from_json, open_envelope, seal, to_json
 from comity.certs.errors import CertsError, FileUnusable, RosterInvalid
-from comity.certs.files import read_public, write_private
+from comity.certs.files import is_there, read_public, write_private
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.pin import MAX_AUTHORITY_KEYS, AuthorityPin
@@ -98,7 +98,7 @@ def changes_in(public: Path) -> Iterator[bytes]:
     """Yield the changes in a public folder in the order of their numbers; raise `FileUnusable`."""
     for number in range(1, MAX_CHANGES + 1):
         path = public / CHANGE_FILE.format(number)
-        if not path.exists():
+        if not is_there(path):
             return
         yield read_public(path)
 

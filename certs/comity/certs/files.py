@@ -73,7 +73,15 @@ def read_up_to(path: Path, most: int) -> bytes:
 
 def read_optional(path: Path) -> bytes | None:
     """Return what stands at `path`, None if nothing does; raise `FileUnusable` if it can't be read."""
-    return read_public(path) if path.exists() else None
+    return read_public(path) if is_there(path) else None
+
+
+def is_there(path: Path) -> bool:
+    """Return whether something stands at `path`; raise `FileUnusable` if that can't be told."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise FileUnusable(f"file `{path}` can't be read: {_reason(error)}") from error
 
 
 def _write(path: Path, data: bytes, *, mode: int, folder_mode: int) -> None:

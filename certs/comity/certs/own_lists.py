@@ -9,10 +9,11 @@ It is believed for what harms nobody but who signed it. Rules, in this order, an
    it was signed. Or it is, byte for byte, the list of this member that was verified here before: its identity
    key may be another one since;
 3. it is this federation's, has a version, isn't from the future, and ends after it begins;
-4. each entry names that very agency, and a certificate, a key or a user: never another's, never all of it;
+4. each entry names that very agency, and a certificate, a key or a user: never another's, never all of it,
+   and none of its identity keys, or a thief of the old one could stop it for good;
 5. its version isn't lower than one that was seen, nor its content another one of the same version; one that
-   follows another keeps what stood there, no later than it stood there, and adds nothing that is dated before
-   that one was signed: an agency can't take its word back by a list.
+   follows another was signed no earlier, keeps what stood there, no later than it stood there, and adds
+   nothing that is dated before that one was signed: an agency can't take its word back by a list.
 
 A list past its next update is not trusted to be the newest: what it revokes stays revoked, and its agency is
 `lapsed` (`MemberView`): it neither asks nor answers until a newer one is there. Nobody else is touched.
@@ -32,10 +33,10 @@ from google.protobuf.message import DecodeError
 
 from comity.certs.envelope import digest, from_json, open_envelope
 from comity.certs.errors import CertsError, EnvelopeInvalid, RosterInvalid
-from comity.certs.files import read_up_to
+from comity.certs.files import is_there, read_up_to
 from comity.certs.instants import CLOCK_SKEW, to_instant
 from comity.certs.members import MemberView
-from comity.certs.revocations import Revoked, RevokedOf, revoked_by_agency
+from comity.certs.revocations import Revoked, RevokedOf, key_digest, revoked_by_agency
 from comity.v1.federation_pb2 import RevocationList
 
 OWN_LIST_FILE: Final = "revocations-{}.json"
@@ -72,6 +73,11 @@ class OwnList:
                     f"{older.version} was in force here before"
                 )
             return
+        if self.signed_at < older.signed_at:
+            raise RosterInvalid(
+                f"list of revocations of `{self.agency}`, version {self.version}: it says that it was signed "
+                f"before version {older.version}"
+            )
         now, before = _things(self.revoked), _things(older.revoked)
         if any(thing not in now or now[thing].at > revoked.at for thing, revoked in before.items()):
             raise RosterInvalid(
@@ -133,6 +139,8 @@ def open_own_list(
         ):
             raise ValueError("it names what isn't its own certificate, key or user; that is the authority's")
         revoked = revoked_by_agency(found.revocations).get(issuer, RevokedOf())
+        if any(key_digest(time.key.der) in revoked.public_keys for time in member.identities.times):
+            raise ValueError("it names an identity key; that is the authority's")
     except ValueError as error:
         raise RosterInvalid(f"{what}: {error}") from error
     if now is not None and signed_at > now + CLOCK_SKEW:
@@ -163,7 +171,7 @@ def own_lists_in(
     for agency in members:
         path = folder / OWN_LIST_FILE.format(agency)
         try:
-            if not path.exists():
+            if not is_there(path):
                 continue
             data = read_up_to(path, MAX_OWN_LIST_BYTES)
             one = open_own_list(data, members=members, federation=federation, now=now, verified=verified)

@@ -116,6 +116,7 @@ class PublishedRoster:
         self._clock = clock
         self._published_pin: bytes | None = None
         self._in_force: Federation | None = None
+        self._look_again = False
         self._said = ""
         self._said_lists: Mapping[str, str] = {}
         self._lapsed: Mapping[str, str] = {}
@@ -126,20 +127,25 @@ class PublishedRoster:
         Raises `RosterExpired`; `RosterInvalid`, also for an older roster than one that was seen; and
         `FileUnusable`, also if it can't be remembered.
         """
+        broken: CertsError | None = None
+        self._look_again = False
         try:
             found = self._newest()
         except CertsError:  # perhaps between the writing of roster and timestamp
             time.sleep(SETTLE_SECONDS)
             try:
                 found = self._newest()
-            except CertsError:
-                if self._in_force is None or not self.is_due():
+            except CertsError as error:
+                if self._in_force is None:
                     raise
-                # No roster can be read, but whose own list is past its time is out all the same.
-                self._in_force = self._with_own_lists(self._in_force)
-                return self._in_force
-        federation, pin, documents = found
+                found, broken = (self._in_force, self._followed.pin, Documents.parse(self.documents)), error
+        known, (federation, pin, documents) = self._in_force, found
         federation = self._with_own_lists(federation)
+        if broken is not None:
+            # But what an agency revoked counts all the same, and whose own list is past its time is out.
+            if federation == known:
+                raise broken
+            self._look_again = True
         if pin != self._followed.pin:
             followed = FollowedAuthority(pinned=self.pin.digest, pin=pin)
             followed.save(self._home)
@@ -162,9 +168,12 @@ class PublishedRoster:
         return federation
 
     def is_due(self) -> bool:
-        """Whether `load` should be called although no file changed: an agency's own list is past its time."""
+        """Whether `load` should be called although no file changed.
+
+        An agency's own list is past its time, or no roster could be read when such a list came into force.
+        """
         at = None if self._in_force is None else self._in_force.lapses_at
-        return at is not None and self._clock() >= at
+        return self._look_again or (at is not None and self._clock() >= at)
 
     def take(self, data: bytes) -> bool:
         """Keep what the broker brought, a `RosterDocuments`, if it verifies; `load` gives it then.
@@ -258,6 +267,8 @@ class PublishedRoster:
                 try:
                     self._check_seen(one)
                     if agency in lists:
+                        if one == lists[agency]:  # what was verified first stays, with its signature
+                            continue
                         one.check_follows(lists[agency])
                     lists[agency] = one
                 except RosterInvalid as error:

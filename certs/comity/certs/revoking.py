@@ -22,7 +22,7 @@ from comity.certs.envelope import from_json, open_envelope, seal, to_json
 from comity.certs.errors import CertsError, SetupRefused
 from comity.certs.files import read_public, write_public
 from comity.certs.holdings import newest
-from comity.certs.instants import from_instant
+from comity.certs.instants import from_instant, to_instant
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
 from comity.certs.own_lists import OWN_LIST_FILE, OwnList, open_own_list
@@ -63,8 +63,9 @@ def revoke_own(
     """Sign and publish the agency's list with `revocations` beside those of before; return it.
 
     What is revoked already is not revoked anew: the earlier instant stays. The newest list at hand is carried
-    on: of the agency's folder, the published folder or its ends. Raises `SetupRefused`, also if `identity` is
-    none that the roster names; `RosterInvalid` for what the agency can't revoke; `FileUnusable`.
+    on: of the agency's folder, the published folder or its ends; nothing is dated before that was signed,
+    though the clock went back a little. Raises `SetupRefused`, also if `identity` is none that the roster
+    names, or an entry is dated before; `RosterInvalid` for what the agency can't revoke; `FileUnusable`.
     """
     federation, member = own_member(home, now)
     if identity.public != member.identity_key:
@@ -77,9 +78,21 @@ def revoke_own(
         )
     listed = _newest_own(home, member, federation)
     known = {thing(entry) for entry in listed.revocations}
-    listed.revocations.extend(entry for entry in revocations if thing(entry) not in known)
+    signed_at = max(now, to_instant(listed, "signed_at")) if listed.version else now
+    for entry in (entry for entry in revocations if thing(entry) not in known):
+        at = to_instant(entry, "revoked_at")
+        if listed.version and at < to_instant(listed, "signed_at"):
+            if at < now:
+                raise SetupRefused(
+                    f"an entry is dated before version {listed.version} was signed; only the authority dates "
+                    "back"
+                )
+            at = signed_at
+        added = listed.revocations.add()
+        added.CopyFrom(entry)
+        added.revoked_at.CopyFrom(from_instant(at))
     listed.version += 1
-    listed.signed_at.CopyFrom(from_instant(now))
+    listed.signed_at.CopyFrom(from_instant(signed_at))
     listed.next_update.CopyFrom(from_instant(now + lifetime))
     data = to_json(seal(listed, identity))
     made = open_own_list(data, members={home.agency: member}, federation=federation, now=now)

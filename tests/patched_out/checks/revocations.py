@@ -42,6 +42,21 @@ CHECKS = (
         ),
     ),
     check(
+        "own lists: it names no identity key",
+        Without(OPEN, "if any((key_digest(time.key.der)"),
+        OWN_LISTS("test_own_list_names_no_identity_key"),
+    ),
+    check(
+        "own lists: a newer one is signed no earlier",
+        Without("comity.certs.own_lists:OwnList.check_follows", "if self.signed_at < older.signed_at"),
+        OWN_LISTS("test_newer_own_list_is_signed_no_earlier"),
+    ),
+    check(
+        "own lists: one comes into force though no roster can be read",
+        Instead("comity.certs.published:PublishedRoster.load", "federation == known", "True"),
+        OWN_LISTS("test_own_list_comes_into_force_while_the_published_folder_is_broken"),
+    ),
+    check(
         "own lists: it is of this federation, has a version and an end",
         Without(OPEN, "if found.federation != federation"),
         OWN_LISTS(
