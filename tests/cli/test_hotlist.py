@@ -22,7 +22,7 @@ from comity.certs.clock import utc_now
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import SigningKey
 from comity.certs.published_keys import Published, save_published
-from comity.cli import hotlist_due
+from comity.cli import csv_files, hotlist_due
 from comity.cli.agency import group as agency
 from comity.cli.asking import load_client
 from comity.cli.certs import group as certs
@@ -266,6 +266,27 @@ def test_record_prompts_before_the_year_is_over(
     removed = f"{HEADER}\n8ABC123,CA,NARCOTICS,,,\n"
     assert at_gateway(made, removed, "--act", "remove", "--record").exit_code == 0
     assert due(20) == (0, [])
+
+
+def test_record_that_can_not_be_opened_is_no_empty_one(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H3, H8: openings that were lost or deleted leave plates on lists that nobody sees; not for ever."""
+    home = made.gateway_home("ice")
+    assert at_gateway(made, GOOD, "--attest", "--record").exit_code == 0
+    (home / "state.db").unlink()
+    lost = run("due", "--home", home)
+    assert lost.exit_code == 1 and "1 act of the last year can't be opened" in lost.output
+    assert json.loads(run("due", "--home", home, "--json").stdout)["closed"] == 1
+    monkeypatch.setattr(hotlist_due, "utc_now", lambda: NOW + timedelta(days=374))
+    assert run("due", "--home", home).exit_code == 0
+
+
+def test_file_without_an_end_is_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device has no size to look at first: no more is read than a list may have."""
+    monkeypatch.setattr(csv_files, "MAX_BYTES", 1 << 20)
+    with pytest.raises(ListInvalid, match="longer than 1 MiB"):
+        read_batch(Path("/dev/zero"), zone=UTC, reason=None, cases=None)
 
 
 def test_batch_that_is_stopped_is_not_written_down(made: FederationOnDisk) -> None:

@@ -19,9 +19,11 @@ class ListInvalid(Exception):
 def read_text(path: Path) -> str:
     """Return what a list's file holds; raise `ListInvalid` if it can't be read."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        with path.open("rb") as file:
+            found = file.read(MAX_BYTES + 1)
+        if len(found) > MAX_BYTES:
             raise ListInvalid(f"file `{path}`: is longer than {MAX_BYTES >> 20} MiB")
-        return path.read_text(encoding="utf-8-sig")
+        return found.decode("utf-8-sig")
     except OSError as error:
         raise ListInvalid(f"file `{path}`: cannot be read: {(error.strerror or 'fault').lower()}") from error
     except UnicodeDecodeError as error:

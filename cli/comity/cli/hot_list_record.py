@@ -28,6 +28,8 @@ class Change:
     values: Mapping[str, str] = field(repr=False)
     rows: tuple[Mapping[str, str], ...] | None = field(repr=False)
     """Its plates; None: the opening was deleted, or is false."""
+    is_false: bool = False
+    """Its opening does not open what the log holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,14 @@ class Record:
                     found.pop(key, None)
         return tuple(found.values())
 
+    def closed_since(self, since: datetime) -> int:
+        """Return how many acts put plates on lists, or kept them there, that nobody can read any more."""
+        return sum(
+            change.rows is None and not change.is_false and str(change.entry.public.get("act")) in _ON_IT
+            for change in self.changes
+            if change.entry.at >= since
+        )
+
     def of_plate(self, folded: str) -> Record:
         """Return what it tells of one plate alone."""
         kept = (
@@ -84,7 +94,6 @@ def read_record(home: Path, trust_file: Path | None) -> Record:
     """Return the record in a gateway's folder; a log that doesn't lead to its checkpoint ends the command."""
     end = open_end(home, trust_file)
     changes: list[Change] = []
-    false = 0
     try:
         with KeptBeside(end.state, only=_WANTED) as kept, telling("entries") as tell:
             for index, leaf in LogWalk(end.log, keys=end.keys).entries(tell=tell):
@@ -92,15 +101,16 @@ def read_record(home: Path, trust_file: Path | None) -> Record:
                     continue
                 openings = kept.openings(index)
                 values: Mapping[str, str] = {}
+                is_false = False
                 try:
                     values = {name: entry.open(openings[name]) for name in _WANTED & openings.keys()}
                 except OpeningInvalid:
-                    false += 1
+                    is_false = True
                 rows = documented(values.get("list"))
-                changes.append(Change(index=index, entry=entry, values=values, rows=rows))
+                changes.append(Change(index=index, entry=entry, values=values, rows=rows, is_false=is_false))
     except AuditError as error:
         stop(str(error), status=1)
-    return Record(changes=tuple(changes), false=false)
+    return Record(changes=tuple(changes), false=sum(change.is_false for change in changes))
 
 
 def false_openings(record: Record) -> str:

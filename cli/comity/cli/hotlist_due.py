@@ -6,8 +6,9 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -28,6 +29,8 @@ from comity.policy.errors import PolicyError
 from comity.policy.house.facts import AskedOf
 from comity.policy.house.rules import HouseRules
 
+ON_A_LIST: Final = timedelta(days=366 + 7)
+"""As long as an act may keep a plate on a list: a year, and the week to renew it (H3)."""
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 
 
@@ -43,7 +46,7 @@ class _Due:
 @click.command(
     name="due",
     epilog="Example: comity hotlist due --home fed/agencies/ice/gateway --cases current.txt  Exit status: 0 "
-    "no plate has to go; 1 one has, or its year without a review is over; 2 wrong use.",
+    "no plate has to go; 1 one has, or wants a review, or the record can't be opened; 2 wrong use.",
 )
 @click.option("--home", type=_FOLDER, required=True, help="Your agency's gateway folder: its rules and log.")
 @click.option("--house", type=_FOLDER, help="The house bundle.  [default: that of --home]")
@@ -70,11 +73,12 @@ def command(
         cases = None if cases_file is None else read_cases(cases_file)
         record = read_record(home, trust_file)
         on_lists, now = record.on_lists, utc_now()
+        closed = record.closed_since(now - ON_A_LIST)
         found = [each for listed in on_lists if (each := _due(rules, end, listed, cases, now)) is not None]
     except (ListInvalid, PolicyError, ConfigInvalid, CertsError) as error:
         stop(str(error))
     if as_json:
-        told = {"on_lists": len(on_lists), "due": [_object(each) for each in found]}
+        told = {"on_lists": len(on_lists), "closed": closed, "due": [_object(each) for each in found]}
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         for each in found:
@@ -85,7 +89,13 @@ def command(
         click.echo(f"{plates}: {stops} may not stay as they are, {len(found) - stops} to look at")
     if record.false:
         click.echo(false_openings(record), err=True)
-    sys.exit(1 if record.false or any(each.stops for each in found) else 0)
+    if closed:
+        click.echo(
+            f"{closed} act{'s' * (closed != 1)} of the last year can't be opened any more: what "
+            "they put on hot lists is not among these",
+            err=True,
+        )
+    sys.exit(1 if record.false or closed or any(each.stops for each in found) else 0)
 
 
 def _due(
@@ -114,20 +124,20 @@ def _due(
         plates=1,
         now=now,
     )
-    plate = ListedPlate(
-        plate=row.get("plate", ""),
-        folded=row.get("folded", ""),
-        state=row.get("state", ""),
-        country=row.get("country", ""),
-        reason=row.get("reason", ""),
-        case=case,
-        case_current=True if cases is None else case in cases,
-        tracking=row.get("tracking", ""),
-        entered=_instant(row.get("valid_from")),
-        expires=_instant(row.get("valid_until")),
-        reviewed=listed.reviewed,
-    )
     try:
+        plate = ListedPlate(
+            plate=row.get("plate", ""),
+            folded=row.get("folded", ""),
+            state=row.get("state", ""),
+            country=row.get("country", ""),
+            reason=row.get("reason", ""),
+            case=case,
+            case_current=True if cases is None else case in cases,
+            tracking=row.get("tracking", ""),
+            entered=_instant(row.get("valid_from")),
+            expires=_instant(row.get("valid_until")),
+            reviewed=listed.reviewed,
+        )
         judgement = rules.judge(facts(batch, plate, rules.bundle.windows))[0]
     except ValueError as error:  # `ListingInvalid` is one
         raise ListInvalid(f"the record of a plate on a hot list can't be judged: {error}") from error

@@ -11,7 +11,7 @@ from tests.patched_out.checks.files import (
     HOUSE,
     HOUSE_RULES,
 )
-from tests.patched_out.patching import Instead, Without
+from tests.patched_out.patching import Body, Instead, Without
 
 CHECKS = (
     check(
@@ -162,6 +162,11 @@ CHECKS = (
         "hot list: a tracking number that is a text goes to nobody (H2)",
         Without("comity.cli.hotlist_check:_hand_out", "for line, listed in"),
         HOT_LIST("test_tracking_number_that_is_a_text_does_not_travel"),
+    ),
+    check(
+        "hot list: a record that can't be opened is no empty one",
+        Body("comity.cli.hot_list_record:Record.closed_since", "return 0"),
+        HOT_LIST("test_record_that_can_not_be_opened_is_no_empty_one"),
     ),
     check(
         "hot list: a day still to come is no entry and no review (H3)",
