@@ -167,6 +167,7 @@ PLATES = File("tests/policy/test_plates.py", honest="test_ways_to_write_one_plat
 SHIPPED = File(
     "tests/policy/test_shipped_bundles.py", honest="test_every_case_of_a_shipped_bundle_holds[cbp]"
 )
+REWRITTEN = File("tests/test_rewritten_log.py", honest="test_log_that_only_grows_is_refused_by_nobody")
 LYING_BROKER = File(
     "tests/test_lying_broker.py", honest="test_lie_that_changes_nothing_changes_nothing[announces twice]"
 )
@@ -322,6 +323,7 @@ FILES = (
     PLATES,
     SHIPPED,
     LYING_BROKER,
+    REWRITTEN,
     LYING_PROVIDER,
     LYING_REQUESTER,
     STOLEN_KEY,

@@ -6,7 +6,7 @@ Most lies meet more than one check. Where each alone leaves the test green, all 
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import ATTACKS, LYING_BROKER
+from tests.patched_out.checks.files import ATTACKS, LYING_BROKER, REWRITTEN
 from tests.patched_out.checks.shared import ANY_NUMBER, ANY_SIGNATURE, ANYBODY, IN_CLEAR
 from tests.patched_out.patching import Body, Instead, Without
 
@@ -203,7 +203,7 @@ CHECKS = (
             Without("comity.audit.peers:PeerCheckpoints.saw", "if checkpoint.size <= last.size:"),
             NO_CONSISTENCY,
         ),
-        LYING_BROKER("test_rewritten_log_is_caught_by_every_end_that_saw_it"),
+        REWRITTEN("test_rewritten_log_is_caught_by_every_end_that_saw_it"),
     ),
     check(
         "federation: a checkpoint is signed by its log's key",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.patched_out.check import check
-from tests.patched_out.checks.files import FORKED_PROVIDER, LYING_BROKER, PARDON, PEERS, WITNESSED
+from tests.patched_out.checks.files import FORKED_PROVIDER, PARDON, PEERS, REWRITTEN, WITNESSED
 from tests.patched_out.patching import Body, Instead, Without
 
 SEEN = "comity.audit.peers:PeerCheckpoints"
@@ -124,7 +124,7 @@ CHECKS = (
     check(
         "peers: a broker that forked is not dialled",
         Instead("comity.links.client:LinkClient._why_barred", "self._barred is None", "True"),
-        LYING_BROKER("test_rewritten_log_is_caught_by_every_end_that_saw_it"),
+        REWRITTEN("test_rewritten_log_is_caught_by_every_end_that_saw_it"),
     ),
     check(
         "peers: a checkpoint is answered for twice at most",
