@@ -259,6 +259,8 @@ def test_record_prompts_before_the_year_is_over(
     assert due(0) == (0, [("8ABC123", [], ["ice.hotlist-expires-soon"])])
     assert due(12) == (0, [("8ABC123", [], ["ice.hotlist-last-week"])])
     assert due(20) == (1, [("8ABC123", ["ice.hotlist-expired"], [])])
+    assert ("7XYZ999", [], ["ice.hotlist-expires-soon"]) in due(360)[1]
+    assert ("7XYZ999", [], ["ice.hotlist-last-week"]) in due(370)[1]
     (tmp_path / "cases").write_text("1\n")
     closed = ("7XYZ999", ["ice.hotlist-outlives-case"], [])
     assert closed in due(0, "--cases", tmp_path / "cases")[1]
