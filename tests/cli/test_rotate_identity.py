@@ -154,7 +154,19 @@ def test_revoked_key_vouches_for_nobody_and_its_agency_is_suspended(people: Admi
     assert federation.member("lapd").suspended and not federation.member("lahd").suspended
     people.rotate(people.lapd)
     refused = people.admit(people.lapd, status=1)
-    assert "revoked since" in refused and "when it vouched for the new one" in refused
+    assert "revoked since" in refused and "vouches for no new one" in refused
+    now, end = utc_now(), EndFolder.load(people.lapd / "gateway")
+    old, new = SigningKey.load(people.lapd / "identity.pem"), SigningKey.generate()
+    back = succeed(
+        *(old, new),
+        agency="lapd",
+        number=1,
+        now=now - timedelta(days=1),
+        overlap=timedelta(days=30),
+        reason="dated back by who has the old key",
+    )
+    apply_with_successor(end, end.federation(now), back, new=new, now=now)
+    assert "vouches for no new one" in people.admit(people.lapd, status=1)
 
 
 def test_authority_admits_no_succession_ahead_of_its_time_and_none_that_forgets_one(

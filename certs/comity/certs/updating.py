@@ -44,7 +44,7 @@ def _goes_on(known: MemberView, applied: MemberView, revoked: RevokedOf, now: da
     """Return whether the applicant's identity key is the known one, or one for which that vouches.
 
     Raises `ApplicationInvalid` for successions that aren't those known, with new ones after them; for one
-    that isn't in force yet; and for one that a key signed when it was revoked already.
+    that isn't in force yet; and for one of a key that is revoked.
     """
     count = len(known.successions)
     before, new = applied.successions[:count], applied.successions[count:]
@@ -61,10 +61,10 @@ def _goes_on(known: MemberView, applied: MemberView, revoked: RevokedOf, now: da
         return False
     for step in new:
         gone = revoked.public_keys.get(key_digest(step.old.der))
-        if gone is not None and gone.at <= step.issued_at:
+        if gone is not None:  # whenever it vouched by its own word: who has it can date that back
             raise ApplicationInvalid(
-                f"application: the identity key of `{applied.agency}` was {gone} when it vouched for the "
-                "new one"
+                f"application: the former identity key of `{applied.agency}` is {gone}: it vouches for no new "
+                "one"
             )
         if step.effective_at > now + CLOCK_SKEW:
             raise ApplicationInvalid(

@@ -142,7 +142,16 @@ CHECKS = (
     ),
     check(
         "identities: the authority takes no succession of a revoked key",
-        Without("comity.certs.updating:_goes_on", "if gone is not None and gone.at"),
+        Without("comity.certs.updating:_goes_on", "if gone is not None"),
+        ROTATE_IDENTITY("test_revoked_key_vouches_for_nobody_and_its_agency_is_suspended"),
+    ),
+    check(
+        "identities: the authority takes no succession of a revoked key that is dated back",
+        Instead(
+            "comity.certs.updating:_goes_on",
+            "gone is not None",
+            "gone is not None and gone.at <= step.issued_at",
+        ),
         ROTATE_IDENTITY("test_revoked_key_vouches_for_nobody_and_its_agency_is_suspended"),
     ),
     check(

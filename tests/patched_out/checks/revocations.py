@@ -55,6 +55,7 @@ CHECKS = (
         "own lists: one comes into force though no roster can be read",
         Instead("comity.certs.published:PublishedRoster.load", "federation == known", "True"),
         OWN_LISTS("test_own_list_comes_into_force_while_the_published_folder_is_broken"),
+        falls=("RosterInvalid",),
     ),
     check(
         "own lists: it is of this federation, has a version and an end",
