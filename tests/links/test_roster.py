@@ -176,6 +176,34 @@ async def test_broker_takes_of_each_agency_the_newest_list_that_it_brought(
     assert "`lapd` brought is not taken" in caplog.text
 
 
+async def test_agency_that_signs_lists_all_day_has_few_of_them_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would go to every end and into every log; nobody else's waits, and the newest comes at last."""
+    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
+    monkeypatch.setattr("comity.links.roster.LISTS_AT_ONCE", 3)
+    taken: list[tuple[str, bytes]] = []
+    inbox = RevocationsInbox(lambda agency, data: not taken.append((agency, data)), log=LOG)
+    task = asyncio.create_task(inbox.run())
+    async with asyncio.timeout(20):
+        number = 0
+        while [agency for agency, _ in taken].count("lapd") < 3:
+            number += 1
+            inbox.add("lapd", b"%d" % number)
+            inbox.add("dea", b"the same over each link")
+            await asyncio.sleep(0.002)
+        for newest in (b"newer", b"newest"):
+            inbox.add("lapd", newest)
+            await asyncio.sleep(0.05)
+        assert sorted(agency for agency, _ in taken) == ["dea", "lapd", "lapd", "lapd"]
+        inbox.add("lahd", b"good")
+        while taken[-1] != ("lahd", b"good"):
+            await asyncio.sleep(0.002)
+        monkeypatch.setattr("comity.links.roster.LIST_SECONDS", 0.001)
+        while taken[-1] != ("lapd", b"newest"):
+            await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def test_own_list_is_brought_over_each_link_and_when_it_changes() -> None:
     """Not to a broker that knows no such frame, and not where there is none; a link may be down."""
     sent: list[bytes] = []

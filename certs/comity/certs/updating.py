@@ -63,8 +63,8 @@ def _goes_on(known: MemberView, applied: MemberView, revoked: RevokedOf, now: da
         gone = revoked.public_keys.get(key_digest(step.old.der))
         if gone is not None:  # whenever it vouched by its own word: who has it can date that back
             raise ApplicationInvalid(
-                f"application: the former identity key of `{applied.agency}` is {gone}: it vouches for no new "
-                "one"
+                f"application: the former identity key of `{applied.agency}` is {gone}: it vouches for no "
+                "new one"
             )
         if step.effective_at > now + CLOCK_SKEW:
             raise ApplicationInvalid(

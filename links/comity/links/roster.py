@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -28,6 +29,10 @@ MAX_PARTS: Final = 32
 """Parts of one roster: 8 MiB, twice what a thousand members need, and half of what a link's queue holds."""
 PACE_SECONDS: Final = 0.25
 """How long to wait between two looks: what a list revokes is closed within a second of its arrival."""
+LISTS_AT_ONCE: Final = 10
+"""Of one agency, so many lists are looked at as they come; and then one in `LIST_SECONDS`."""
+LIST_SECONDS: Final = 60.0
+"""Each newer list goes to every end with the roster, and stands in every log: none may flood those."""
 
 
 def cut(data: bytes, *, max_frame_bytes: int = PART_BYTES) -> tuple[LinkFrame, ...]:
@@ -48,13 +53,18 @@ def cut(data: bytes, *, max_frame_bytes: int = PART_BYTES) -> tuple[LinkFrame, .
 class RevocationsInbox:
     """An agency's own list as its ends bring it to the broker: one slot an agency, the newest in it.
 
-    One is looked at at a time, each agency's in its turn. Plain calls on the event loop; `run` works.
+    One is looked at at a time, each agency's in its turn, and no agency's too often. Plain calls on the event
+    loop; `run` works.
     """
 
     def __init__(self, take: Callable[[str, bytes], bool], *, log: logging.Logger) -> None:
         """`take` verifies and keeps a list that an agency's end brought, on a thread; True: it is newer."""
         self._take = take
         self._log = log
+        self._taken: dict[str, bytes] = {}
+        """SHA-256 of what was looked at last of an agency, and was good."""
+        self._room: dict[str, tuple[float, float]] = {}
+        """How many more of an agency may be looked at, and when that was told."""
         self._waiting: dict[str, bytes] = {}
         self._wake = asyncio.Event()
 
@@ -71,12 +81,28 @@ class RevocationsInbox:
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}
             for agency, data in waiting.items():
+                name = hashlib.sha256(data).digest()
+                if self._taken.get(agency) == name:  # each link brings it again
+                    continue
+                if not self._has_room(agency):
+                    self._waiting.setdefault(agency, data)
+                    self._wake.set()
+                    continue
                 try:
                     if await asyncio.to_thread(self._take, agency, data):
                         self._log.info("`%s` brought a newer list of revocations of its own", agency)
+                    self._taken[agency] = name
                 except CertsError as error:
                     self._log.error("what `%s` brought is not taken: %s", agency, error)
             await asyncio.sleep(PACE_SECONDS)
+
+    def _has_room(self, agency: str) -> bool:
+        """Return whether one more list of an agency may be looked at now, and count it."""
+        now = asyncio.get_running_loop().time()
+        left, since = self._room.get(agency, (float(LISTS_AT_ONCE), now))
+        left = min(float(LISTS_AT_ONCE), left + (now - since) / LIST_SECONDS)
+        self._room[agency] = (left - 1 if left >= 1 else left, now)
+        return left >= 1
 
 
 class OwnRevocations:

@@ -204,6 +204,11 @@ CHECKS = (
         ROSTER_INBOX("test_broker_takes_of_each_agency_the_newest_list_that_it_brought"),
     ),
     check(
+        "own lists: no agency has many looked at",
+        Without("comity.links.roster:RevocationsInbox.run", "if not self._has_room(agency)"),
+        ROSTER_INBOX("test_agency_that_signs_lists_all_day_has_few_of_them_taken"),
+    ),
+    check(
         "own lists: only a broker that takes it is brought one",
         Instead("comity.links.roster:OwnRevocations._bring", "self._takes", "True"),
         ROSTER_INBOX("test_own_list_is_brought_over_each_link_and_when_it_changes"),
