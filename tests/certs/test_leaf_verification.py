@@ -463,10 +463,10 @@ def test_one_unconstrained_ca_among_good_ones_is_refused() -> None:
         )
 
 
-def test_no_ca_and_naive_time_are_wrong_use() -> None:
-    """An empty set of roots and a time without zone are faults of our own code."""
+def test_no_ca_vouches_for_nothing_and_naive_time_is_wrong_use() -> None:
+    """Without a CA that isn't revoked no leaf counts; a time without zone is a fault of our own code."""
     leaf = mint(CBP, URI(GATEWAY))
-    with pytest.raises(ValueError, match="CA"):
+    with pytest.raises(CertificateRejected, match="no CA that counts"):
         verify_leaf([leaf], ca_certificates=[], spiffe_id=GATEWAY, now=NOW)
     with pytest.raises(ValueError, match="aware"):
         verify(leaf, now=NOW.replace(tzinfo=None))

@@ -66,6 +66,13 @@ def test_system_of_the_agencys_ca_is_taken() -> None:
     assert Door().takes(own) and Door().takes(own, certificate_pem(ROOT.certificate))
 
 
+def test_agency_whose_cas_are_all_revoked_has_no_system() -> None:
+    """Over a connection of before, too: refused as any other, and no fault of the gateway's own."""
+    door = Door()
+    door.member.key_set.ca_certificates = ()
+    assert not door.takes(leaf(ROOT))
+
+
 @pytest.mark.parametrize("id_", ["spiffe://lapd.example/gateway", "spiffe://lapd.example/systems/desk"])
 def test_what_is_no_system_is_not_taken(id_: str) -> None:
     """An end's own leaf is no system's."""

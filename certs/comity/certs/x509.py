@@ -228,12 +228,14 @@ def verify_leaf(
     only URI must equal `spiffe_id` byte for byte; None accepts any id in the domain to which those CAs are
     constrained (the caller then judges the path). `now` is aware.
 
-    Raises `CertificateRejected` if a CA isn't constrained to the leaf's domain, the chain doesn't verify at
-    `now` under OpenSSL's strict rules with every name constraint, or the leaf isn't shaped as `profile`
-    says; `ValueError` for a naive `now` or no CA at all.
+    Raises `CertificateRejected` if there is no CA (all are revoked), one isn't constrained to the leaf's
+    domain, the chain doesn't verify at `now` under OpenSSL's strict rules with every name constraint, or the
+    leaf isn't shaped as `profile` says; `ValueError` for a naive `now`.
     """
-    if not ca_certificates or now.tzinfo is None:
-        raise ValueError("verifying a leaf needs its domain's CA and an aware time")
+    if now.tzinfo is None:
+        raise ValueError("verifying a leaf needs an aware time")
+    if not ca_certificates:
+        raise CertificateRejected("its domain has no CA that counts: all are revoked")
     if not chain_der or len(chain_der) > MAX_CHAIN:
         raise CertificateRejected(f"chain has {len(chain_der)} certificates, expected 1 to {MAX_CHAIN}")
     if any(len(der) > MAX_CERTIFICATE_BYTES for der in chain_der):
