@@ -110,6 +110,16 @@ async def test_call_under_a_revoked_ca_is_cut_and_under_a_replaced_one_is_answer
         assert not left.done()
 
 
+async def test_call_under_the_only_ca_is_cut_with_it() -> None:
+    """Also where the caller showed its leaf alone: no CA is left to look at."""
+    serials = {serial_bytes(ROOT.certificate.serial_number): SINCE}
+    calls = OpenCalls()
+    async with under_way(calls) as task:
+        assert len(calls.judge(member(serials=serials), NOW)) == 1
+        with pytest.raises(Unauthenticated):
+            await task
+
+
 async def test_call_of_a_revoked_user_is_cut() -> None:
     """A retrieval of records, say: exchanges are let go by themselves."""
     calls = OpenCalls()
