@@ -20,7 +20,7 @@ from comity.certs.assertions import verify_assertion
 from comity.certs.errors import AssertionInvalid, JwksUnavailable
 from comity.certs.following_jwks import EARLY, MOST_TOLD, MOST_UNKNOWN, REMEMBERED, PublishedKeys
 from comity.certs.inventory import Condition, Kind, of_member
-from comity.certs.jwks import to_jwks
+from comity.certs.jwks import es256_keys, to_jwks
 from comity.certs.jwks_source import Fetched, JwksSettings
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
@@ -432,6 +432,16 @@ async def test_new_keys_at_each_look_do_not_fill_the_log(
         await house.after(SECOND)
         told = [record for record in caplog.records if "publishes key" in record.getMessage()]
         assert len(told) == MOST_TOLD and "more: `comity certs status`" in caplog.text
+
+
+async def test_sets_of_before_are_not_remembered(house: House) -> None:
+    """A set may have hundreds of keys, a megabyte once they are read: the last one is kept."""
+    await house.after(SECOND)
+    before = es256_keys.cache_info().currsize
+    for _ in range(3):
+        house.publishes(SigningKey.generate())
+        await house.after(REFRESH)
+    assert es256_keys.cache_info().currsize == before
 
 
 async def test_issuer_that_the_roster_names_no_more_is_told_once(

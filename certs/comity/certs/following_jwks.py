@@ -16,7 +16,7 @@ import hashlib
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from typing import Final
 
 from comity.certs.clock import Clock
 from comity.certs.errors import CertsError, FileUnusable, JwksUnavailable, KeyUnusable
-from comity.certs.jwks import es256_keys
+from comity.certs.jwks import read_es256_keys
 from comity.certs.jwks_source import Fetched, JwksRequest, JwksSettings
 from comity.certs.keys import VerifyKey
 from comity.certs.members import MemberView
@@ -85,6 +85,7 @@ class PublishedKeys:
         self._clock = clock
         self._draw = draw
         self._early = False
+        self._last: tuple[bytes, Mapping[str, VerifyKey]] | None = None
         self._is_unnamed = False
         """The roster names the issuer no more, and that was told."""
         self._tried_at: datetime | None = None
@@ -178,7 +179,7 @@ class PublishedKeys:
         request = JwksRequest(self._settings)
         try:
             fetched = await asyncio.to_thread(request.run)
-            keys = es256_keys(fetched.jwks)
+            keys = await self._read(fetched.jwks)
         except JwksUnavailable as error:
             await self._fail(str(error))
             return
@@ -198,6 +199,12 @@ class PublishedKeys:
         kept_at = self._kept_at
         if before.failing or before.keys != keys or kept_at is None or not now - kept_at < KEEP_AFTER:
             await self._keep()
+
+    async def _read(self, jwks: bytes) -> Mapping[str, VerifyKey]:
+        """Return the keys of a set; another than the last is read beside the loop, and takes its place."""
+        if self._last is None or self._last[0] != jwks:
+            self._last = jwks, await asyncio.to_thread(read_es256_keys, jwks)
+        return self._last[1]
 
     async def _fail(self, why: str) -> None:
         """Go on with the set before; say it the first time, when it is another failure, and each hour."""

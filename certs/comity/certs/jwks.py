@@ -25,8 +25,7 @@ MAX_JWKS_BYTES: Final = 64 * 1024
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
-@lru_cache(maxsize=256)
-def es256_keys(jwks: bytes) -> Mapping[str, VerifyKey]:
+def read_es256_keys(jwks: bytes) -> Mapping[str, VerifyKey]:
     """Return the P-256 signature keys of a JWK set by their `kid`.
 
     Raises `KeyUnusable` if it isn't a JWK set, has no such key, names one `kid` twice, or holds a private
@@ -54,6 +53,12 @@ def es256_keys(jwks: bytes) -> Mapping[str, VerifyKey]:
     if not found:
         raise KeyUnusable("JWK set has no ES256 key (kty EC, crv P-256)")
     return MappingProxyType(found)
+
+
+@lru_cache(maxsize=256)
+def es256_keys(jwks: bytes) -> Mapping[str, VerifyKey]:
+    """Return what `read_es256_keys` does, remembered: for sets that somebody signed, which are few."""
+    return read_es256_keys(jwks)
 
 
 def to_jwks(keys: Mapping[str, VerifyKey]) -> bytes:
