@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comity.certs.errors import RosterInvalid
+from comity.certs.errors import FileUnusable, RosterInvalid
 from comity.certs.own_lists import MAX_OWN_LIST_BYTES
 from comity.links import roster
 from comity.links.errors import LinkDown
@@ -202,6 +202,66 @@ async def test_agency_that_signs_lists_all_day_has_few_of_them_taken(monkeypatch
             await asyncio.sleep(0.002)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_roster_that_could_not_be_taken_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is handed out once, with the lists of revocations; and an older one is let go for a newer."""
+    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
+    monkeypatch.setattr("comity.links.roster.AGAIN_SECONDS", 0.001)
+    tries: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        tries.append(data)
+        if len(tries) < 3 or data == b"bad":
+            raise FileUnusable("file `x` can't be written: no space left on device")
+        return True
+
+    inbox = RosterInbox(take, log=LOG)
+    add(inbox, *cut(b"roster"))
+    task = asyncio.create_task(inbox.run())
+    with caplog.at_level("INFO"):
+        async with asyncio.timeout(20):
+            while "newer roster" not in caplog.text:
+                await asyncio.sleep(0.002)
+            assert tries == [b"roster"] * 3 and caplog.text.count("is not taken") == 1
+            add(inbox, *cut(b"bad"))
+            while tries.count(b"bad") < 2:
+                await asyncio.sleep(0.002)
+            add(inbox, *cut(b"good"))
+            while caplog.text.count("newer roster") < 2:
+                await asyncio.sleep(0.002)
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert tries[-1] == b"good"
+
+
+async def test_list_that_could_not_be_taken_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its end brings it once: a disk that was full for a moment at the broker doesn't lose a revocation."""
+    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
+    monkeypatch.setattr("comity.links.roster.AGAIN_SECONDS", 0.001)
+    tries: list[bytes] = []
+
+    def take(agency: str, data: bytes) -> bool:
+        tries.append(data)
+        if len(tries) < 3:
+            raise FileUnusable("file `x` can't be written: no space left on device")
+        return True
+
+    inbox = RevocationsInbox(take, log=LOG)
+    inbox.add("lapd", b"list")
+    task = asyncio.create_task(inbox.run())
+    with caplog.at_level("INFO"):
+        async with asyncio.timeout(20):
+            while "newer list" not in caplog.text:
+                await asyncio.sleep(0.002)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert tries == [b"list"] * 3 and caplog.text.count("is not taken") == 1
 
 
 def test_own_list_is_brought_over_each_link_and_when_it_changes() -> None:

@@ -29,6 +29,8 @@ MAX_PARTS: Final = 32
 """Parts of one roster: 8 MiB, twice what a thousand members need, and half of what a link's queue holds."""
 PACE_SECONDS: Final = 0.25
 """How long to wait between two looks: what a list revokes is closed within a second of its arrival."""
+AGAIN_SECONDS: Final = 30.0
+"""What wasn't taken is tried again after so long: a disk that was full has room, a clock catches up."""
 LISTS_AT_ONCE: Final = 10
 """Of one agency, so many lists are looked at as they come; and then one in `LIST_SECONDS`."""
 LIST_SECONDS: Final = 60.0
@@ -65,6 +67,8 @@ class RevocationsInbox:
         """SHA-256 of what was looked at last of an agency, and was good."""
         self._room: dict[str, tuple[float, float]] = {}
         """How many more of an agency may be looked at, and when that was told."""
+        self._failed: dict[str, tuple[bytes, float, str]] = {}
+        """SHA-256 of the list of an agency that wasn't taken, when it is tried again, and why it wasn't."""
         self._waiting: dict[str, bytes] = {}
         self._wake = asyncio.Event()
 
@@ -84,17 +88,33 @@ class RevocationsInbox:
                 name = hashlib.sha256(data).digest()
                 if self._taken.get(agency) == name:  # each link brings it again
                     continue
-                if not self._has_room(agency):
-                    self._waiting.setdefault(agency, data)
-                    self._wake.set()
+                if not self._is_next(agency, name):
+                    self._keep(agency, data)
                     continue
                 try:
                     if await asyncio.to_thread(self._take, agency, data):
                         self._log.info("`%s` brought a newer list of revocations of its own", agency)
                     self._taken[agency] = name
+                    self._failed.pop(agency, None)
                 except CertsError as error:
-                    self._log.error("what `%s` brought is not taken: %s", agency, error)
+                    if self._failed.get(agency, (b"", 0.0, ""))[::2] != (name, str(error)):
+                        self._log.error("what `%s` brought is not taken: %s", agency, error)
+                    again = asyncio.get_running_loop().time() + AGAIN_SECONDS
+                    self._failed[agency] = (name, again, str(error))
+                    self._keep(agency, data)
             await asyncio.sleep(PACE_SECONDS)
+
+    def _keep(self, agency: str, data: bytes) -> None:
+        """Look at a list later, unless a newer one came meanwhile."""
+        self._waiting.setdefault(agency, data)
+        self._wake.set()
+
+    def _is_next(self, agency: str, name: bytes) -> bool:
+        """Return whether a list may be looked at now; one that wasn't taken after `AGAIN_SECONDS`."""
+        failed, again, _ = self._failed.get(agency, (b"", 0.0, ""))
+        if failed == name:
+            return asyncio.get_running_loop().time() >= again
+        return self._has_room(agency)
 
     def _has_room(self, agency: str) -> bool:
         """Return whether one more list of an agency may be looked at now, and count it."""
@@ -142,6 +162,8 @@ class RosterInbox:
         self._log = log
         self._parts: list[bytes] = []
         self._waiting: bytes | None = None
+        self._failed: tuple[bytes, str] | None = None
+        """What was looked at last and wasn't taken, and why."""
         self._wake = asyncio.Event()
 
     def add(self, delivery: RosterDelivery) -> None:
@@ -168,9 +190,19 @@ class RosterInbox:
             self._wake.clear()
             data, self._waiting = self._waiting, None
             if data is not None:
+                failed, self._failed = self._failed, None
                 try:
                     if await asyncio.to_thread(self._take, data):
                         self._log.info("the broker brought a newer roster or timestamp")
                 except CertsError as error:
-                    self._log.error("the roster that the broker brought is not taken: %s", error)
+                    self._failed = (data, str(error))
+                    if failed != self._failed:
+                        self._log.error("the roster that the broker brought is not taken: %s", error)
+                    asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._again, self._failed)
             await asyncio.sleep(PACE_SECONDS)
+
+    def _again(self, failed: tuple[bytes, str]) -> None:
+        """Look once more at what wasn't taken, unless something else came."""
+        if self._failed is failed and self._waiting is None:
+            self._waiting = failed[0]
+            self._wake.set()
