@@ -205,7 +205,7 @@ CHECKS = (
     ),
     check(
         "own lists: no agency has many looked at",
-        Without("comity.links.roster:RevocationsInbox.run", "if not self._has_room(agency)"),
+        Instead("comity.links.roster:RevocationsInbox._is_next", "self._has_room(agency)", "True"),
         ROSTER_INBOX("test_agency_that_signs_lists_all_day_has_few_of_them_taken"),
     ),
     check(
