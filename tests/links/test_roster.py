@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comity.adapters import server as adapter_end
+from comity.broker import server as broker_end
 from comity.certs.errors import FileUnusable, RosterInvalid
 from comity.certs.own_lists import MAX_OWN_LIST_BYTES
+from comity.gateway import end as gateway_end
 from comity.links import roster
 from comity.links.errors import LinkDown
 from comity.links.roster import (
@@ -26,6 +31,7 @@ from comity.links.roster import (
 from comity.v1.link_pb2 import LinkFrame, RosterDelivery, Welcome
 
 LOG = logging.getLogger("test")
+REST = roster.REST_SECONDS
 
 
 class Taken:
@@ -59,6 +65,7 @@ async def settled(taken: Taken, count: int) -> None:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster, "PACE_SECONDS", 0.0)
+    monkeypatch.setattr(roster, "REST_SECONDS", 0.0)
 
 
 def add(inbox: RosterInbox, *frames: LinkFrame) -> None:
@@ -178,7 +185,6 @@ async def test_broker_takes_of_each_agency_the_newest_list_that_it_brought(
 
 async def test_agency_that_signs_lists_all_day_has_few_of_them_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would go to every end and into every log; nobody else's waits, and the newest comes at last."""
-    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
     monkeypatch.setattr("comity.links.roster.LISTS_AT_ONCE", 3)
     taken: list[tuple[str, bytes]] = []
     inbox = RevocationsInbox(lambda agency, data: not taken.append((agency, data)), log=LOG)
@@ -204,11 +210,40 @@ async def test_agency_that_signs_lists_all_day_has_few_of_them_taken(monkeypatch
     await asyncio.gather(task, return_exceptions=True)
 
 
+def test_rest_after_what_was_taken_is_longer_than_two_looks_of_every_end() -> None:
+    """Else who brings a newer list each moment would keep every other from being read."""
+    assert 2 * max(gateway_end.WATCH_SECONDS, adapter_end.WATCH_SECONDS, broker_end.WATCH_SECONDS) < REST
+
+
+@pytest.mark.parametrize("kind", ["rosters", "lists"])
+async def test_what_is_taken_leaves_the_folder_at_rest_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """However fast newer ones come."""
+    monkeypatch.setattr(roster, "REST_SECONDS", 0.05)
+    times: list[float] = []
+
+    def take(*what: object) -> bool:
+        times.append(time.monotonic())
+        return True
+
+    rosters, lists = RosterInbox(take, log=LOG), RevocationsInbox(take, log=LOG)
+    task = asyncio.create_task(rosters.run() if kind == "rosters" else lists.run())
+    async with asyncio.timeout(20):
+        while len(times) < 4:
+            data = b"%f" % time.monotonic()
+            add(rosters, *cut(data))
+            lists.add("lapd", data)
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert all(after - before >= 0.045 for before, after in itertools.pairwise(times))
+
+
 async def test_roster_that_could_not_be_taken_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is handed out once, with the lists of revocations; and an older one is let go for a newer."""
-    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
     monkeypatch.setattr("comity.links.roster.AGAIN_SECONDS", 0.001)
     tries: list[bytes] = []
 
@@ -242,7 +277,6 @@ async def test_list_that_could_not_be_taken_is_tried_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its end brings it once: a disk that was full for a moment at the broker doesn't lose a revocation."""
-    monkeypatch.setattr("comity.links.roster.PACE_SECONDS", 0.0)
     monkeypatch.setattr("comity.links.roster.AGAIN_SECONDS", 0.001)
     tries: list[bytes] = []
 

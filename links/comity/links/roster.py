@@ -29,6 +29,8 @@ MAX_PARTS: Final = 32
 """Parts of one roster: 8 MiB, twice what a thousand members need, and half of what a link's queue holds."""
 PACE_SECONDS: Final = 0.25
 """How long to wait between two looks: what a list revokes is closed within a second of its arrival."""
+REST_SECONDS: Final = 1.0
+"""How long after something was taken: an end reads its folders only once they were at rest for two looks."""
 AGAIN_SECONDS: Final = 30.0
 """What wasn't taken is tried again after so long: a disk that was full has room, a clock catches up."""
 LISTS_AT_ONCE: Final = 10
@@ -84,6 +86,7 @@ class RevocationsInbox:
             await self._wake.wait()
             self._wake.clear()
             waiting, self._waiting = self._waiting, {}
+            pause = PACE_SECONDS
             for agency, data in waiting.items():
                 name = hashlib.sha256(data).digest()
                 if self._taken.get(agency) == name:  # each link brings it again
@@ -93,6 +96,7 @@ class RevocationsInbox:
                     continue
                 try:
                     if await asyncio.to_thread(self._take, agency, data):
+                        pause = REST_SECONDS
                         self._log.info("`%s` brought a newer list of revocations of its own", agency)
                     self._taken[agency] = name
                     self._failed.pop(agency, None)
@@ -102,7 +106,7 @@ class RevocationsInbox:
                     again = asyncio.get_running_loop().time() + AGAIN_SECONDS
                     self._failed[agency] = (name, again, str(error))
                     self._keep(agency, data)
-            await asyncio.sleep(PACE_SECONDS)
+            await asyncio.sleep(pause)
 
     def _keep(self, agency: str, data: bytes) -> None:
         """Look at a list later, unless a newer one came meanwhile."""
@@ -189,17 +193,19 @@ class RosterInbox:
             await self._wake.wait()
             self._wake.clear()
             data, self._waiting = self._waiting, None
+            pause = PACE_SECONDS
             if data is not None:
                 failed, self._failed = self._failed, None
                 try:
                     if await asyncio.to_thread(self._take, data):
+                        pause = REST_SECONDS
                         self._log.info("the broker brought a newer roster or timestamp")
                 except CertsError as error:
                     self._failed = (data, str(error))
                     if failed != self._failed:
                         self._log.error("the roster that the broker brought is not taken: %s", error)
                     asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._again, self._failed)
-            await asyncio.sleep(PACE_SECONDS)
+            await asyncio.sleep(pause)
 
     def _again(self, failed: tuple[bytes, str]) -> None:
         """Look once more at what wasn't taken, unless something else came."""
