@@ -14,7 +14,7 @@ from comity.certs.own_lists import OWN_LIST_FILE
 from comity.certs.revocations import user_digest
 from comity.certs.revoking import revoke_own
 from comity.v1.federation_pb2 import REVOCATION_REASON_KEY_COMPROMISE, Revocation
-from tests.simulator import FederationSimulator, simulate
+from tests.simulator import Answer, FederationSimulator, simulate
 from tests.support.federation import FederationOnDisk
 from tests.test_revocation import reasons, serial_of
 
@@ -77,6 +77,16 @@ async def test_own_list_travels_over_links_and_closes_what_it_names(
         assert answer.kinds["cbp"] == "RESPONDED" and answer.kinds["lapd"] != "RESPONDED"
 
 
+async def whole_again(federation: FederationSimulator) -> Answer:
+    """Ask until an answer is whole, thrice at most: a jump of the clock may have cost links and sessions."""
+    for _ in range(2):
+        answer = await federation.search(of=PROVIDERS, days=1)
+        if answer.is_whole:
+            return answer
+        await federation.passes(seconds=1)
+    return await federation.search(of=PROVIDERS, days=1)
+
+
 @pytest.mark.long
 @pytest.mark.asyncio(loop_scope="function")
 async def test_own_list_past_its_next_update_stops_that_agency_until_it_brings_a_newer_one(
@@ -92,11 +102,13 @@ async def test_own_list_past_its_next_update_stops_that_agency_until_it_brings_a
         gateway = federation.asking["sheriff"].gateway
         assert gateway is not None
         await federation.until(lambda: gateway.federation.member("lapd").lapsed)
-        answer = await federation.search(of=PROVIDERS, days=1)
+        answer = await whole_again(federation)
         assert set(answer.kinds) == {"cbp"} and answer.is_whole
-        link = federation["lapd"].end
-        assert link is not None and link.link.is_up
+        lapd = federation["lapd"].end
+        assert lapd is not None
+        await federation.until(lambda: lapd.link.is_up)
         revokes(federation)
         await federation.until(lambda: not gateway.federation.member("lapd").lapsed)
         await federation.until(lambda: issuers(federation, "operator/broker") == ["lapd", "lapd"])
-        assert (await federation.search(of=PROVIDERS, days=1)).is_whole
+        answer = await whole_again(federation)
+        assert set(answer.kinds) == set(PROVIDERS) and answer.is_whole
