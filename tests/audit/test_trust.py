@@ -98,3 +98,11 @@ def test_agencys_own_list_that_its_identity_key_did_not_sign_makes_no_trust(
         make_trust(tmp_path / "public")
     with pytest.raises(TrustInvalid):
         Trust.parse(json.dumps({**ours, "agency_revocations": {}}).encode())
+
+
+def test_own_list_of_a_former_member_spoils_no_trust(public: Path, tmp_path: Path) -> None:
+    """It may lie in the published folder for ever; only members' own lists are taken along."""
+    shutil.copytree(public, tmp_path / "public")
+    left = to_json(seal(RevocationList(federation="F", issuer="left", version=1), SigningKey.generate()))
+    (tmp_path / "public/revocations-left.json").write_bytes(left)
+    assert make_trust(tmp_path / "public") == make_trust(public)

@@ -153,14 +153,18 @@ def make_trust(public: Path) -> bytes:
         roster = json.loads((public / ROSTER_FILE).read_bytes())
         listed = public / REVOCATIONS_FILE
         revoked = json.loads(listed.read_bytes()) if listed.exists() else None
-        own_lists = [json.loads(path.read_bytes()) for path in sorted(public.glob(OWN_LIST_FILE.format("*")))]
+        document = {"format": FORMAT, "authority": authority, "roster": roster}
+        if revoked is not None:
+            document[_REVOCATIONS] = revoked
+        trust = Trust.parse(json.dumps(document).encode())
+        members = () if trust.roster is None else sorted(trust.roster.members)
+        # Not whatever is there: the list of an agency that is a member no more would spoil all.
+        paths = [public / OWN_LIST_FILE.format(agency) for agency in members]
+        own_lists = [json.loads(path.read_bytes()) for path in paths if path.exists()]
     except OSError as problem:
         raise TrustInvalid(f"`{problem.filename}`: {(problem.strerror or 'unreadable').lower()}") from problem
     except (ValueError, RecursionError) as problem:
         raise TrustInvalid(f"`{public}`: one of its documents is not JSON") from problem
-    document = {"format": FORMAT, "authority": authority, "roster": roster}
-    if revoked is not None:
-        document[_REVOCATIONS] = revoked
     if own_lists:
         document[_OWN_LISTS] = own_lists
     data = json.dumps(document, indent=2).encode() + b"\n"
