@@ -244,14 +244,15 @@ def test_record_prompts_before_the_year_is_over(
     made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """H3, H9: due by the record: two weeks before, in the week after, then it goes; with its case, too."""
-    soon, home = NOW + timedelta(days=10), made.gateway_home("ice")
+    soon, home = utc_now() + timedelta(days=10), made.gateway_home("ice")
     text = (
         f"{HEADER},expires\n8ABC123,CA,NARCOTICS,1,open,,{soon.isoformat()}\n7XYZ999,CA,NARCOTICS,2,open,,\n"
     )
     assert at_gateway(made, text, "--attest", "--record").exit_code == 0
+    now = utc_now()
 
     def due(days: int, *words: str | Path) -> tuple[int, list[tuple[str, list[str], list[str]]]]:
-        monkeypatch.setattr(hotlist_due, "utc_now", lambda: NOW + timedelta(days=days))
+        monkeypatch.setattr(hotlist_due, "utc_now", lambda: now + timedelta(days=days))
         result = run("due", "--home", home, "--json", *words)
         told = json.loads(result.stdout)["due"]
         return result.exit_code, [(each["plate"], each["stops"], each["warnings"]) for each in told]
@@ -268,6 +269,19 @@ def test_record_prompts_before_the_year_is_over(
     removed = f"{HEADER}\n8ABC123,CA,NARCOTICS,,,\n"
     assert at_gateway(made, removed, "--act", "remove", "--record").exit_code == 0
     assert due(20) == (0, [])
+
+
+def test_plate_that_no_rule_can_judge_is_told_beside_the_others(
+    made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that stood wrong when it was entered: it is named with why, and the rest is judged (H3)."""
+    text = f"{HEADER}\n8ABC123,CA,NARCOTICS,1,open,\n"
+    assert at_gateway(made, text, "--attest", "--record").exit_code == 0
+    monkeypatch.setattr(hotlist_due, "utc_now", lambda: NOW - timedelta(days=2))
+    found = run("due", "--home", made.gateway_home("ice"))
+    assert found.exit_code == 1 and "can't be judged: `entered` is still to come" in found.output
+    (told,) = json.loads(run("due", "--home", made.gateway_home("ice"), "--json").stdout)["due"]
+    assert (told["plate"], told["stops"]) == ("8ABC123", []) and "still to come" in told["fault"]
 
 
 def test_record_that_can_not_be_opened_is_no_empty_one(

@@ -41,12 +41,14 @@ class _Due:
     listed: OnList = field(repr=False)
     stops: tuple[Rule, ...]
     warnings: tuple[Rule, ...]
+    fault: str = ""
+    """Why no rule could judge it; empty if they did."""
 
 
 @click.command(
     name="due",
     epilog="Example: comity hotlist due --home fed/agencies/ice/gateway --cases current.txt  Exit status: 0 "
-    "no plate has to go; 1 one has, or wants a review, or the record can't be opened; 2 wrong use.",
+    "no plate has to go; 1 one has, or wants a review, or can't be judged or opened; 2 wrong use.",
 )
 @click.option("--home", type=_FOLDER, required=True, help="Your agency's gateway folder: its rules and log.")
 @click.option("--house", type=_FOLDER, help="The house bundle.  [default: that of --home]")
@@ -95,7 +97,7 @@ def command(
             "they put on hot lists is not among these",
             err=True,
         )
-    sys.exit(1 if record.false or closed or any(each.stops for each in found) else 0)
+    sys.exit(1 if record.false or closed or any(each.stops or each.fault for each in found) else 0)
 
 
 def _due(
@@ -140,7 +142,7 @@ def _due(
         )
         judgement = rules.judge(facts(batch, plate, rules.bundle.windows))[0]
     except ValueError as error:  # `ListingInvalid` is one
-        raise ListInvalid(f"the record of a plate on a hot list can't be judged: {error}") from error
+        return _Due(listed=listed, stops=(), warnings=(), fault=str(error))
     if not judgement.stops and not judgement.warnings:
         return None
     return _Due(listed=listed, stops=judgement.stops, warnings=judgement.warnings)
@@ -160,6 +162,8 @@ def _lines(due: _Due) -> Iterator[str]:
     yield clean(
         f"{plate}, case {row.get('case') or 'none'}, by {who}, until {row.get('valid_until', '')[:10]}"
     )
+    if due.fault:
+        yield f"  can't be judged: {due.fault}"
     for word, rules in (("stopped", due.stops), ("warned ", due.warnings)):
         for rule in rules:
             yield f"  {word}  {rule.policy_id}: {rule.text} ({' '.join(rule.rules)}; {rule.document})"
@@ -179,4 +183,5 @@ def _object(due: _Due) -> Mapping[str, Json]:
         "valid_until": row.get("valid_until"),
         "stops": [rule.policy_id for rule in due.stops],
         "warnings": [rule.policy_id for rule in due.warnings],
+        "fault": due.fault or None,
     }
