@@ -137,6 +137,7 @@ def test_adapter_with_an_older_copy_of_its_log_is_refused_until_it_is_pardoned(t
         assert (refused["origin"], refused["how"]) == (ORIGIN, "shrank")
         rolled.pardon(BROKER, ORIGIN, "--reason", "restored from its backup")
         until(lambda: rolled.ask() == "LOG_CONTRADICTED", "the gateway refuses it too")
+        until(lambda: rolled.pardon(GATEWAY)["refused"], "it stands in the gateway's log")
         rolled.pardon(GATEWAY, ORIGIN, "--reason", "restored from its backup")
         until(lambda: rolled.ask() == "RESPONDED", "all speak with it again")
         assert processes.stop_all() == {ADAPTER: 0, GATEWAY: 0, BROKER: 0}
