@@ -115,7 +115,12 @@ _RULES: Final[Sequence[tuple[str, str, str, str]]] = (
         "no CA that the roster names for this agency issued it (an intermediate may be missing)",
         "compare its issuer with `comity certs status`; a new CA has to be admitted first",
     ),
-    (r"P-256 or P-384|explicit ECC", "key-type", "its key is of a kind that isn't used here", "issue"),
+    (
+        r"P-256 or P-384|explicit ECC|of an unknown kind",
+        "key-type",
+        "its key is of a kind that isn't used here",
+        "issue",
+    ),
     (r"hash other than", "weak-signature", "it is signed with a hash that isn't used any more", "issue"),
     (
         r"extendedKeyUsage|keyUsage|is a CA",
