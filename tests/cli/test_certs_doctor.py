@@ -22,8 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation, refresh, revoke, suspend
+from comity.certs.authority import refresh, revoke, suspend
 from comity.certs.clock import utc_now
 from comity.certs.diagnosis import explain, explain_alert
 from comity.certs.instants import from_instant
@@ -31,8 +30,8 @@ from comity.certs.profile import load_certificate
 from comity.certs.revocations import serial_bytes
 from comity.certs.x509 import certificate_pem, load_ca, make_ca, split_pem
 from comity.cli.certs import group
-from comity.cli.logkeys import make_log_key
 from comity.v1.federation_pb2 import Revocation
+from tests.support.lone_agency import lone_agency
 from tests.support.minting import DNS, URI, Issuer, mint
 
 NOW = utc_now()
@@ -62,22 +61,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Made a day ago, so that certificates of yesterday have their CA."""
     root, then = tmp_path_factory.mktemp("doctor"), NOW - DAY
-    init_federation(
-        root, FederationSpec(name="Test", broker="127.0.0.1:7400"), then, make_log_key=make_log_key
-    )
-    spec = AgencySpec(
-        agency="lapd",
-        home=root / "lapd",
-        kind="local",
-        domain="lapd.example",
-        name="Police",
-        contact="desk@lapd.example",
-        asks=True,
-        public=root / "public",
-        broker="127.0.0.1:7400",
-    )
-    admit(root, [init_agency(spec, then, make_log_key=make_log_key)], then)
-    AgencyHome.load(root / "lapd").add_client("desk", gateway="127.0.0.1:7443", now=then)
+    lone_agency(root, then)
     cas = [Issuer(*load_ca(home / "ca.pem", home / "ca.key")) for home in (root / "operator", root / "lapd")]
     return Place(root=root, operator=cas[0], lapd=cas[1])
 

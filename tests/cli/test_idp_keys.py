@@ -11,9 +11,9 @@ from typing import NoReturn
 import pytest
 from click.testing import CliRunner, Result
 
-from comity.certs.agency import AgencyHome, AgencySpec, init_agency
+from comity.certs.agency import AgencyHome
 from comity.certs.assertions import verify_assertion
-from comity.certs.authority import FederationSpec, admit, init_federation
+from comity.certs.authority import admit
 from comity.certs.clock import utc_now
 from comity.certs.errors import AssertionInvalid
 from comity.certs.identity_provider import User
@@ -21,29 +21,13 @@ from comity.certs.jwks import es256_keys, to_jwks
 from comity.certs.keys import SigningKey
 from comity.certs.x509 import split_pem
 from comity.cli.agency import group
-from comity.cli.logkeys import make_log_key
+from tests.support.lone_agency import lone_agency
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, now = tmp_path_factory.mktemp("idp") / "fed", utc_now()
-    init_federation(
-        root, FederationSpec(name="Test", broker="127.0.0.1:7400"), now, make_log_key=make_log_key
-    )
-    spec = AgencySpec(
-        agency="lapd",
-        home=root / "lapd",
-        kind="local",
-        domain="lapd.example",
-        name="Police",
-        contact="desk@lapd.example",
-        asks=True,
-        public=root / "public",
-        broker="127.0.0.1:7400",
-    )
-    admit(root, [init_agency(spec, now, make_log_key=make_log_key)], now)
-    home = AgencyHome.load(root / "lapd")
-    home.add_client("desk", gateway="127.0.0.1:7443", now=now)
+    home = lone_agency(root, now)
     home.identity_provider().add_user(User(user="r.diaz", roles=("investigator",), trained_on=now.date()))
     return root
 

@@ -6,36 +6,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from comity.certs.agency import AgencyHome, AgencySpec, init_agency
-from comity.certs.authority import FederationSpec, admit, init_federation
+from comity.certs.authority import admit
 from comity.certs.clock import utc_now
 from comity.certs.pairs import LeafPair
 from comity.certs.roster import Federation
 from comity.certs.x509 import split_pem, verify_leaf
 from comity.cli.asking import load_client
 from comity.cli.certs import group
-from comity.cli.logkeys import make_log_key
+from tests.support.lone_agency import lone_agency
 
 
 @pytest.fixture
 def fed(tmp_path: Path) -> Path:
     root, now = tmp_path / "fed", utc_now()
-    init_federation(
-        root, FederationSpec(name="Test", broker="127.0.0.1:7400"), now, make_log_key=make_log_key
-    )
-    spec = AgencySpec(
-        agency="lapd",
-        home=root / "lapd",
-        kind="local",
-        domain="lapd.example",
-        name="Police",
-        contact="desk@lapd.example",
-        asks=True,
-        public=root / "public",
-        broker="127.0.0.1:7400",
-    )
-    admit(root, [init_agency(spec, now, make_log_key=make_log_key)], now)
-    AgencyHome.load(root / "lapd").add_client("desk", gateway="127.0.0.1:7443", now=now)
+    lone_agency(root, now)
     return root
 
 
