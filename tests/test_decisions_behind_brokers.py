@@ -87,7 +87,7 @@ async def decided(
 
 @pytest.fixture(scope="module")
 def questions() -> list[RealQuestion]:
-    return real_questions(EVERY)
+    return real_questions(EVERY, datetime.now(UTC))
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,19 @@
-"""Cases of bundles asked for real: a question over the wire, by the agency that the case names."""
+"""Cases of bundles asked for real: a question over the wire, by the agency that the case names.
+
+A case's time stands still, real time does not: whoever decides does it some moments after whoever asked.
+Some cases are about the very second at which a decision becomes another one (a training that is a second
+short of a year old; a period that begins on the first instant that may be asked about). Asked for real, such
+a second is over before anybody decides, or not, as the machine is fast or slow. So these are asked `ROOM`
+before that second: the same law decides the same, and has time to.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from comity.certs.errors import CertsError
@@ -14,8 +22,10 @@ from comity.cli.demonstration.policies import install_policy
 from comity.gateway.errors import GatewayError
 from comity.gateway.question import parse_question
 from comity.gateway.subjects import authenticate
-from comity.policy.bundle import shipped
+from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.cases import Case, load_cases
+from comity.policy.decision import PolicyEngine
+from comity.policy.facts import DecisionRequest
 from comity.v1 import common_pb2, query_service_pb2
 from tests.simulator import PLATE, FederationSimulator
 from tests.support.federation import FederationOnDisk
@@ -49,6 +59,8 @@ camera_kind = "fixed"
 """
 _UNTOLD = "test"
 """A free text that tells nothing, for cases that ask with one."""
+ROOM = timedelta(minutes=2)
+"""How much later a decision may be made: far more than the time that a question is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +70,8 @@ class RealQuestion:
     provider: str
     requester: str
     case: Case
+    asked_at: datetime
+    """When, in the case's time: at its `now`, or `ROOM` before."""
 
     @property
     def name(self) -> str:
@@ -65,13 +79,23 @@ class RealQuestion:
         return f"{self.provider}: {self.case.name}"
 
 
-def real_questions(every: int) -> list[RealQuestion]:
-    """Return every so-many-th case of each shipped bundle that one of the federation's agencies can ask."""
+def real_questions(every: int, now: datetime) -> list[RealQuestion]:
+    """Return every so-many-th case of each shipped bundle that one of the federation's agencies can ask.
+
+    Args:
+        every: How many cases one is taken of.
+        now: About when they are asked; calendar years are counted from it.
+    """
     found: list[RealQuestion] = []
     for provider in STORES:
         cases = [case for case in load_cases(shipped(provider)) if case.request.requester in ASKING]
         found += [
-            RealQuestion(provider=provider, requester=case.request.requester, case=case)
+            RealQuestion(
+                provider=provider,
+                requester=case.request.requester,
+                case=case,
+                asked_at=_asked_at(provider, case, now),
+            )
             for case in cases[::every]
             if case.request.requester != provider and case.request.period_end <= case.request.now
         ]
@@ -96,15 +120,12 @@ def lay_out_stores(made: FederationOnDisk, now: datetime) -> None:
 async def ask(federation: FederationSimulator, question: RealQuestion, number: int) -> bytes:
     """Ask for real, each as a person of its own; return the exchange, empty if nothing left the house.
 
-    Periods and instants lie as far back as in the case. What the requester's own end would stop for its
-    people is asked all the same: it is the provider's decision that counts.
+    Periods and instants lie as far back as when the case asks. What the requester's own end would stop for
+    its people is asked all the same: it is the provider's decision that counts.
     """
-    case, end = question.case.request, federation.asking[question.requester]
-    now = federation.clock()
-    shift = now - case.now
-    assertion = federation.made.assertion(
-        question.requester, now, **_subject(question.case, shift, number, now)
-    )
+    end, now = federation.asking[question.requester], federation.clock()
+    case = _moved(question.case, question.asked_at, now)
+    assertion = federation.made.assertion(question.requester, now, **_subject(case, number))
     try:
         claims, _ = authenticate(
             f"Bearer {assertion}",
@@ -113,7 +134,7 @@ async def ask(federation: FederationSimulator, question: RealQuestion, number: i
             published=None,
             now=now,
         )
-        parsed = parse_question(_request(question, shift), now=now)
+        parsed = parse_question(_request(question.provider, case), now=now)
     except (CertsError, GatewayError):
         return b""
     exchange = b""
@@ -138,45 +159,93 @@ def decisions(federation: FederationSimulator, provider: str) -> Mapping[bytes, 
     }
 
 
-def _subject(case: Case, shift: timedelta, number: int, now: datetime) -> dict[str, Any]:
-    subject = case.request.subject
+def _asked_at(provider: str, case: Case, now: datetime) -> datetime:
+    """Return when a case is asked so that nothing of what is decided changes within `ROOM`."""
+    for at in (case.request.now, case.request.now - ROOM):
+        request = _moved(case, at, now)
+        if _decided(provider, case, request) == _decided(provider, case, replace(request, now=now + ROOM)):
+            return at
+    raise AssertionError(f"{provider}: {case.name}: decided otherwise every {ROOM}")
 
-    def moved(instant: datetime | None) -> int | None:
-        return None if instant is None else int(min(instant + shift, now).timestamp())
+
+def _decided(provider: str, case: Case, request: DecisionRequest) -> tuple[object, ...]:
+    """Return what `decisions` compares of a decision."""
+    decision = _engine(provider).decide(request, case.stores)
+    applied = () if decision.obligations is None else decision.obligations.applied
+    return (
+        decision.effect,
+        decision.rules,
+        tuple((store.store_id, store.permitted, store.rules) for store in decision.stores),
+        tuple((one.name, one.policy_id, one.said) for one in applied),
+        decision.errors,
+    )
+
+
+@cache
+def _engine(provider: str) -> PolicyEngine:
+    return PolicyEngine(PolicyBundle.load(shipped(provider)))
+
+
+def _moved(case: Case, asked_at: datetime, now: datetime) -> DecisionRequest:
+    """Return the case's request as it is when what is `asked_at` in its own time is asked `now`.
+
+    What an assertion says of a person it says in whole seconds, and of nothing that is still to come.
+    """
+    request, shift = case.request, now - asked_at
+
+    def moved(instant: datetime | None) -> datetime | None:
+        return None if instant is None else min(instant + shift, now).replace(microsecond=0)
+
+    return replace(
+        request,
+        now=now,
+        period_start=request.period_start + shift,
+        period_end=request.period_end + shift,
+        subject=replace(
+            request.subject,
+            trained_at=moved(request.subject.trained_at),
+            rules_accepted_at=moved(request.subject.rules_accepted_at),
+            account_reviewed_at=moved(request.subject.account_reviewed_at),
+        ),
+    )
+
+
+def _subject(request: DecisionRequest, number: int) -> dict[str, Any]:
+    subject = request.subject
+
+    def seconds(instant: datetime | None) -> int | None:
+        return None if instant is None else int(instant.timestamp())
 
     return {
         "sub": f"person-{number}",
         "office": subject.office,
         "duty_station": subject.duty_station,
         "roles": sorted(subject.roles),
-        "trained_at": moved(subject.trained_at),
-        "rules_accepted_at": moved(subject.rules_accepted_at),
-        "account_reviewed_at": moved(subject.account_reviewed_at),
+        "trained_at": seconds(subject.trained_at),
+        "rules_accepted_at": seconds(subject.rules_accepted_at),
+        "account_reviewed_at": seconds(subject.account_reviewed_at),
         "good_standing": subject.good_standing,
         "protections_attested": subject.protections_attested,
     }
 
 
-def _request(question: RealQuestion, shift: timedelta) -> query_service_pb2.SearchRequest:
-    case = question.case.request
+def _request(provider: str, case: DecisionRequest) -> query_service_pb2.SearchRequest:
     request = query_service_pb2.SearchRequest(
         plate=common_pb2.Plate(number=PLATE, state=case.plate_state, country=case.plate_country),
-        period=common_pb2.Period(
-            start=from_instant(case.period_start + shift), end=from_instant(case.period_end + shift)
-        ),
+        period=common_pb2.Period(start=from_instant(case.period_start), end=from_instant(case.period_end)),
         reason=common_pb2.ReasonCode.Value(f"REASON_CODE_{case.reason}"),
         case_number="26-0417",
         reason_text=_UNTOLD if case.told.vague else "series of burglaries near the harbour",
         for_self=not case.on_behalf_of,
         on_behalf_of="Sgt. R. Vance" if case.on_behalf_of else "",
-        providers=[question.provider],
-        elements=[common_pb2.Element.Value(f"ELEMENT_{name}") for name in _elements(question.case)],
+        providers=[provider],
+        elements=[common_pb2.Element.Value(f"ELEMENT_{name}") for name in _elements(case)],
         limitation_years=case.limitation_years,
     )
     request.timeout.FromTimedelta(timedelta(seconds=4))
     return request
 
 
-def _elements(case: Case) -> Iterator[str]:
+def _elements(case: DecisionRequest) -> Iterator[str]:
     yield "PLATE"
-    yield from sorted(case.request.elements)
+    yield from sorted(case.elements)
