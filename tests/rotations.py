@@ -39,6 +39,7 @@ from tests.support.running_federation import (
     CommandFailed,
     NeverHappened,
     RunningFederation,
+    bystanders,
     expendable,
     running,
     users,
@@ -97,7 +98,8 @@ class Mix:
         provider = providers[number % len(providers)]
         if self.with_bystander and number % 10 in (0, 5):
             known = self.providers[number // 10 % len(self.providers)]
-            return Who(agency=BYSTANDER, user="a.moss", provider=known)
+            user = bystanders()[number // 5 % STEADY]
+            return Who(agency=BYSTANDER, user=user, provider=known)
         if self.marked and number % 5 == 2:
             return Who(agency=REQUESTER, user=self.marked, provider=provider)
         return Who(agency=REQUESTER, user=users(USERS)[-1 - number % STEADY], provider=provider)
@@ -250,7 +252,7 @@ async def staged(
     ):
         systems = {REQUESTER: System(federation.federation, REQUESTER, users(USERS)[-STEADY:])}
         if not small:
-            systems[BYSTANDER] = System(federation.federation, BYSTANDER, ["a.moss"])
+            systems[BYSTANDER] = System(federation.federation, BYSTANDER, bystanders())
         for system in systems.values():
             await system.refresh()
             ending.push_async_callback(system.close)

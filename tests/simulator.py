@@ -360,7 +360,10 @@ class FederationSimulator:
                 answer.exchange_id = message.plan.exchange_id
             case "outcome":
                 one = message.outcome
-                assert one.agency not in answer.outcomes, "one provider, two outcomes"
+                if one.agency in answer.outcomes:
+                    withdrawn = (common_pb2.OUTCOME_KIND_UNVERIFIABLE, common_pb2.OUTCOME_KIND_SESSION_FAILED)
+                    assert one.kind in withdrawn, "one provider, two outcomes"
+                    pages.pop(one.agency, None)
                 answer.outcomes[one.agency] = Outcome(
                     kind=common_pb2.OutcomeKind.Name(one.kind).removeprefix("OUTCOME_KIND_"),
                     attested_by=query_service_pb2.Attestation.Name(one.attested_by).removeprefix(

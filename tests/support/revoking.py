@@ -14,7 +14,6 @@ from typing import Final
 
 from benchmarks.federation import REQUESTER
 from comity.certs.keys import SigningKey
-from comity.certs.own import NEXT_STATEMENT_KEY
 from comity.certs.roster import TIMESTAMP_FILE
 from tests.support.open_load import Asked, OpenLoad
 from tests.support.rotating import ADAPTER, BROKER, GATEWAY
@@ -117,18 +116,14 @@ async def certificate(federation: RunningFederation, name: str, *, own: bool = F
 
 
 async def statement_key(federation: RunningFederation, name: str) -> Plan:
-    """Revoke the statement key of an end that is in force, when everybody knows the next one by the roster.
-
-    It isn't in force yet: the end waits. Its administrator then puts it in the place of the revoked.
-    """
+    """Revoke the one statement key of an end. Its administrator then has another one admitted."""
     home = federation.running[name]
     agency, keys = home.parent.name, home / "keys"
-    await federation.comity("certs", "rotate", "statement-key", home)
-    await federation.admit(home.parent)
     words = ["--agency", agency, "--statement-key", SigningKey.load(keys / "statement.key").key_id]
 
     async def mend() -> None:
-        (keys / NEXT_STATEMENT_KEY).replace(keys / "statement.key")
+        await federation.comity("certs", "rotate", "statement-key", home)
+        await federation.admit(home.parent)
 
     touches = _of_requester if name == GATEWAY else _of_provider(agency)
     return Plan(words=words, touches=touches, ends=(BROKER, GATEWAY, ADAPTER), mend=mend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,7 +33,12 @@ BYSTANDER = "police"
 USERS = 36
 """Users of the requester."""
 STEADY = 16
-"""The last of them ask all the time: enough that none has too many questions in flight; none is revoked."""
+"""The last of them ask all the time: enough that none has too many questions in flight; none is revoked.
+
+The bystander has as many.
+"""
+NICE = 10
+"""How far the administrators' commands stand back: they have hosts of their own."""
 
 _BYSTANDER = """
 [[agency]]
@@ -249,7 +255,16 @@ def make(root: Path, *, agencies: int) -> Federation:
     template = provider.users()[federation.made.user(REQUESTER)]
     for user in users(USERS):
         provider.add_user(replace(template, user=user))
+    provider = AgencyHome.load(federation.made.home(BYSTANDER)).identity_provider()
+    template = provider.users()[federation.made.user(BYSTANDER)]
+    for user in bystanders():
+        provider.add_user(replace(template, user=user))
     return federation
+
+
+def bystanders() -> list[str]:
+    """Return the names of the bystander's users who ask."""
+    return [f"b{at:02d}.moss" for at in range(STEADY)]
 
 
 def users(number: int) -> list[str]:
@@ -265,7 +280,10 @@ async def running(root: Path, *, agencies: int, small: bool) -> AsyncIterator[Ru
     """
     federation = await asyncio.to_thread(make, root, agencies=agencies)
     context = multiprocessing.get_context("spawn")
-    with Processes() as processes, ProcessPoolExecutor(1, mp_context=context) as commands:
+    with (
+        Processes() as processes,
+        ProcessPoolExecutor(1, mp_context=context, initializer=os.nice, initargs=(NICE,)) as commands,
+    ):
         found = RunningFederation(federation, processes, commands)
         names = ["broker", "p1 adapter", f"{REQUESTER} gateway"]
         more = [] if small else ["p2 adapter", f"{BYSTANDER} gateway"]

@@ -59,7 +59,7 @@ from comity.certs.credentials import EndCredentials
 from comity.certs.own import OwnCredentials
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import MemberView
-from comity.certs.watching import FileWatch, follow
+from comity.certs.watching import REST_SECONDS, FileWatch, follow
 from comity.links.client import LinkClient, LinkConfig
 from comity.links.errors import ConfigUnusable
 from comity.links.frames import LinkLimits
@@ -236,6 +236,7 @@ class _Adapter:
             on_opened=self._end.on_opened,
             on_refused=self._end.on_refused,
             is_barred=self._end.logs.is_refused,
+            is_mute=self._is_mute,
             limits=SessionLimits(
                 pending_bytes=config.session_queue_bytes,
                 page_window=config.page_window,
@@ -329,6 +330,11 @@ class _Adapter:
         """Return what the next link needs, with the leaf in force now."""
         return _link_config(self._config, self._path.standing, self._own.current)
 
+    def _is_mute(self) -> bool:
+        """Whether the own statement key is revoked: then nothing is answered until another is in force."""
+        member = self._path.standing.federation.members.get(self._config.agency)
+        return member is not None and member.revokes(self._own.current.statement.public)
+
     def _member(self) -> MemberView:
         return self._path.standing.federation.member(self._config.agency)
 
@@ -366,6 +372,7 @@ class _Adapter:
             faults=faults,
             log=LOGGER,
             due=self._published.is_due,
+            rest=REST_SECONDS,
         )
 
     async def _reload(self) -> None:
@@ -380,6 +387,11 @@ class _Adapter:
         self._link.leave_distrusted()
         if new != old:
             LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
+            if self._is_mute():
+                LOGGER.error(
+                    "own statement key is revoked: nothing is answered until another one is in force "
+                    "(comity certs rotate statement-key)"
+                )
         await follow_roster(self._log, self._config.home / "keys", new.federation)
         if fault is not None:
             raise fault

@@ -43,7 +43,7 @@ from comity.certs.own import HEALTH_SERVICE, OwnCredentials
 from comity.certs.own_lists import OWN_LIST_FILE
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
-from comity.certs.watching import FileWatch, follow
+from comity.certs.watching import REST_SECONDS, FileWatch, follow
 from comity.links.errors import ConfigUnusable
 from comity.links.relay import SessionRelay
 from comity.links.roster import RevocationsInbox, cut
@@ -277,6 +277,7 @@ class Broker:
             faults=faults,
             log=logger,
             due=self._published.is_due,
+            rest=REST_SECONDS,
         )
 
     def _tell_health(self, well: bool) -> None:

@@ -208,6 +208,10 @@ class MemberView:
         ends = [until, *(one.at for one in found if one is not None)]
         return min((one for one in ends if one is not None), default=None)
 
+    def revokes(self, key: VerifyKey) -> bool:
+        """Whether a list revokes a key of it, or all of it, since whenever."""
+        return self.revoked.everything is not None or key_digest(key.der) in self.revoked.public_keys
+
     def spiffe_id(self, path: str) -> str:
         """Return the SPIFFE id of one of its ends or systems, for example of `gateway`."""
         return f"spiffe://{self.domain}/{path}"

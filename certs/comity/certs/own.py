@@ -121,7 +121,8 @@ class OwnCredentials:
     def _promote(self, member: MemberView) -> None:
         """Have the statement key that is to follow take the old one's place, once everybody knows it.
 
-        That is `SETTLE_SECONDS` after the roster that names it came to this end: others have it by then.
+        That is `SETTLE_SECONDS` after the roster that names it came to this end: others have it by then. At
+        once where the old one is revoked, for that signs nothing any more.
         """
         following, now = self._home / "keys" / NEXT_STATEMENT_KEY, self._clock()
         if not following.exists():
@@ -131,7 +132,8 @@ class OwnCredentials:
             return
         if self._named is None or self._named[0] != key.key_id:
             self._named = (key.key_id, now)
-        if (now - self._named[1]).total_seconds() >= SETTLE_SECONDS:
+        is_settled = (now - self._named[1]).total_seconds() >= SETTLE_SECONDS
+        if is_settled or member.revokes(self.current.statement.public):
             key.save(following.with_name("statement.key"))
             following.unlink(missing_ok=True)
             _log.info("the statement key that was to follow is in its place")

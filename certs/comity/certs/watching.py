@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FileWatch", "follow"]
+__all__ = ["REST_SECONDS", "FileWatch", "follow"]
+
+REST_SECONDS: Final = 0.1
+"""How long signed files lie still before they are read: who writes several has done so by then."""
 
 MOST_LOOKS: Final = 64
 """What failed is tried anew after 1, 2, 4 … and at most so many looks, also if no file changes."""
@@ -36,6 +39,11 @@ class FileWatch:
         """Have it tell a change in any case: what was read may be from before it looked."""
         self._told = None
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether the last look saw a change that isn't told yet: the next may find the folders at rest."""
+        return self._seen != self._told
+
     def changed(self) -> bool:
         """Return, once for each change, that files came, went or changed. Only looks, opens nothing."""
         before, self._seen = self._seen, self._look()
@@ -57,10 +65,13 @@ async def follow(
     log: logging.Logger,
     what: str = "what was published",
     due: Callable[[], bool] = lambda: False,
+    rest: float | None = None,
 ) -> None:
     """Call `reload` after each change, looking every `seconds`, until cancelled.
 
-    A change is taken within two looks. Where `due` says so it is called at a look also without one.
+    A change is taken when two looks found the same: the second comes after `rest` seconds, if that is given
+    and shorter. That is for what is signed as a whole: of it no half can be taken for the whole. Where `due`
+    says so it is called at a look also without a change.
 
     When it raises one of `faults`, what was in force stays: that is logged once, and `reload` is called
     again at the next change and, ever less often, without one (a disk that is full again has room, a
@@ -68,7 +79,7 @@ async def follow(
     """
     wait, looks, said = 0, 0, ""
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(min(rest, seconds) if rest is not None and files.is_moving else seconds)
         looks += 1
         changed = await asyncio.to_thread(files.changed)
         if not changed and not due() and not 0 < wait <= looks:

@@ -63,6 +63,11 @@ class Answer:
     problem: str = ""
     problem_reason: str = ""
 
+    def withdraw(self, agency: str) -> None:
+        """Forget what came of one provider: another outcome takes its place."""
+        self.outcomes = [item for item in self.outcomes if item.agency != agency]
+        self.pages = [page for page in self.pages if page.agency != agency]
+
     def outcome(self, agency: str) -> query_service_pb2.ProviderOutcome | None:
         """Return one provider's outcome, if it was asked."""
         return next((item for item in self.outcomes if item.agency == agency), None)
@@ -164,6 +169,8 @@ def _collect(answer: Answer, message: query_service_pb2.SearchResponse) -> None:
         case "plan":
             answer.plan = message.plan
         case "outcome":
+            if answer.outcome(message.outcome.agency) is not None:  # revoked while it was shown
+                answer.withdraw(message.outcome.agency)
             answer.outcomes.append(message.outcome)
         case "page":
             answer.pages.append(message.page)

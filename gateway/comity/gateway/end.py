@@ -32,7 +32,7 @@ from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.user_acts import FOLDER as USER_ACTS
 from comity.certs.user_acts import NEW
-from comity.certs.watching import FileWatch, follow
+from comity.certs.watching import REST_SECONDS, FileWatch, follow
 from comity.gateway import records
 from comity.gateway.config import GatewayConfig
 from comity.gateway.errors import AuditUnavailable, ConfigInvalid, GatewayError, HomeInUse
@@ -245,6 +245,7 @@ class GatewayEnd:
                     faults=faults,
                     log=LOGGER,
                     due=self._published.is_due,
+                    rest=REST_SECONDS,
                 )
             ),
             asyncio.create_task(

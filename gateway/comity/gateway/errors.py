@@ -11,6 +11,7 @@
     ├── BrokerUnavailable    there is no link to the broker
     ├── RosterOutOfDate      the roster has expired, so nobody is trusted
     ├── NotAMember           the roster does not let this agency ask
+    ├── KeyRevoked           this gateway's own statement key is revoked
     ├── Busy                 a limit is reached; try again later
     │   ├── UserBusy         the user has too many exchanges in flight
     │   ├── AgencyBusy       the broker takes no more exchanges of this agency now
@@ -140,6 +141,13 @@ class NotAMember(GatewayError):
 
     code = code_pb2.FAILED_PRECONDITION
     reason = "NOT_A_MEMBER"
+
+
+class KeyRevoked(GatewayError):
+    """This gateway's own statement key is revoked: nobody takes what it signs until it has another one."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "STATEMENT_KEY_REVOKED"
 
 
 class Busy(GatewayError):

@@ -6,6 +6,7 @@ takes out what is settled.
     PENDING ──result, every page──▶ VERIFIED ──stamp, or end of waiting──▶ SETTLED
        │ └──anything that does not verify──▶ SETTLED as UNVERIFIABLE
        ├────handshake or session broke─────▶ SETTLED as SESSION_FAILED
+       ├────its key or agency was revoked──▶ SETTLED as UNVERIFIABLE, also what is verified and not shown yet
        └────the broker's account───────────▶ SETTLED as what the broker attests
 
 The broker's word about a provider counts at once where no session can say otherwise: it has none, or the
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from comity.certs.envelope import digest
@@ -47,6 +48,8 @@ from comity.v1 import (
 )
 
 LONGEST_WORD = 200
+_REVOKED = "receipt: the provider, or the statement key that signed it, was revoked before it was shown"
+_CUT = "the certificate of the session with this provider was revoked before its answer was shown"
 _WITHHELD = "its receipt was stamped, but no result came through the session in time"
 MOST_FINDINGS = 64
 DEFAULT_LIMITS = GatewayLimits()
@@ -100,6 +103,9 @@ class _Part:
     other: envelope_pb2.Envelope | None = None
     """A second receipt, which it signed too and which says another thing than `receipt`."""
     seconds: int = 0
+    is_shown: bool = False
+    withdrawn: Settled | None = None
+    """What it came to instead, where it was revoked when its result was verified and not shown yet."""
 
 
 class Exchange:
@@ -207,6 +213,25 @@ class Exchange:
             query_service_pb2.ATTESTATION_GATEWAY,
             text=text,
         )
+
+    def on_member(self, member: MemberView) -> None:
+        """Take a member's newer view: of a provider that is revoked, or whose key is, nothing more is shown.
+
+        Whenever it says that it signed: who has a stolen key can write any time into a receipt. A result that
+        was shown whole stays; of one that is just being shown, nothing more is.
+        """
+        part = self._parts.get(member.agency)
+        if part is None:
+            return
+        known, part.expected = part.expected.member, replace(part.expected, member=member)
+        if part.receipt is not None and _is_revoked(part.receipt.envelope, known, member):
+            self._withdraw(part, common_pb2.OUTCOME_KIND_UNVERIFIABLE, _REVOKED)
+
+    def on_certificate_revoked(self, provider: str) -> None:
+        """Take it that the certificate of a provider's session was revoked: what came in it is not shown."""
+        part = self._parts.get(provider)
+        if part is not None:
+            self._withdraw(part, common_pb2.OUTCOME_KIND_SESSION_FAILED, _CUT)
 
     def on_stamp(self, message: link_pb2.StampDelivery) -> None:
         """Take the broker's stamp; a stamp of another receipt than the session's is a finding."""
@@ -386,6 +411,14 @@ class Exchange:
         """Whether something of `provider` is still awaited."""
         return self._open(provider) is not None
 
+    def withdrawn(self, provider: str) -> Settled | None:
+        """Return what a provider's settled result came to as it was revoked before all of it was shown."""
+        return self._parts[provider].withdrawn
+
+    def showing_last(self, provider: str) -> None:
+        """Take it that the last of a result is on its way to the caller: nothing is left to withdraw."""
+        self._parts[provider].is_shown = True
+
     def shown(self, provider: str) -> None:
         """Take it that the caller has read a provider's pages: they are held no longer."""
         self._drop(self._parts[provider])
@@ -503,6 +536,25 @@ class Exchange:
         for part in self._parts.values():
             self._try_release(part)
 
+    def _withdraw(self, part: _Part, kind: common_pb2.OutcomeKind, text: str) -> None:
+        """Settle a part otherwise that is not shown whole: of its result nothing more is shown."""
+        if part.is_shown or (part.stage is _Stage.SETTLED and (part.result is None or part.withdrawn)):
+            return
+        part.receipt = None  # it says nothing any more, against the broker neither
+        if part.stage is not _Stage.SETTLED:
+            self._settle(part, kind, query_service_pb2.ATTESTATION_GATEWAY, text=text)
+            return
+        self._drop(part)
+        provider = part.expected.asking.provider
+        part.withdrawn = Settled(
+            provider=provider,
+            kind=kind,
+            attested_by=query_service_pb2.ATTESTATION_GATEWAY,
+            text=text,
+            claimed=tuple(part.claimed[:2]),
+        )
+        self._settled = [part.withdrawn if item.provider == provider else item for item in self._settled]
+
     def _unverifiable(self, part: _Part, error: Unverifiable) -> None:
         self._settle(
             part,
@@ -535,6 +587,18 @@ class Exchange:
                 claimed=() if result else tuple(part.claimed[:2]),
             )
         )
+
+
+def _is_revoked(envelope: envelope_pb2.Envelope, known: MemberView, member: MemberView) -> bool:
+    """Whether a member, or a statement key of it that signed an envelope, is revoked, since whenever.
+
+    `known` is the view by which it was verified: a key that never counted stands in no newer one.
+    """
+    if member.revoked.everything is not None:
+        return True
+    signers = {signature.key_id for signature in envelope.signatures}
+    keys = (valid.key for view in (known, member) for valid in view.key_set.statement_keys)
+    return any(key.key_id in signers and member.revokes(key) for key in keys)
 
 
 def _attested_text(kind: common_pb2.OutcomeKind) -> str:

@@ -50,6 +50,7 @@ from comity.gateway.errors import (
     HoldsTooMuch,
     HouseRulesStop,
     Incomplete,
+    KeyRevoked,
     NobodyAnswered,
     NobodyToAsk,
     NotAMember,
@@ -232,6 +233,24 @@ class Gateway:
         for running in list(self._running.values()):
             if self._is_revoked(running.user):
                 self._let_go(running, SubjectRefused("your access was revoked: nothing more is shown"))
+        self._withdraw_revoked()
+
+    def _withdraw_revoked(self) -> None:
+        """Show nothing more of what a revoked key signed, or of what came under a revoked certificate."""
+        judged: dict[Session, bool] = {}
+        for running in self._running.values():
+            for provider in running.order.asking:
+                member, session = self.federation.members.get(provider), running.sessions.get(provider)
+                if member is None:
+                    continue
+                running.exchange.on_member(member)
+                if session is None:
+                    continue
+                if session not in judged:
+                    judged[session] = session.is_revoked(member.revoked)
+                if judged[session]:
+                    running.exchange.on_certificate_revoked(provider)
+            running.changed.set()
 
     def _is_revoked(self, user: str) -> bool:
         own = self.standing.federation.members.get(self.agency)
@@ -289,13 +308,15 @@ class Gateway:
 
         `span` is the caller's, to which the exchange's trace is linked. A caller has
         `GatewayLimits.read_seconds` after the deadline to take the last message. Raises, after the summary
-        where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `HouseRulesStop`, `Busy` and
-        its kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`, `Incomplete`.
+        where there is one: `RequestInvalid`, `RosterOutOfDate`, `NotAMember`, `KeyRevoked`, `HouseRulesStop`,
+        `Busy` and its kinds, `AuditUnavailable`, `BrokerUnavailable`, `NobodyToAsk`, `NobodyAnswered`,
+        `Incomplete`.
         """
         now, standing = self._clock(), self.standing
         try:
             standing.require_asking(self.agency, now=now)
-        except (RosterOutOfDate, NotAMember) as error:
+            self._require_key(standing)
+        except (RosterOutOfDate, NotAMember, KeyRevoked) as error:
             why = error.reason.lower()
             entry = records.turned_down(self.agency, why, now, claims=claims, question=question)
             await self._append_for(claims, entry)
@@ -340,10 +361,15 @@ class Gateway:
             settled: dict[str, Settled] = {}
             async for item in self._settle(running):
                 _require_kept(running)
-                settled[item.provider] = item
                 for message in self._outcome_messages(running, item):
                     yield message
                     _require_kept(running)
+                withdrawn = running.exchange.withdrawn(item.provider)
+                if withdrawn is not None:  # revoked while it was logged, or shown
+                    item = withdrawn
+                    for message in self._outcome_messages(running, item):
+                        yield message
+                settled[item.provider] = item
                 running.exchange.shown(item.provider)
                 self._acknowledge(running, item)
             with trail.summary():
@@ -365,6 +391,14 @@ class Gateway:
             raise NobodyAnswered("nobody answered; the summary says what happened at each provider")
         if not summary.complete:
             raise Incomplete(f"the answer is not as complete as asked: {summary.incomplete_text}")
+
+    def _require_key(self, standing: Standing) -> None:
+        """Raise `KeyRevoked` if our own statement key is: nobody takes what it signs."""
+        if standing.own(self.agency).revokes(self.credentials.statement.public):
+            raise KeyRevoked(
+                "this gateway's statement key is revoked, so nothing was asked: an administrator replaces it "
+                "(comity certs rotate statement-key)"
+            )
 
     def _plan(
         self, standing: Standing, question: Question, now: datetime
@@ -632,7 +666,12 @@ class Gateway:
     def _outcome_messages(
         self, running: _Running, item: Settled
     ) -> Iterator[query_service_pb2.SearchResponse]:
-        """Yield an outcome and then its pages, each taken out of what is held."""
+        """Yield an outcome and then its pages, each taken out of what is held.
+
+        Of one that is withdrawn, nothing more.
+        """
+        if running.exchange.withdrawn(item.provider) not in (None, item):
+            return
         elapsed = self._clock() - running.asked_at
         outcome = query_service_pb2.ProviderOutcome(
             agency=item.provider,
@@ -647,9 +686,13 @@ class Gateway:
             outcome.detail.CopyFrom(item.result.receipt.detail)
             outcome.receipt.CopyFrom(item.result.receipt.envelope)
             outcome.page_count = len(pages)
+        if not pages:
+            running.exchange.showing_last(item.provider)
         yield query_service_pb2.SearchResponse(outcome=outcome)
-        while pages:
+        while pages:  # empty, too, once it is withdrawn
             page = query_service_pb2.ProviderPage(agency=item.provider, page=pages.popleft())
+            if not pages:
+                running.exchange.showing_last(item.provider)
             yield query_service_pb2.SearchResponse(page=page)
 
     def _acknowledge(self, running: _Running, item: Settled) -> None:

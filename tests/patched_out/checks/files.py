@@ -216,11 +216,17 @@ REVOCATIONS = File(
     "tests/certs/test_revocations.py", honest="test_list_names_what_is_revoked_and_nothing_else"
 )
 REVOKED = File("tests/test_revocation.py", honest="test_who_is_not_revoked_is_answered")
+REVOKED_KEY = File("tests/test_revoked_statement_key.py", honest="test_who_is_not_revoked_is_answered")
+WITHDRAWN = File(
+    "tests/gateway/test_withdrawn.py", honest="test_revocation_withdraws_nothing_that_was_shown_whole"
+)
 FILES = (
     PAIRS,
     ISSUING,
     REVOCATIONS,
     REVOKED,
+    REVOKED_KEY,
+    WITHDRAWN,
     DUE,
     SUSPENDING,
     SUSPENSION,

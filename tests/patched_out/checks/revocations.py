@@ -11,7 +11,9 @@ from tests.patched_out.checks.files import (
     LAPSED,
     OPEN_CALLS,
     OWN_LISTS,
+    REVOKED_KEY,
     ROSTER_INBOX,
+    WITHDRAWN,
 )
 from tests.patched_out.patching import Instead, Without
 
@@ -21,7 +23,54 @@ _FOLLOWS = "test_newer_own_list_takes_nothing_back_and_dates_nothing_back"
 
 _LAPSED = "test_lapsed_agency_asks_and_answers_nothing_and_keeps_its_links[lapsed]"
 
+_UNSHOWN = "test_result_of_a_revoked_key_is_withdrawn_until_it_is_shown"
+
 CHECKS = (
+    check(
+        "revoked: what a revoked statement key signed is withdrawn",
+        Without("comity.gateway.exchange:Exchange.on_member", "if part.receipt is not None"),
+        WITHDRAWN(
+            *(
+                f"{_UNSHOWN}[{stage}-{everything}]"
+                for stage in ("pages missing", "unstamped", "settled", "taken")
+                for everything in (False, True)
+            ),
+            "test_broker_that_refused_what_a_revoked_key_signed_is_no_liar",
+        ),
+        REVOKED_KEY(
+            "test_answer_that_waits_for_the_log_is_withdrawn_when_its_key_is_revoked",
+            "test_answer_that_is_being_shown_ends_when_its_key_is_revoked",
+        ),
+    ),
+    check(
+        "revoked: a receipt is judged by the newest view of its provider",
+        Instead(
+            "comity.gateway.exchange:Exchange.on_member",
+            "replace(part.expected, member=member)",
+            "part.expected",
+        ),
+        WITHDRAWN("test_receipt_that_comes_after_the_list_is_judged_by_the_list"),
+    ),
+    check(
+        "revoked: what is settled and not shown yet is withdrawn too",
+        Without("comity.gateway.exchange:Exchange._withdraw", "self._drop(part)"),
+        WITHDRAWN(f"{_UNSHOWN}[taken-False]"),
+    ),
+    check(
+        "revoked: what came under a revoked certificate is withdrawn",
+        Without("comity.gateway.exchange:Exchange.on_certificate_revoked", "if part is not None"),
+        WITHDRAWN("test_what_came_under_a_revoked_certificate_is_withdrawn_until_it_is_shown"),
+    ),
+    check(
+        "revoked: a provider whose statement key is revoked has no session",
+        Without("comity.links.sessions.core:SessionHub._pair", "if self.is_mute is not None"),
+        REVOKED_KEY("test_provider_whose_key_is_revoked_closes_its_sessions_until_it_has_another"),
+    ),
+    check(
+        "revoked: a gateway whose statement key is revoked asks nothing",
+        Without("comity.gateway.gateway:Gateway._require_key", "if standing.own"),
+        REVOKED_KEY("test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another"),
+    ),
     check(
         "own lists: its agency's identity key signed it",
         Instead(

@@ -165,7 +165,10 @@ Part = Plan | Outcome | Answer
 
 
 class AnswerBuilder:
-    """Turns the messages of one answer into parts: an outcome once its last page came."""
+    """Turns the messages of one answer into parts: an outcome once its last page came.
+
+    One that another outcome of its agency takes the place of is never one.
+    """
 
     def __init__(self) -> None:
         self._plan: query_service_pb2.Plan | None = None

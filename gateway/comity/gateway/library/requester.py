@@ -109,8 +109,8 @@ class Requester:
 
         Raises `Unauthenticated` for an assertion that does not verify, `SubjectRefused` for a user who may
         not ask (Q4), `RequestInvalid` for a question that may not be asked, `RosterOutOfDate`, `NotAMember`,
-        `Busy`, `AuditUnavailable`, `BrokerUnavailable`; with the answer `NobodyToAsk`, `NobodyAnswered`,
-        `Incomplete`; and `RequesterClosed` after the block was left.
+        `KeyRevoked`, `Busy`, `AuditUnavailable`, `BrokerUnavailable`; with the answer `NobodyToAsk`,
+        `NobodyAnswered`, `Incomplete`; and `RequesterClosed` after the block was left.
         """
         self._require_open()
         builder, answer = AnswerBuilder(), None

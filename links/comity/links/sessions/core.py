@@ -106,6 +106,8 @@ class SessionHub(ABC):
     limits: SessionLimits = field(default_factory=SessionLimits)
     is_barred: Callable[[str], bool] | None = None
     """Whether an agency is refused because its log contradicted itself; asked first, and each tick."""
+    is_mute: Callable[[], bool] | None = None
+    """Whether this end can't speak for its agency, as its own statement key is revoked; asked as well."""
     is_busy: Callable[[Session], bool] | None = None
     """Whether its owner waits for something in a session; one that must make room closes soon if not."""
 
@@ -537,6 +539,8 @@ class SessionHub(ABC):
         if self.is_barred is not None and self.is_barred(peer):
             reason = CloseReason.CLOSE_REASON_LOG_CONTRADICTED
             raise NoTrust(f"`{peer}` is refused: its log contradicts what it showed before", reason)
+        if self.is_mute is not None and self.is_mute():
+            raise NoTrust("own statement key is revoked", CloseReason.CLOSE_REASON_REVOKED)
         if self.clock() >= self.federation.trusted_until:
             raise NoTrust("the roster is past its time")
         try:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from comity.certs.errors import CertificateRevoked
+from comity.certs.revocations import RevokedOf
 from comity.links.channel import SessionState
 from comity.links.sessions.engine import SessionEngine
 from comity.links.sessions.tls import ExpectedPeer, SessionIdentity
@@ -142,6 +144,14 @@ class Session:
     def pending_bytes(self) -> int:
         """Bytes that wait for the peer's credit: a sender of much looks at this."""
         return self.progress.engine.pending_bytes
+
+    def is_revoked(self, revoked: RevokedOf) -> bool:
+        """Return whether a list revokes the certificates that the peer showed, also once it is over."""
+        try:
+            revoked.check_chain([self.progress.leaf, *self.progress.others] if self.certificate else [])
+        except CertificateRevoked:
+            return True
+        return False
 
     def send(self, *messages: SessionMessage) -> None:
         """Queue messages, in order; what is sent in one turn of the loop leaves together.
