@@ -97,6 +97,22 @@ async def test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another(
     assert (await federation.search(of=["lapd"], days=1)).is_whole
 
 
+async def test_broker_whose_key_is_revoked_routes_nothing_until_it_has_another(
+    federation: FederationSimulator,
+) -> None:
+    """No provider hears of the question, as nobody would believe the account of it."""
+    revoke_key(federation, "operator/broker")
+    await in_force(federation, "operator/broker")
+    announced = len(federation.journals["lapd/adapter"].entries)
+    answer = await federation.search(of=["lapd"], days=1)
+    assert "statement key is revoked" in answer.outcomes["lapd"].text
+    assert len(federation.journals["lapd/adapter"].of("decided")) == 0 < announced
+    replace_key(federation, "operator/broker")
+    await federation.until(lambda: federation.journals["operator/broker"].of("credentials_activated"))
+    await federation.passes(seconds=1)
+    assert (await federation.search(of=["lapd"], days=1)).is_whole
+
+
 async def test_answer_that_waits_for_the_log_is_withdrawn_when_its_key_is_revoked(
     federation: FederationSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ class OrderRefusal(Enum):
     LIMIT = "limit: too many exchanges of this agency are in flight"
     FULL = "limit: too many exchanges are in flight at this broker"
     ROSTER_EXPIRED = "the roster at the broker is past its date"
+    KEY = "the broker's statement key is revoked, so nothing is routed until it has another"
     LOG = "the broker's log cannot be written, so nothing is routed"
     STOPPING = "the broker is stopping"
 
@@ -164,7 +165,7 @@ class OrderRefusal(Enum):
                 return link_pb2.ORDER_REJECTION_REASON_NO_CEILING
             case OrderRefusal.LIMIT | OrderRefusal.FULL:
                 return link_pb2.ORDER_REJECTION_REASON_LIMIT
-            case OrderRefusal.ROSTER_EXPIRED | OrderRefusal.LOG | OrderRefusal.STOPPING:
+            case OrderRefusal.ROSTER_EXPIRED | OrderRefusal.KEY | OrderRefusal.LOG | OrderRefusal.STOPPING:
                 return link_pb2.ORDER_REJECTION_REASON_UNAVAILABLE
 
 

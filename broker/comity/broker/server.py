@@ -317,6 +317,11 @@ class Broker:
             whose = f" of `{issuer}`" if issuer else ""
             logger.warning("list of revocations%s, version %d, is in force", whose, version)
         self._trust.replace(state)
+        if state.federation.operator.revokes(self._own.current.statement.public):
+            logger.error(
+                "own statement key is revoked: nothing is routed until another one is in force "
+                "(comity certs rotate statement-key)"
+            )
         with contextlib.suppress(ConfigInvalid):  # then the old roots stay, and each link is refused
             self._newest_tls = self._tls(state.federation)
         self._hand_out(state.federation)  # first: who is revoked learns by whose word, and why

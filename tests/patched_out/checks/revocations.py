@@ -72,6 +72,11 @@ CHECKS = (
         REVOKED_KEY("test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another"),
     ),
     check(
+        "revoked: a broker whose statement key is revoked routes nothing",
+        Without("comity.broker.desk:ExchangeDesk._take", "if self._trust.federation.operator.revokes"),
+        REVOKED_KEY("test_broker_whose_key_is_revoked_routes_nothing_until_it_has_another"),
+    ),
+    check(
         "own lists: its agency's identity key signed it",
         Instead(
             OPEN,
