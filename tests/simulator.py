@@ -416,10 +416,13 @@ class _Operators(logging.Handler):
 
 @asynccontextmanager
 async def simulate(
-    made: FederationOnDisk, *, asking: Sequence[str] = ("sheriff",)
+    made: FederationOnDisk, *, asking: Sequence[str] = ("sheriff",), since: datetime | None = None
 ) -> AsyncIterator[FederationSimulator]:
-    """Run the federation that is laid out in `made`: all its providers, and gateways of those `asking`."""
-    clock = JumpingTime()
+    """Run the federation that is laid out in `made`: all its providers, and gateways of those `asking`.
+
+    If it ran before, `since` is the time at which it ended: time doesn't go back.
+    """
+    clock = JumpingTime(since)
     federation = FederationSimulator(made, clock)
     operators = _Operators(federation.warnings)
     logging.getLogger("comity").addHandler(operators)

@@ -207,7 +207,7 @@ async def test_refusal_outlives_a_restart_and_honest_ends_are_not_accused_by_the
         lies(federation, grows_a_fork, SHERIFF)
         await federation.search(days=1)
         await federation.until(lambda: federation.refusals())
-    async with simulate(made) as federation:
+    async with simulate(made, since=federation.clock()) as federation:
         assert federation.refusals() == {"sheriff/gateway": {LAPD}}
         assert set((await federation.search(days=1)).kinds) == OTHERS
         await federation.passes(seconds=5)

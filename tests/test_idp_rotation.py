@@ -20,6 +20,7 @@ from comity.certs.key_changes import EndFolder, apply_for, set_identity_provider
 from comity.certs.keys import SigningKey
 from comity.gateway.errors import Unauthenticated
 from tests.simulator import Answer, FederationSimulator, simulate
+from tests.support.evidence import PATIENT
 from tests.support.federation import FederationOnDisk
 from tests.support.jwks_server import JwksServer, serving_jwks
 
@@ -82,7 +83,7 @@ async def asked_all_the_time(federation: FederationSimulator) -> AsyncIterator[l
 
     async def ask() -> None:
         while not over.is_set():
-            answer = await federation.search(of=PROVIDERS, days=1)
+            answer = await federation.search(of=PROVIDERS, days=1, timeout=PATIENT)
             assert answer.is_whole, (answer.kinds, answer.findings)
             answers.append(answer)
 

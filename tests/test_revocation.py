@@ -17,6 +17,7 @@ from comity.gateway.errors import SubjectRefused, Unauthenticated
 from comity.gateway.subjects import authenticate
 from comity.v1.federation_pb2 import REVOCATION_REASON_KEY_COMPROMISE, Revocation
 from tests.simulator import FederationSimulator
+from tests.support.evidence import PATIENT
 from tests.test_rotation_under_load import TIMES, homes, renew
 
 
@@ -120,7 +121,7 @@ async def test_revocations_under_load_and_no_answer_after_any(federation: Federa
     async def ask() -> None:
         while not over.is_set():
             began = federation.clock.time()
-            answer = await federation.search(of=["lapd", "cbp"], days=1)
+            answer = await federation.search(of=["lapd", "cbp"], days=1, timeout=PATIENT)
             answers.append((began, answer.kinds["lapd"]))
             assert answer.kinds["cbp"] == "RESPONDED", answer.kinds
 

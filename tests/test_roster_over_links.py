@@ -56,6 +56,6 @@ async def test_end_whose_source_is_away_learns_of_a_suspension_and_outlives_the_
         federation.clock.jump(1)
         refresh(made.root, federation.clock())
         await federation.until(lambda: gateway.federation.trusted_until > ends)
-    async with simulate(made) as federation:
+    async with simulate(made, since=federation.clock()) as federation:
         assert version(federation) == before + 2
         assert set((await federation.search(of=PROVIDERS, days=1)).kinds) == set(PROVIDERS)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import comity.audit.peers as peers
 import comity.certs.own as own_room
 from comity.certs.authority import admit
 from comity.certs.errors import CredentialsUnusable
@@ -25,9 +26,10 @@ from comity.certs.roster import Federation
 from comity.certs.x509 import certificate_der, certificate_pem, make_ca, private_key_pem
 from comity.v1.federation_pb2 import KeySet
 from tests.simulator import Answer, FederationSimulator
+from tests.support.evidence import PATIENT
 
 PROVIDERS = ("cbp", "lapd")
-ASKING_AT_ONCE = 4
+ASKING_AT_ONCE = 2
 TIMES = int(os.environ.get("ROTATIONS", "3"))
 """Rotations of each leaf, and revocations, in the long tests."""
 
@@ -36,6 +38,8 @@ TIMES = int(os.environ.get("ROTATIONS", "3"))
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_room, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(own_room, "SETTLE_SECONDS", 3.0)
+    # time is what this process works: on a slow machine five checkpoints, one a second, pass in one question
+    monkeypatch.setattr(peers, "PASSED", 50)
 
 
 @asynccontextmanager
@@ -46,7 +50,7 @@ async def asked_all_the_time(federation: FederationSimulator) -> AsyncIterator[l
 
     async def ask() -> None:
         while not over.is_set():
-            answer = await federation.search(of=PROVIDERS, days=1)
+            answer = await federation.search(of=PROVIDERS, days=1, timeout=PATIENT)
             assert answer.is_whole, (answer.kinds, answer.findings)
             answers.append(answer)
 

@@ -18,13 +18,14 @@ from typing import Any
 class JumpingTime:
     """Takes over the time of the running loop until `leave`; is a `Clock` that agrees with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: datetime | None = None) -> None:
+        """Begin now, or at `since` if that is later: time that jumped is ahead of the real one."""
         self._loop: Any = asyncio.get_running_loop()
         self._real = self._loop._selector
         self._run_in_executor = self._loop.run_in_executor
         self._jumped = 0.0
         self._busy = 0
-        self._began, self._at = datetime.now(UTC), time.process_time()
+        self._began, self._at = max(datetime.now(UTC), since or datetime.min.replace(tzinfo=UTC)), self.time()
         self._loop._selector = _Selector(self._real, self._select)
         self._loop.time = self.time
         self._loop.run_in_executor = self._counted
