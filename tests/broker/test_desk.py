@@ -44,6 +44,9 @@ class FakeTrust(Trust):
     def is_current(self, now: datetime) -> bool:
         return not self.expired
 
+    def may_sign(self, key: VerifyKey) -> bool:
+        return True
+
     def statement_keys(self, agency: str, now: datetime) -> tuple[VerifyKey, ...]:
         return (self.statements.keys[agency].public,)
 

@@ -204,8 +204,8 @@ class ExchangeDesk:
             raise OrderRefused(OrderRefusal.STOPPING)
         if not self._trust.is_current(now):
             raise OrderRefused(OrderRefusal.ROSTER_EXPIRED)
-        if self._trust.federation.operator.revokes(self.key.public):
-            raise OrderRefused(OrderRefusal.KEY)  # nobody would believe the account
+        if not self._trust.may_sign(self.key.public):  # nobody would believe the account
+            raise OrderRefused(OrderRefusal.KEY)
         self._require_room(agency)  # before any signature is verified: a flood must cost less than an order
         order = verify_order(
             placement,

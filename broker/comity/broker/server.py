@@ -317,7 +317,7 @@ class Broker:
             whose = f" of `{issuer}`" if issuer else ""
             logger.warning("list of revocations%s, version %d, is in force", whose, version)
         self._trust.replace(state)
-        if state.federation.operator.revokes(self._own.current.statement.public):
+        if not self._trust.may_sign(self._own.current.statement.public):
             logger.error(
                 "own statement key is revoked: nothing is routed until another one is in force "
                 "(comity certs rotate statement-key)"

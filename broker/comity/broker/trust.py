@@ -59,6 +59,10 @@ class Trust:
         """Whether roster and timestamp are within their time: a list past its date is not trusted."""
         return now < self.federation.trusted_until
 
+    def may_sign(self, key: VerifyKey) -> bool:
+        """Whether anybody believes what the broker signs with a key of its own: it isn't revoked."""
+        return not self.federation.operator.revokes(key)
+
     def statement_keys(self, agency: str, now: datetime) -> tuple[VerifyKey, ...]:
         """Return the keys with which an agency may sign statements now; none for a stranger."""
         member = self.federation.members.get(agency)

@@ -73,7 +73,7 @@ CHECKS = (
     ),
     check(
         "revoked: a broker whose statement key is revoked routes nothing",
-        Without("comity.broker.desk:ExchangeDesk._take", "if self._trust.federation.operator.revokes"),
+        Without("comity.broker.desk:ExchangeDesk._take", "if not self._trust.may_sign"),
         REVOKED_KEY("test_broker_whose_key_is_revoked_routes_nothing_until_it_has_another"),
     ),
     check(
