@@ -70,18 +70,18 @@ def test_nothing_of_a_held_query_is_in_the_brokers_memory(federation: Federation
     """While a query is held at the adapter its content is in the gateway's memory and not in the broker's.
 
     A frozen adapter holds it until its link is given up, some seconds later; the gateway is stopped before
-    that, so that its memory stays as it was. On a busy machine that takes more than one try.
+    that, so that its memory stays as it was. On a busy machine that takes more than one try, and more time.
     """
     client = load_client(federation.made.client_config("sheriff"))
-    assertion = federation.made.assertion("sheriff", utc_now())
     processes, at_broker = federation.processes, set()
-    for _ in range(6):
+    for number in range(6):
         answers(federation)  # the session stands
+        assertion = federation.made.assertion("sheriff", utc_now())
         processes.freeze("lapd adapter")
         asking = threading.Thread(target=ask, args=(client, assertion, secret_question()))
         try:
             asking.start()
-            time.sleep(0.7)
+            time.sleep(0.7 * (1 + number / 2))
             processes.freeze("sheriff gateway")
             at_broker |= found_in_memory(processes.pid("broker"), SECRETS)
             at_gateway = found_in_memory(processes.pid("sheriff gateway"), SECRETS[:3])

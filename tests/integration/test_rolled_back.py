@@ -46,7 +46,6 @@ class Rolled:
         self.homes = {name: home for name, _, home in made.ends()}
         self.configs = {name: (name, role, config) for name, role, config in wanted(made)}
         self._client = load_client(made.client_config("sheriff"))
-        self._assertion = made.assertion("sheriff", utc_now())
 
     def seen(self, name: str) -> int:
         """Return the size of the adapter's newest checkpoint in an end's log."""
@@ -60,7 +59,7 @@ class Rolled:
     def ask(self) -> str:
         """Ask the provider; return its outcome, or why it was not asked."""
         try:
-            answer = ask(self._client, self._assertion, question())
+            answer = ask(self._client, self.made.assertion("sheriff", utc_now()), question())
         except AskingFailed:
             return "nobody"
         if answer.plan is not None and answer.plan.not_asked:
