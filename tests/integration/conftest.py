@@ -32,7 +32,7 @@ interval_seconds = 0.5
 """
 
 
-def comity(*arguments: str, alone: bool = False, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def comity(*arguments: str, alone: bool = False, seconds: float = 180) -> subprocess.CompletedProcess[str]:
     """Run the command as its user would; in a process of its own if `alone`, or if it serves or starts any.
 
     The rest runs in this process, which spares it most of its time: the start of Python.

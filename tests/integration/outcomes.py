@@ -47,7 +47,7 @@ CUT = "p5"
 """The provider whose link runs through a socket of ours, which can be cut."""
 BUSY = "p2"
 """The provider that takes one exchange of a requester at a time."""
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 120.0
 
 MORE = """
 [[agency]]
@@ -402,7 +402,7 @@ def published(folder: Path) -> list[dict[str, object]]:
 
 
 def until(holds: Callable[[], bool], problem: Callable[[], str]) -> None:
-    """Wait until something holds; fail with `problem` after half a minute."""
+    """Wait until something holds; fail with `problem` after two minutes."""
     end = time.monotonic() + WAIT_SECONDS
     while not holds():
         assert time.monotonic() < end, problem()

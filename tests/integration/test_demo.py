@@ -35,7 +35,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(kept: Path) -> dict[str, list[dict[str, object]]]:
     """What `comity demo --dir DIR --json` prints, once for this module."""
-    done = comity("demo", "--dir", str(kept), "--json", seconds=180)
+    done = comity("demo", "--dir", str(kept), "--json", seconds=600)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
@@ -181,7 +181,7 @@ def test_kept_federation_starts_again_and_answers(
         assert {name for name, kind in kinds(answer).items() if kind == "RESPONDED"} == PROVIDERS
     finally:
         up.send_signal(signal.SIGTERM)
-        assert up.wait(30) == 0
+        assert up.wait(90) == 0
     assert left_out.stat().st_mtime_ns == before
     again = comity(
         "audit", "verify", str(kept / "agencies"), str(kept / "operator"), "--trust", str(told["trust"])
@@ -239,7 +239,7 @@ def walk(page: Path, folder: Path) -> list[str]:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 check=False,
             )
             if block.startswith("BROKER="):
@@ -257,10 +257,10 @@ def walk(page: Path, folder: Path) -> list[str]:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait(90)
 
 
-def wait_until(output: Path, line: str, seconds: float = 90) -> None:
+def wait_until(output: Path, line: str, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while line not in output.read_text():
         assert time.monotonic() < deadline, output.read_text()

@@ -42,7 +42,7 @@ NOBODY = "nobody-at-all-2209"
 SECRETS = (PLATE, USER, OFFICE, CASE, REASON, BEHALF, NOBODY)
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 PROVIDERS = {"cbp", "dea", "lahd", "lapd", "vendor"}
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def forms(value: str) -> dict[str, bytes]:
@@ -98,7 +98,7 @@ class Outcry:
         by: str = "sheriff",
         assertion: str | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
-        seconds: float = 5.0,
+        seconds: float = 30.0,
         change: Callable[[query_service_pb2.SearchRequest], None] = lambda request: None,
         hang_up: bool = False,
     ) -> grpc.StatusCode:

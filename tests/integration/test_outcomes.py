@@ -30,9 +30,9 @@ from tests.integration.outcomes import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.long]
-DEADLINE = 1.2
-"""Seconds."""
-PATIENCE = 10.0
+DEADLINE = 3.0
+"""Seconds: many times what eight providers that answer need, on a slow machine too."""
+PATIENCE = 30.0
 """The deadline where nobody is to reach it."""
 
 BEGUN = ("received", "decided")

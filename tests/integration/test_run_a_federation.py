@@ -53,11 +53,11 @@ def serving(command: str, folder: Path, environment: dict[str, str], stack: Exit
 
     def stop() -> None:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(90)
 
     stack.callback(stop)
     line = "linked to the broker" if " broker " not in command else "listening on"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while line not in output.read_text():
         assert time.monotonic() < deadline and process.poll() is None, output.read_text()
         time.sleep(0.05)
@@ -83,7 +83,7 @@ def bash(script: str, folder: Path, environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, f"{folder.name}: {script}\n{done.stdout}{done.stderr}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START_SECONDS = 90.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 POLL_SECONDS = 0.02
 
 
