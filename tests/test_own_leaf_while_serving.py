@@ -89,7 +89,7 @@ async def test_systems_of_the_agency_are_shown_the_new_leaf(made: FederationOnDi
         context.load_cert_chain(client / "leaf.pem", client / "leaf.key")
         context.set_alpn_protocols(["h2"])
         with (
-            socket.create_connection(("127.0.0.1", unused), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", unused), timeout=30) as plain,
             context.wrap_socket(plain) as wire,
         ):
             return wire.getpeercert(binary_form=True) or b""

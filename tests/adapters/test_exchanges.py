@@ -294,7 +294,7 @@ async def test_cancel_during_the_search_releases_nothing(bench: Bench, tmp_path)
 
     def hook() -> None:
         loop.call_soon_threadsafe(searching.set)
-        cancelled.wait(5)
+        cancelled.wait(30)
 
     bench.source.hook = hook
     session = PeerDouble(diary)

@@ -270,9 +270,9 @@ async def test_no_exchange_is_dropped_while_another_policy_is_activated(
     gate.set()
     await path.take_into_force(path.standing, [policy_activated(bench.bundle, NOON)])
     searching, go_on = threading.Event(), threading.Event()
-    bench.source.hook = lambda: (searching.set(), go_on.wait(5))  # type: ignore[func-returns-value]
+    bench.source.hook = lambda: (searching.set(), go_on.wait(30))  # type: ignore[func-returns-value]
     first = asyncio.create_task(bench.reply())
-    await asyncio.to_thread(searching.wait, 5)
+    await asyncio.to_thread(searching.wait, 30)
     log.tells.clear()
     new = replace(path.standing, engine=PolicyEngine(second))
     activating = asyncio.create_task(path.take_into_force(new, [policy_activated(second, NOON)]))

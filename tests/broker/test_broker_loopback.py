@@ -86,7 +86,7 @@ class Recorder:
 
 
 async def until(condition: Callable[[], Any], what: str) -> None:
-    for _ in range(1500):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -127,7 +127,7 @@ class Office:
 
     async def account(self) -> account_pb2.Account:
         """The one account, opened with the broker's key."""
-        for _ in range(500):
+        for _ in range(3000):
             if self.post.all("account"):
                 break
             await asyncio.sleep(0.01)

@@ -312,7 +312,7 @@ def speaking(serve: Callable[[socket.socket], object]) -> Iterator[int]:
         def work() -> None:
             plain, _ = server.accept()
             with plain:
-                plain.settimeout(5)
+                plain.settimeout(30)
                 try:
                     serve(plain)
                 except OSError:
@@ -321,7 +321,7 @@ def speaking(serve: Callable[[socket.socket], object]) -> Iterator[int]:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         yield server.getsockname()[1]
-        thread.join(5)
+        thread.join(30)
 
 
 @pytest.mark.parametrize("is_grpc", [True, False], ids=["grpc", "appliance"])

@@ -25,7 +25,7 @@ from comity.gateway.errors import (
 from comity.gateway.limits import RANGES, GatewayLimits, Places
 from comity.v1 import common_pb2, link_pb2, session_pb2
 from tests.gateway.conftest import Lies, Provider, Story, make_question
-from tests.gateway.test_gateway import CLAIMS, SHORT, World
+from tests.gateway.test_gateway import CLAIMS, SHORT, World, until
 
 MIB = 1024 * 1024
 LONG = {"timeout": timedelta(seconds=30)}
@@ -100,7 +100,7 @@ async def test_limit_of_the_broker_is_told_as_the_agencys_after_the_summary() ->
     world.rejects = link_pb2.ORDER_REJECTION_REASON_LIMIT
     seen: list[str] = []
     with pytest.raises(AgencyBusy):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             await world.ask(seen=seen, **LONG)
     assert seen == ["plan", "outcome", "outcome", "summary"]
     assert world.happened.count("session cancel") == world.happened.count("session ask")
@@ -119,7 +119,7 @@ async def test_caller_that_does_not_read_is_let_go_after_its_deadline() -> None:
     assert world.gateway._held.bytes > 0
     with pytest.raises(Busy):
         await world.ask(**SHORT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.gateway._running:
             await asyncio.sleep(0.01)
     assert world.gateway._held.bytes == 0
@@ -137,7 +137,7 @@ async def test_greatest_exchange_pays_when_the_gateway_holds_too_much() -> None:
     world.limit(max_answer_bytes=MIB, max_held_bytes=2 * MIB)
     searches = [world.gateway.search(make_question(**LONG), CLAIMS, "jwt") for _ in range(2)]
     large, small = [(await anext(search)).plan.exchange_id for search in searches]
-    await asyncio.sleep(0.05)
+    await until(lambda: world.happened.count("session ask") == 4)
     sent = [(large, "lapd"), (large, "lahd"), (small, "lapd"), (small, "lahd")]
     for exchange_id, provider in [*sent, *sent, sent[0], sent[1], *sent]:
         world.brings_page(provider, exchange_id, bytes(250_000))
@@ -156,7 +156,7 @@ async def test_page_that_nobody_awaits_gets_no_credit() -> None:
     world.limit(max_answer_bytes=MIB)
     search = world.gateway.search(make_question(**LONG), CLAIMS, "jwt")
     exchange_id = (await anext(search)).plan.exchange_id
-    await asyncio.sleep(0.05)
+    await until(lambda: world.happened.count("session ask") == 1)
     for _ in range(40):
         world.brings_page("lapd", exchange_id, bytes(250_000))
         world.brings_page("lapd", b"another exchange", bytes(250_000))

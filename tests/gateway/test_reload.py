@@ -180,7 +180,7 @@ async def running(made: FederationOnDisk) -> AsyncIterator[Running]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -444,7 +444,7 @@ async def started(made: FederationOnDisk, now: datetime = NOON) -> tuple[asyncio
         server.serve(config, ready=lambda line: ready.set(), stop=stop, clock=lambda: now)
     )
     waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=60)
     waiting.cancel()
     if task.done():
         task.result()
@@ -453,7 +453,7 @@ async def started(made: FederationOnDisk, now: datetime = NOON) -> tuple[asyncio
 
 async def ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
     stop.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
 
 
 async def test_process_follows_and_remembers(
@@ -567,7 +567,7 @@ def test_gateway_that_fails_beside_is_not_left_running(made: FederationOnDisk) -
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(end, "follow", broken)
             task, _ = await started(made)
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 60)
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())

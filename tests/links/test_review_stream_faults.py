@@ -43,7 +43,7 @@ async def carried(transport: ScriptedTransport) -> list[Event]:
     hello = Hello(versions=[PROTOCOL_VERSION], role=EndRole.END_ROLE_GATEWAY)
     limits = LinkLimits(closing_timeout=timedelta(milliseconds=20))
     stream = LinkStream(LinkMachine(limits=limits, hello=hello), transport, utc_now, events.append)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await stream.run()
     return events
 
