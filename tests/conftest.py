@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, settings
 
 from tests.simulator import FederationSimulator, lay_out, simulate
 from tests.support.federation import FederationOnDisk, build_federation
+
+_usual = settings()
+settings.register_profile(
+    "on any machine",
+    parent=_usual,
+    deadline=None,  # 200 ms an example says something of the machine, and nothing of what is tested
+    suppress_health_check=[*_usual.suppress_health_check, HealthCheck.too_slow],
+)
+settings.load_profile("on any machine")
 
 SIMULATED = ("cbp", "dea", "lapd", "lahd", "sheriff")
 

@@ -76,14 +76,18 @@ def test_question_that_waited_is_late_and_its_latency_counts_from_when_it_was_du
 async def test_rotations_and_a_revocation_fail_no_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real processes, real commands: a leaf and the authority's keys rotated, a user revoked, under load."""
+    """Real processes, real commands: a leaf and the authority's keys rotated, a user revoked, under load.
+
+    `make rotations` measures that nothing comes later than a second; here other tests keep the machine busy.
+    """
     monkeypatch.setattr(rotations, "WARM_UP_SECONDS", 0.2)
     monkeypatch.setattr(rotations, "BETWEEN_SECONDS", 0.1)
     monkeypatch.setattr(rotating, "DRAIN_SECONDS", 0.2)
-    monkeypatch.setattr(revoking, "LOOK_SECONDS", 1.2)
+    monkeypatch.setattr(revoking, "BOUND_SECONDS", 5.0)
+    monkeypatch.setattr(revoking, "LOOK_SECONDS", 6.0)
     rows, kinds = list[Row](), ("leaf-adapter", "authority-key", "subject")
     told = list[str]()
-    await run(tmp_path, rows, rate=6, times=1, kinds=kinds, quiet=0.3, say=told.append, small=True)
+    await run(tmp_path, rows, rate=3, times=1, kinds=kinds, quiet=1.0, say=told.append, small=True)
     assert [(row.kind, row.done) for row in rows] == [("none", 0), *((kind, 1) for kind in kinds)]
     for row in rows:
         assert row.complete and not row.failed, row.faults

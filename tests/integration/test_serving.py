@@ -87,7 +87,7 @@ def grpcurl(federation: Federation, *call: str, data: str = "") -> subprocess.Co
         ],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -167,7 +167,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[PolicyEngine, Policy
     days=st.sampled_from([1, 59, 61, 500]),
     elements=st.frozensets(st.sampled_from(["LOCATION", "IMAGES"])),
 )
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_shown_is_what_a_bundle_without_the_policy_decides(
     both: tuple[PolicyEngine, PolicyEngine],
     asking: Ask,
