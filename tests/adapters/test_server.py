@@ -32,6 +32,7 @@ from comity.policy.adopting import adopt as adopt_bundle
 from comity.policy.adopting import write_adoption
 from comity.policy.bundle import ADOPTION, PolicyBundle, shipped
 from tests.adapters.bench import NOON, HandClock
+from tests.support import patience
 from tests.support.federation import FederationOnDisk
 
 STORE = """
@@ -92,7 +93,7 @@ async def running(home: Path) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, patience.SECONDS)
 
 
 async def refused(home: Path) -> str:
@@ -149,7 +150,7 @@ async def test_changed_policy_is_taken_and_a_broken_one_is_not(
     adopt(adapter_home, version="2")
     await _until(lambda: "in force: roster" in caplog.text)
     stop.set()
-    await asyncio.wait_for(running, 30)
+    await asyncio.wait_for(running, patience.SECONDS)
     key = LogKey.load(adapter_home / "keys" / "log.key", "lapd.example/adapter")
     log = await SignedLog.open(adapter_home, origin=key.origin, key=key, clock=HandClock())
     assert log.size == 6  # one more: the policy that was activated; nothing for the broken one
@@ -272,7 +273,7 @@ async def test_rolled_back_roster_is_refused_running_and_at_the_next_start(
     await _until(lambda: "version 2 is older than version 3" in caplog.text)
     assert caplog.text.count("in force: roster") == 1
     stop.set()
-    await asyncio.wait_for(running, 30)
+    await asyncio.wait_for(running, patience.SECONDS)
     assert "version 2 is older than version 3" in await refused(adapter_home)
 
 
@@ -338,6 +339,6 @@ async def test_replaced_folder_with_its_own_pin_is_refused(
 
 async def _until(holds: Callable[[], bool]) -> None:
     """Wait until something holds; the test's own limit ends it if it never does."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience.SECONDS):
         while not holds():
             await asyncio.sleep(0.01)

@@ -49,6 +49,7 @@ from comity.links.backoff import Backoff
 from comity.links.client import LinkClient, LinkConfig
 from comity.v1 import account_pb2, audit_pb2, common_pb2, envelope_pb2, link_pb2, query_pb2, result_pb2
 from comity.v1.link_pb2_grpc import BrokerServiceStub
+from tests.support import patience
 from tests.support.federation import FederationOnDisk, build_federation
 from tests.support.minting import DNS, URI, Issuer, mint
 from tests.support.relayed_tls import client_context, relayed
@@ -86,7 +87,7 @@ class Recorder:
 
 
 async def until(condition: Callable[[], Any], what: str) -> None:
-    for _ in range(6000):
+    for _ in range(int(100 * patience.SECONDS)):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ from comity.certs.authority import FederationSpec, init_federation, refresh, sus
 from comity.certs.errors import RosterExpired, RosterInvalid
 from comity.certs.files import write_public
 from comity.cli.logkeys import make_log_key
+from tests.support import patience
 from tests.support.federation import FederationOnDisk, build_federation
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -53,7 +54,7 @@ def version(broker: Broker) -> int:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience.SECONDS):
         while not holds():
             await asyncio.sleep(0.01)
 

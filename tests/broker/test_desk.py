@@ -26,6 +26,7 @@ from comity.broker.trust import Trust
 from comity.certs.envelope import open_envelope
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.v1 import account_pb2, common_pb2, link_pb2, query_pb2, result_pb2
+from tests.support import patience
 
 ORIGIN = "operator.example/broker"
 
@@ -127,7 +128,7 @@ class Office:
 
     async def account(self) -> account_pb2.Account:
         """The one account, opened with the broker's key."""
-        for _ in range(3000):
+        for _ in range(int(100 * patience.SECONDS)):
             if self.post.all("account"):
                 break
             await asyncio.sleep(0.01)

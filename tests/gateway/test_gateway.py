@@ -31,6 +31,7 @@ from comity.gateway.logons import Logons
 from comity.links.errors import SessionFailed
 from comity.v1 import audit_pb2, common_pb2, link_pb2, query_pb2, query_service_pb2, session_pb2
 from tests.gateway.conftest import NOW, Provider, make_member, make_question
+from tests.support import patience
 
 CLAIMS = Claims(
     user="j.ortega",
@@ -204,7 +205,7 @@ async def world() -> World:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(patience.SECONDS):
         while not holds():
             await asyncio.sleep(0.005)
 

@@ -41,6 +41,7 @@ from comity.links.sessions.hub import GatewaySessions, SessionIdentity
 from comity.v1 import link_pb2, query_service_pb2
 from tests.gateway.conftest import make_question
 from tests.gateway.test_gateway import CLAIMS
+from tests.support import patience
 from tests.support.federation import FederationOnDisk, build_federation
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -180,7 +181,7 @@ async def running(made: FederationOnDisk) -> AsyncIterator[Running]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patience.SECONDS):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -444,7 +445,7 @@ async def started(made: FederationOnDisk, now: datetime = NOON) -> tuple[asyncio
         server.serve(config, ready=lambda line: ready.set(), stop=stop, clock=lambda: now)
     )
     waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED, timeout=patience.SECONDS)
     waiting.cancel()
     if task.done():
         task.result()
@@ -453,7 +454,7 @@ async def started(made: FederationOnDisk, now: datetime = NOON) -> tuple[asyncio
 
 async def ended(task: asyncio.Task[None], stop: asyncio.Event) -> None:
     stop.set()
-    await asyncio.wait_for(task, 60)
+    await asyncio.wait_for(task, patience.SECONDS)
 
 
 async def test_process_follows_and_remembers(
@@ -567,7 +568,7 @@ def test_gateway_that_fails_beside_is_not_left_running(made: FederationOnDisk) -
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(end, "follow", broken)
             task, _ = await started(made)
-            await asyncio.wait_for(task, 60)
+            await asyncio.wait_for(task, patience.SECONDS)
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(run())

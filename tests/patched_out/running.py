@@ -26,10 +26,10 @@ from hypothesis import settings
 from tests.patched_out.patching import Patch, apply
 from tests.support import patience
 
-LONGEST = 120.0
+LONGEST = 300.0
 """Seconds that ten tests may take: a check without which a test hangs has to be told another way."""
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds for which a test waits for what does not come without its check."""
 
 OPTIONS = (
