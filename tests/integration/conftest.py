@@ -25,6 +25,8 @@ PLATE = "8ABC123"
 CONTENT = (PLATE, "26-0417", "burglary series", "j.ortega", "k.novak")
 """What these tests ask with, unless a test brings its own."""
 
+PATIENT = "keepalive_timeout_ms = 5000\n"
+"""A process that a busy machine lets wait for a second is no lost link."""
 TELEMETRY = """
 [telemetry]
 exporter = "file"
@@ -101,8 +103,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
     root = tmp_path_factory.mktemp("federation")
     made = prepare(root, seed=7, now=utc_now())
     for _, role, home in made.ends():
-        with (home / f"{role}.toml").open("a") as settings:
-            settings.write(TELEMETRY)
+        config = home / f"{role}.toml"
+        config.write_text(f"{PATIENT}{config.read_text()}{TELEMETRY}")
     with Processes() as processes:
         start_all(processes, wanted(made), lambda line: None)
         yield Federation(made=made, processes=processes)

@@ -172,7 +172,7 @@ async def test_operators_ca_that_is_replaced_twice_in_a_row_breaks_no_link(
         peer.send(LinkFrame(handover=Handover()))
         peer.close(CloseReason.CLOSE_REASON_RENEWAL, "followed by a newer link")
 
-    monkeypatch.setattr(links_client, "LEAVE_SECONDS", 3.0)
+    monkeypatch.setattr(links_client, "LEAVE_SECONDS", 30.0)
     handler.door.set()
     handler.on_frames = hand_over
     now = ["operator", "cbp", "dea"]
