@@ -219,7 +219,7 @@ class Bench:
             subjects=self.subjects,
             people=self.people,
             clock=self.clock,
-            announcement_seconds=0.05,
+            announcement_seconds=0.5,
         )
         return self.path
 

@@ -238,7 +238,7 @@ async def test_absent_provider_is_told_as_unreachable_at_once(office: Office) ->
 
 async def test_silent_provider_is_timed_out_at_the_deadline_and_cancelled(office: Office) -> None:
     """At the deadline the account goes out, and the silent adapter is told to stop."""
-    placement = office.placement("lapd", "cbp", lasts=timedelta(seconds=0.3))
+    placement = office.placement("lapd", "cbp", lasts=timedelta(seconds=1.5))
     order = office.order_of(placement)
     await office.desk.place("sheriff", [placement])
     office.desk.receipt("cbp", office.receipt(order, "cbp"))

@@ -343,7 +343,7 @@ async def test_link_that_is_welcomed_and_lost_again_and_again_is_dialled_ever_mo
     loopback, recording
 ) -> None:
     """Two processes with one certificate take each other's place for ever: not without a pause."""
-    watched = WatchedBackoff(first=timedelta(milliseconds=1), longest=timedelta(seconds=1))
+    watched = WatchedBackoff(first=timedelta(milliseconds=1), longest=timedelta(seconds=10))
     watched.asked.clear()
     client = LinkClient(loopback.config(), recording, utc_now, backoff=watched)
     loopback.handler.linked = lambda peer: peer.close(  # type: ignore[method-assign]
