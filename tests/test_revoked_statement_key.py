@@ -19,7 +19,7 @@ from comity.gateway.exchange import Settled
 from comity.gateway.gateway import _Running
 from comity.v1.query_service_pb2 import SearchResponse
 from tests.simulator import FederationSimulator
-from tests.test_revocation import publish, reasons
+from tests.test_revocation import publish, reasons, serial_of
 from tests.test_rotation_under_load import apply, homes
 
 
@@ -89,12 +89,35 @@ async def test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another(
     answer = await federation.search(of=["lapd"], days=1)
     assert isinstance(answer.error, KeyRevoked) and not answer.outcomes
     journal = federation.asking["sheriff"].journal
-    assert [entry.public["why"] for entry in journal.of("turned_down")] == ["statement_key_revoked"]
+    assert [entry.public["why"] for entry in journal.of("turned_down")] == ["own_key_revoked"]
     assert len(journal.of("asked")) == asked
     replace_key(federation, "sheriff/gateway")
     await federation.until(lambda: federation.journals["sheriff/gateway"].of("credentials_activated"))
     await federation.passes(seconds=1)
     assert (await federation.search(of=["lapd"], days=1)).is_whole
+
+
+@pytest.mark.parametrize("what", ["statement key", "certificate"])
+async def test_gateway_whose_own_is_revoked_lets_go_what_is_under_way(
+    federation: FederationSimulator, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its callers learn at once why nothing more comes, also if the broker leaves it its link."""
+    monkeypatch.setattr("comity.broker.router.Router.trust_replaced", lambda router: None)
+    assert (await federation.search(of=["lapd"], days=1)).is_whole
+    federation["lapd"].goes_silent()
+    asking = asyncio.create_task(federation.search(of=["lapd"], days=1))
+    gateway = federation.asking["sheriff"].gateway
+    assert gateway is not None
+    await federation.until(lambda: len(gateway.in_flight))
+    if what == "certificate":
+        publish(federation, "sheriff", serial=serial_of(federation, "sheriff/gateway"))
+    else:
+        revoke_key(federation, "sheriff/gateway")
+    await federation.until(asking.done)
+    answer = await asking
+    assert isinstance(answer.error, KeyRevoked) and answer.summary is None and answer.seconds < 3
+    assert not len(gateway.in_flight)
+    assert isinstance((await federation.search(of=["lapd"], days=1)).error, KeyRevoked)
 
 
 async def test_broker_whose_key_is_revoked_routes_nothing_until_it_has_another(

@@ -91,6 +91,7 @@ class World:
 
         class Credentials:
             statement = SigningKey.generate()
+            chain_der = ()
 
         self.gateway = Gateway(
             agency="sheriff",

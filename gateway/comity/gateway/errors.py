@@ -11,7 +11,7 @@
     ├── BrokerUnavailable    there is no link to the broker
     ├── RosterOutOfDate      the roster has expired, so nobody is trusted
     ├── NotAMember           the roster does not let this agency ask
-    ├── KeyRevoked           this gateway's own statement key is revoked
+    ├── KeyRevoked           this gateway's own statement key or certificate is revoked
     ├── Busy                 a limit is reached; try again later
     │   ├── UserBusy         the user has too many exchanges in flight
     │   ├── AgencyBusy       the broker takes no more exchanges of this agency now
@@ -144,10 +144,16 @@ class NotAMember(GatewayError):
 
 
 class KeyRevoked(GatewayError):
-    """This gateway's own statement key is revoked: nobody takes what it signs until it has another one."""
+    """This gateway's own statement key or certificate is revoked: nobody takes what it asks by it."""
 
     code = code_pb2.FAILED_PRECONDITION
-    reason = "STATEMENT_KEY_REVOKED"
+    reason = "OWN_KEY_REVOKED"
+
+    def __init__(self, so: str) -> None:
+        super().__init__(
+            f"this gateway's statement key or certificate is revoked, so {so}: an administrator replaces it "
+            "(comity certs rotate statement-key, comity certs renew)"
+        )
 
 
 class Busy(GatewayError):

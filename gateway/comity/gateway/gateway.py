@@ -36,6 +36,7 @@ from comity.certs.assertions import Claims, PublishedBy
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.envelope import seal
+from comity.certs.errors import CertificateRevoked
 from comity.certs.instants import from_instant
 from comity.certs.roster import Federation
 from comity.gateway import records
@@ -113,7 +114,7 @@ class _Running:
         self.place = place
         self.trail = trail
         self.overdue: asyncio.TimerHandle | None = None
-        self.let_go: Busy | SubjectRefused | None = None
+        self.let_go: Busy | SubjectRefused | KeyRevoked | None = None
         self.changed = asyncio.Event()
         self.opening: list[asyncio.Task[None]] = []
         self.sessions: dict[str, Session] = {}
@@ -230,8 +231,11 @@ class Gateway:
         for cut in () if own is None else self.calls.judge(own, self._clock()):
             entry = records.call_cut(self.agency, self._clock(), cut.certificate, cut.revoked)
             self.start(self._record_beside(entry))
+        revoked = self._own_revoked()
         for running in list(self._running.values()):
-            if self._is_revoked(running.user):
+            if revoked:
+                self._let_go(running, KeyRevoked("nothing more is shown"))
+            elif self._is_revoked(running.user):
                 self._let_go(running, SubjectRefused("your access was revoked: nothing more is shown"))
         self._withdraw_revoked()
 
@@ -251,6 +255,17 @@ class Gateway:
                 if judged[session]:
                     running.exchange.on_certificate_revoked(provider)
             running.changed.set()
+
+    def _own_revoked(self) -> bool:
+        """Whether our own statement key or certificate is revoked: nobody takes what we ask by it."""
+        own, mine = self.standing.federation.members.get(self.agency), self.credentials
+        if own is None:
+            return False
+        try:
+            own.revoked.check_chain(mine.chain_der)
+        except CertificateRevoked:
+            return True
+        return own.revokes(mine.statement.public)
 
     def _is_revoked(self, user: str) -> bool:
         own = self.standing.federation.members.get(self.agency)
@@ -315,7 +330,8 @@ class Gateway:
         now, standing = self._clock(), self.standing
         try:
             standing.require_asking(self.agency, now=now)
-            self._require_key(standing)
+            if self._own_revoked():
+                raise KeyRevoked("nothing was asked")
         except (RosterOutOfDate, NotAMember, KeyRevoked) as error:
             why = error.reason.lower()
             entry = records.turned_down(self.agency, why, now, claims=claims, question=question)
@@ -391,14 +407,6 @@ class Gateway:
             raise NobodyAnswered("nobody answered; the summary says what happened at each provider")
         if not summary.complete:
             raise Incomplete(f"the answer is not as complete as asked: {summary.incomplete_text}")
-
-    def _require_key(self, standing: Standing) -> None:
-        """Raise `KeyRevoked` if our own statement key is: nobody takes what it signs."""
-        if standing.own(self.agency).revokes(self.credentials.statement.public):
-            raise KeyRevoked(
-                "this gateway's statement key is revoked, so nothing was asked: an administrator replaces it "
-                "(comity certs rotate statement-key)"
-            )
 
     def _plan(
         self, standing: Standing, question: Question, now: datetime
@@ -743,7 +751,7 @@ class Gateway:
             if running.user == user:
                 self._let_go(running, why)
 
-    def _let_go(self, running: _Running, why: Busy | SubjectRefused) -> None:
+    def _let_go(self, running: _Running, why: Busy | SubjectRefused | KeyRevoked) -> None:
         """End an exchange whether its caller reads or not; the caller learns `why` when it reads on."""
         if running.order.exchange_id in self._running:
             LOGGER.warning("an exchange is let go: %s", why.reason.lower())

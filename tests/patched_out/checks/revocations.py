@@ -68,8 +68,20 @@ CHECKS = (
     ),
     check(
         "revoked: a gateway whose statement key is revoked asks nothing",
-        Without("comity.gateway.gateway:Gateway._require_key", "if standing.own"),
-        REVOKED_KEY("test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another"),
+        Instead(
+            "comity.gateway.gateway:Gateway._own_revoked",
+            "own.revokes(mine.statement.public)",
+            "False",
+        ),
+        REVOKED_KEY(
+            "test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another",
+            "test_gateway_whose_own_is_revoked_lets_go_what_is_under_way[statement key]",
+        ),
+    ),
+    check(
+        "revoked: a gateway whose certificate is revoked lets go what is under way",
+        Without("comity.gateway.gateway:Gateway._own_revoked", "own.revoked.check_chain(mine.chain_der)"),
+        REVOKED_KEY("test_gateway_whose_own_is_revoked_lets_go_what_is_under_way[certificate]"),
     ),
     check(
         "revoked: a broker whose statement key is revoked routes nothing",
