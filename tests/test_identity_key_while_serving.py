@@ -20,7 +20,7 @@ from tests.simulator import FederationSimulator
 from tests.support.evidence import PATIENT, entries
 from tests.test_rotation_under_load import PROVIDERS, asked_all_the_time
 
-OVERLAP = timedelta(seconds=4)
+OVERLAP = timedelta(seconds=10)
 
 
 @pytest.fixture(autouse=True)
