@@ -14,9 +14,11 @@ import pytest
 from comity.broker import server
 from comity.broker.config import load_config
 from comity.broker.server import Broker
+from comity.certs.agency import AgencyHome
 from comity.certs.authority import FederationSpec, init_federation, refresh, suspend
 from comity.certs.errors import RosterExpired, RosterInvalid
 from comity.certs.files import write_public
+from comity.certs.revoking import revoke_own
 from comity.cli.logkeys import make_log_key
 from tests.support import patience
 from tests.support.federation import FederationOnDisk, build_federation
@@ -126,3 +128,17 @@ async def test_expired_roster_is_refused_and_a_refreshed_one_is_taken(made: Fede
     refresh(made.root, late)
     async with running(made, late) as broker:
         assert version(broker) == 2
+
+
+async def test_list_that_is_not_handed_out_is_told(
+    made: FederationOnDisk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, by the agency's name, when all agencies' own lists are too large for one delivery."""
+    monkeypatch.setattr("comity.certs.delivered.MAX_OWN_LISTS_BYTES", 10)
+    home = AgencyHome.load(made.home("lapd"))
+    revoke_own(home, [], NOON, lifetime=timedelta(days=1), identity=home.identity())
+    async with running(made) as broker:
+        assert "THE OWN LISTS OF REVOCATIONS OF `lapd` ARE NOT HANDED OUT" in caplog.text
+        suspend(made.root, "sheriff", NOON)
+        await until(lambda: version(broker) == 3)
+    assert caplog.text.count("ARE NOT HANDED OUT") == 1

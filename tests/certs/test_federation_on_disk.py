@@ -13,6 +13,7 @@ from comity.certs.agency import AgencyHome, AgencySpec, OwnIdentityProvider, ini
 from comity.certs.agreements import AgreementBook
 from comity.certs.assertions import verify_assertion
 from comity.certs.authority import (
+    OPERATOR,
     FederationSpec,
     admit,
     application,
@@ -20,6 +21,7 @@ from comity.certs.authority import (
     read_application,
     refresh,
     remove,
+    revoke,
     suspend,
 )
 from comity.certs.credentials import load_end
@@ -31,12 +33,13 @@ from comity.certs.errors import (
     RosterInvalid,
     SetupRefused,
 )
+from comity.certs.instants import from_instant
 from comity.certs.jwks import to_jwks
 from comity.certs.keys import SigningKey
 from comity.certs.lodgements import LodgementBook
 from comity.certs.roster import AuthorityPin, Federation
 from comity.certs.x509 import split_pem, verify_leaf
-from comity.v1.federation_pb2 import KeySet, Member
+from comity.v1.federation_pb2 import KeySet, Member, Revocation, RevocationList, Roster
 from tests.support.federation import FederationOnDisk, build_federation
 from tests.support.rosters import DAY, NOON, Forge, Party
 
@@ -293,6 +296,32 @@ def test_published_roster_that_was_exchanged_is_not_refreshed(tmp_path: Path) ->
     (tmp_path / "public" / "roster.json").write_bytes(to_json(Forge().roster()))
     with pytest.raises(RosterInvalid, match="isn't signed by the pinned authority"):
         refresh(tmp_path, NOON)
+
+
+def test_nothing_of_the_authority_follows_the_highest_version(tmp_path: Path) -> None:
+    """Whoever signed that has its keys: told in a line, and nothing is written."""
+    found(tmp_path)
+    key = SigningKey.load(tmp_path / "authority" / "keys" / "authority-1.pem")
+    user = Revocation(
+        agency=OPERATOR,
+        user=bytes(32),
+        revoked_at=from_instant(NOON),
+        reason="REVOCATION_REASON_SUPERSEDED",
+    )
+    revoke(tmp_path, [user], NOON)
+    for name, kind, what in (
+        ("revocations.json", RevocationList, "list of revocations: version 18446744073709551615"),
+        ("roster.json", Roster, "roster: version 18446744073709551615"),
+    ):
+        path = tmp_path / "public" / name
+        before = path.read_bytes()
+        document = kind.FromString(from_json(before).payload)
+        document.version = 2**64 - 1
+        path.write_bytes(to_json(seal(document, key)))
+        with pytest.raises(SetupRefused, match=f"{what} is the highest.*comity federation init"):
+            refresh(tmp_path, NOON + 340 * DAY)
+        path.write_bytes(before)
+    assert refresh(tmp_path, NOON + 340 * DAY).version == 2
 
 
 # --- admitting ----------------------------------------------------------------------------------------------

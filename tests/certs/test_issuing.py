@@ -16,7 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from comity.certs import renewing
 from comity.certs.credentials import EndCredentials
-from comity.certs.errors import CertificateRejected, CertsError, CredentialsUnusable
+from comity.certs.errors import (
+    CertificateRejected,
+    CertsError,
+    CredentialsUnusable,
+    KeyUnusable,
+    SetupRefused,
+)
 from comity.certs.files import write_public
 from comity.certs.issuing import IssuingFolder, make_issuing_folder, make_request, read_request
 from comity.certs.pairs import LeafPair, judge_pair
@@ -125,6 +131,46 @@ def test_chain_for_another_key_is_not_taken(stage: Stage, issuing: Path) -> None
     with pytest.raises(CredentialsUnusable, match="not the key of the leaf"):
         take_chain(stage.keys, chain, spiffe_id=GATEWAY)
     assert LeafPair.load(stage.keys) == old
+
+
+def test_chain_without_a_request_is_not_taken(stage: Stage, issuing: Path) -> None:
+    """Nor the same one twice: what would be right is said, not that a file is missing."""
+    request = begin_request(stage.keys, spiffe_id=GATEWAY)
+    chain = IssuingFolder.load(issuing).issue(read_request(request), now=NOON, lifetime=DAY)
+    take_chain(stage.keys, chain, spiffe_id=GATEWAY)
+    with pytest.raises(CredentialsUnusable, match=r"no request under way.*comity certs request"):
+        take_chain(stage.keys, chain, spiffe_id=GATEWAY)
+
+
+def test_issuing_ca_is_replaced_where_it_is(
+    stage: Stage, issuing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On request alone, never an agency's own CA; who reads between two writes waits, or says what it is."""
+    old = IssuingFolder.load(issuing)
+    with pytest.raises(SetupRefused, match="--replace"):
+        make_issuing_folder(stage.agency, issuing, now=NOON, lifetime=DAY)
+    for folder in (stage.agency, issuing.with_name("nothing")):
+        with pytest.raises(SetupRefused, match="holds no issuing CA"):
+            make_issuing_folder(stage.agency, folder, now=NOON, lifetime=DAY, replace=True)
+    chain = (issuing / "ca.pem").read_bytes()
+    new = make_issuing_folder(stage.agency, issuing, now=NOON, lifetime=DAY, replace=True)
+    assert new.certificate != old.certificate and new.above == old.above
+    whole = (issuing / "ca.pem").read_bytes()
+    (issuing / "ca.pem").write_bytes(chain)
+    monkeypatch.setattr("comity.certs.issuing.time.sleep", lambda _: (issuing / "ca.pem").write_bytes(whole))
+    assert IssuingFolder.load(issuing).certificate == new.certificate
+    monkeypatch.undo()
+    (issuing / "ca.pem").write_bytes(chain)
+    with pytest.raises(KeyUnusable, match="not the key of the CA"):
+        IssuingFolder.load(issuing)
+    made = make_issuing_folder(stage.agency, issuing, now=NOON, lifetime=DAY, replace=True)
+    assert IssuingFolder.load(issuing).certificate == made.certificate
+
+
+def test_folder_that_issues_nothing_is_told(tmp_path: Path) -> None:
+    """With what would be right."""
+    with pytest.raises(SetupRefused, match=r"no ca\.pem and no ca\.key: a folder with a CA and its"):
+        IssuingFolder.load(tmp_path)
 
 
 class Hand:

@@ -288,6 +288,19 @@ def test_largest_lists_are_left_out_first_where_there_are_too_many(monkeypatch: 
     monkeypatch.setattr("comity.certs.delivered.MAX_OWN_LISTS_BYTES", 10)
     documents = Documents(roster=b"r", timestamp=b"t", own_lists=(b"x" * 9, b"yy", b"zzz"))
     assert Documents.parse(documents.to_bytes()).own_lists == (b"yy", b"zzz")
+    assert documents.left_out == {b"x" * 9}
+
+
+def test_whose_list_is_left_out_is_known(made: FederationOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In force here, and handed to nobody: the broker has to tell."""
+    broker = end_of(made)
+    own(made, entry(serial=b"\x07"))
+    broker.load()
+    assert broker.left_out == ()
+    monkeypatch.setattr("comity.certs.delivered.MAX_OWN_LISTS_BYTES", 10)
+    assert "lapd" in broker.load().own_lists
+    assert broker.left_out == ("lapd",)
+    assert Documents.parse(broker.documents).own_lists == ()
 
 
 def test_statement_key_of_an_own_list_signs_until_then_for_auditors_too(made: FederationOnDisk) -> None:

@@ -12,10 +12,12 @@ from click.testing import CliRunner, Result
 
 from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
+from comity.certs.envelope import from_json, seal, to_json
 from comity.certs.keys import SigningKey
 from comity.certs.revoking import revoke_own
 from comity.cli.certs import group
 from comity.cli.federation import group as federation_group
+from comity.v1.federation_pb2 import RevocationList
 from tests.support.federation import FederationOnDisk, build_federation
 
 DAY = timedelta(days=1)
@@ -111,3 +113,49 @@ def test_agency_that_lapsed_is_shown_so(made: FederationOnDisk) -> None:
     assert revoke(made, "--refresh").exit_code == 0
     told = CliRunner().invoke(group, ["doctor", str(leaf), "--from", str(made.gateway_home("lahd"))])
     assert told.exit_code == 0, told.output
+
+
+def test_nothing_follows_the_highest_version(made: FederationOnDisk) -> None:
+    """A thief of the identity key may sign that: told in a line, with who can still revoke."""
+    home = AgencyHome.load(made.home("lapd"))
+    signed = revoke_own(home, [], utc_now(), lifetime=DAY, identity=home.identity())
+    listed = RevocationList.FromString(from_json(signed.data).payload)
+    listed.version = 2**64 - 1
+    (home.home / "revocations.json").write_bytes(to_json(seal(listed, home.identity())))
+    for words in (("--user", "j.ortega", *REASON), ("--refresh",)):
+        done = revoke(made, *words)
+        said = " ".join(done.output.split())
+        assert done.exit_code == 2 and "version 18446744073709551615 is the highest" in said, said
+        assert "comity certs revoke --dir FEDERATION --agency lapd" in said
+
+
+def test_own_statement_key_that_is_revoked_is_a_finding(made: FederationOnDisk) -> None:
+    """A monitor that runs `status` hears of it, and who asks the doctor; at the other end it is none."""
+    home, other = made.home("lapd"), made.home("lahd")
+    key = SigningKey.load(home / "adapter/keys/statement.key").public.key_id
+    assert revoke(made, "--statement-key", key[:12], *REASON).exit_code == 0
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(group, [str(word) for word in words], env={"COLUMNS": "160"})
+
+    for folder, status in ((home, 1), (home / "adapter", 1), (home / "gateway", 0), (other, 0)):
+        shown = run("status", folder)
+        assert shown.exit_code == status, shown.output
+        assert "only another key helps: comity certs rotate statement-key" in shown.output
+    leaf = home / "adapter" / "keys" / "leaf.pem"
+    for folder, own in ((home / "adapter", True), (home / "gateway", False)):
+        told = run("doctor", "127.0.0.1:1", "--from", folder, "--seconds", 1, "--json")
+        found = [one for one in json.loads(told.stdout)["findings"] if one["code"] == "revoked"]
+        assert bool(found) is own, (leaf, told.output)
+        assert not own or (found[0]["whose"] == "own" and "statement key" in found[0]["text"])
+
+
+def test_revoked_ca_is_shown_as_revoked(made: FederationOnDisk) -> None:
+    """Its own row says so; not only the leaves below it, which may lie on other hosts."""
+    home = made.home("lapd")
+    assert revoke(made, "--certificate", home / "ca.pem", *REASON).exit_code == 0
+    shown = CliRunner().invoke(group, ["status", str(made.home("lahd")), "--json"])
+    cas = {one["owner"]: one for one in json.loads(shown.stdout)["credentials"] if one["kind"] == "CA"}
+    assert (cas["lapd"]["condition"], cas["lahd"]["condition"]) == ("revoked", "good")
+    assert "comity certs rotate ca" in cas["lapd"]["act"]
+    assert CliRunner().invoke(group, ["status", str(home), "--own"]).exit_code == 1

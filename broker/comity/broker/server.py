@@ -38,6 +38,7 @@ from comity.certs.aging import RosterAge
 from comity.certs.authority import OPERATOR
 from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials, load_end
+from comity.certs.delivered import MAX_OWN_LISTS_BYTES
 from comity.certs.errors import CertsError
 from comity.certs.own import HEALTH_SERVICE, OwnCredentials
 from comity.certs.own_lists import OWN_LIST_FILE
@@ -81,6 +82,8 @@ class Broker:
         self._own = own
         self._trust = trust
         self._published = published
+        self._left_out: tuple[str, ...] = ()
+        """Whose own lists of revocations were told as not handed out."""
         self._files = files
         self._log = log
         self._clock = clock
@@ -334,6 +337,16 @@ class Broker:
         frames = cut(self._published.documents, max_frame_bytes=self._config.link_limits.max_frame_bytes)
         if not frames:
             logger.warning("the roster is too large to be handed out over links")
+        left_out = self._published.left_out
+        if left_out and left_out != self._left_out:
+            logger.error(
+                "THE OWN LISTS OF REVOCATIONS OF %s ARE NOT HANDED OUT: all agencies' together are larger "
+                "than %d bytes; the authority revokes what these name (comity certs revoke), or each end "
+                "gets these files beside the roster",
+                ", ".join(f"`{agency}`" for agency in left_out),
+                MAX_OWN_LISTS_BYTES,
+            )
+        self._left_out = left_out
         self._router.hand_out(
             frames, timestamp=federation.timestamp_digest, own_lists=federation.own_lists_digest
         )

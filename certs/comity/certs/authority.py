@@ -33,7 +33,7 @@ from comity.certs.envelope import (
     to_json,
 )
 from comity.certs.errors import ApplicationInvalid, CertsError, FileUnusable, RosterInvalid, SetupRefused
-from comity.certs.files import read_optional, read_public, write_private, write_public
+from comity.certs.files import is_there, read_optional, read_public, write_private, write_public
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import member_view
@@ -49,6 +49,7 @@ from comity.certs.roster import (
 )
 from comity.certs.tomltext import settings
 from comity.certs.updating import check_update
+from comity.certs.versions import next_version
 from comity.v1.common_pb2 import AGENCY_KIND_COMMERCIAL
 from comity.v1.federation_pb2 import Member, Revocation, RevocationList, Roster, RosterTimestamp
 
@@ -67,6 +68,10 @@ demonstration that was kept must start again days later.
 
 RENEW_WITHIN: Final = timedelta(days=30)
 """A roster that ends within this time is signed anew when the timestamp is refreshed."""
+
+_FOUND_ANEW: Final = (
+    "who signed it has the authority's keys: found the federation anew (comity federation init)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,12 +281,23 @@ def _no_member(roster: Roster, agency: str) -> SetupRefused:
     )
 
 
+def authority_pin(folder: Path) -> AuthorityPin:
+    """Return the authority's own keys; raise `SetupRefused` for a folder that isn't its, `RosterInvalid`."""
+    path = folder / "authority" / AUTHORITY_FILE
+    if not is_there(path):
+        raise SetupRefused(
+            f"`{folder}` is not the governing authority's folder: `{path}` isn't there; the folder that "
+            "`comity federation init` made is right, on the host with the authority's keys"
+        )
+    return AuthorityPin.load(path)
+
+
 def refresh(folder: Path, now: datetime) -> Federation:
     """Sign a new timestamp, and a new version of the roster if the old one ends soon; return the federation.
 
     Raises `RosterInvalid`, `SetupRefused`.
     """
-    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    pin = authority_pin(folder)
     current = _current(folder, pin)
     _check_settled(folder)
     if current.expires_at - now <= RENEW_WITHIN:
@@ -299,7 +315,7 @@ def rotate_authority(folder: Path, now: datetime, *, keys: int, threshold: int) 
     `SetupRefused`, also if fewer of the old keys are at hand than must sign; `RosterInvalid`, `FileUnusable`.
     """
     authority, public = folder / "authority", folder / "public"
-    old, following = AuthorityPin.load(authority / AUTHORITY_FILE), authority / "next"
+    old, following = authority_pin(folder), authority / "next"
     if not (following / AUTHORITY_FILE).exists():
         _check_keys(keys, threshold)
         made = [SigningKey.generate() for _ in range(keys)]
@@ -316,7 +332,7 @@ def rotate_authority(folder: Path, now: datetime, *, keys: int, threshold: int) 
         change = change_document(number, old, new, signers, now)
         envelope = from_json(read_public(public / ROSTER_FILE))
         roster = open_envelope(envelope, Roster, old.keys, threshold=old.threshold).message
-        roster.version += 1
+        roster.version = next_version(roster.version, "roster", instead=_FOUND_ANEW)
         _publish(folder, old, roster, now, signers=signers)
         write_public(public / CHANGE_FILE.format(number), change)
         write_public(public / AUTHORITY_FILE, new.to_json())
@@ -363,20 +379,20 @@ def _revocations(folder: Path) -> Revocations:
     """Return what the authority revoked until now."""
     return Federation.for_evidence(
         roster=read_public(folder / "public" / ROSTER_FILE),
-        pin=AuthorityPin.load(folder / "authority" / AUTHORITY_FILE),
+        pin=authority_pin(folder),
         revocations=read_optional(folder / "public" / REVOCATIONS_FILE),
     ).revocations
 
 
 def _change(folder: Path, change: Callable[[Roster], None], now: datetime) -> Federation:
     """Publish the next version of the roster, changed by `change`."""
-    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    pin = authority_pin(folder)
     _current(folder, pin)
     _check_settled(folder)
     envelope = from_json(read_public(folder / "public" / ROSTER_FILE))
     roster = open_envelope(envelope, Roster, pin.keys, threshold=pin.threshold).message
     change(roster)
-    roster.version += 1
+    roster.version = next_version(roster.version, "roster", instead=_FOUND_ANEW)
     return _publish(folder, pin, roster, now)
 
 
@@ -404,7 +420,7 @@ def revoke(folder: Path, revocations: Sequence[Revocation], now: datetime) -> Fe
     What is revoked already is not revoked anew: the earlier instant stays. Raises `SetupRefused` for an
     agency that is no member, or for a whole operator; `RosterInvalid`.
     """
-    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    pin = authority_pin(folder)
     current = _current(folder, pin)
     _check_settled(folder)
     for entry in revocations:
@@ -437,7 +453,7 @@ def _list(
         found = open_envelope(from_json(published), RevocationList, pin.keys, threshold=pin.threshold).message
     known = {thing(entry) for entry in found.revocations}
     found.revocations.extend(entry for entry in revoked if thing(entry) not in known)
-    found.version += 1
+    found.version = next_version(found.version, "list of revocations", instead=_FOUND_ANEW)
     found.signed_at.CopyFrom(from_instant(now))
     found.next_update.CopyFrom(from_instant(now + _lifetime(folder, "timestamp_seconds")))
     return to_json(seal(found, *signers))

@@ -85,15 +85,23 @@ class Documents:
         Where agencies' own lists are too many for one delivery the largest are left out: none can keep
         another's away, or the roster.
         """
-        own_lists, size = [], 0
-        for data in sorted(self.own_lists, key=lambda one: (len(one), one)):
-            size += len(data)
-            if size <= MAX_OWN_LISTS_BYTES:
-                own_lists.append(data)
         return RosterDocuments(
             roster=self.roster,
             timestamp=self.timestamp,
             authority_changes=self.changes,
             revocations=self.revocations or b"",
-            agency_revocations=own_lists,
+            agency_revocations=self._handed_on(),
         ).SerializeToString()
+
+    @property
+    def left_out(self) -> frozenset[bytes]:
+        """The own lists that `to_bytes` leaves out."""
+        return frozenset(self.own_lists) - frozenset(self._handed_on())
+
+    def _handed_on(self) -> list[bytes]:
+        own_lists, size = [], 0
+        for data in sorted(self.own_lists, key=lambda one: (len(one), one)):
+            size += len(data)
+            if size <= MAX_OWN_LISTS_BYTES:
+                own_lists.append(data)
+        return own_lists

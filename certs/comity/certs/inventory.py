@@ -111,6 +111,15 @@ _LIFE: Final[Mapping[Kind, Life]] = MappingProxyType(
     }
 )
 
+_INSTEAD: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        Kind.CA: "; only another CA helps: comity certs rotate ca",
+        Kind.STATEMENT: "; only another key helps: comity certs rotate statement-key",
+        Kind.IDENTITY: "; nothing that it signs now counts",
+    }
+)
+"""What helps where one of a member's is revoked."""
+
 _PURPOSES: Final[Mapping[Kind, str]] = MappingProxyType(
     {
         Kind.LEAF: "links and sessions",
@@ -161,6 +170,11 @@ class Credential:
             return "accept by"
         life = _LIFE.get(self.kind)
         return life.verb if life is not None and self.act_at is not None else ""
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether somebody has to do something now: of a revoked one whose private part is in use here."""
+        return self.condition.is_finding or (self.condition is Condition.REVOKED and self.own)
 
     def days_old(self, now: datetime) -> int | None:
         """Return its age in whole days, None if nothing says when it began."""
@@ -274,6 +288,10 @@ def of_federation(federation: Federation, *, now: datetime) -> Iterator[Credenti
 def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credential:
     """Return a credential as it counts under a list of revocations."""
     since = revoked.everything
+    if since is None and found.kind is Kind.CA:
+        for der in member.key_set.ca_certificates:
+            if certificate_name(load_certificate(der)) == found.name:
+                since = revoked.certificate(der)
     if since is None and found.kind is Kind.STATEMENT:
         keys = {valid.key.key_id: valid.key.der for valid in member.key_set.statement_keys}
         since = revoked.public_keys.get(key_digest(keys[found.name]))
@@ -282,7 +300,8 @@ def _under(found: Credential, member: MemberView, revoked: RevokedOf) -> Credent
         since = revoked.public_keys.get(key_digest(identities[found.name]))
     if since is None:
         return found
-    return replace(found, condition=Condition.REVOKED, act=f"it is {since}", act_at=None)
+    instead = "" if revoked.everything is not None else _INSTEAD.get(found.kind, "")
+    return replace(found, condition=Condition.REVOKED, act=f"it is {since}{instead}", act_at=None)
 
 
 def of_member(member: MemberView, *, now: datetime) -> Iterator[Credential]:

@@ -7,6 +7,7 @@ what is above it.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,9 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID
 
-from comity.certs.ends import refuse_existing
 from comity.certs.errors import CertificateRejected, KeyUnusable, SetupRefused
-from comity.certs.files import read_private, read_public, write_private, write_public
+from comity.certs.files import is_there, read_private, read_public, write_private, write_public
 from comity.certs.pairs import DNS_ROLES, MAX_LEAF_LIFETIME
 from comity.certs.profile import CURVES, constrained_domain, load_certificate
 from comity.certs.spiffe import SpiffeId
@@ -48,6 +48,9 @@ _MALFORMED: Final = (
 
 ISSUING_CA_LIFETIME: Final = timedelta(days=14)
 """How long an issuing CA lives unless told otherwise."""
+
+SETTLE_SECONDS: Final = 0.2
+"""How long a CA and a key that don't belong together are given: between two writes they never do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +136,24 @@ class IssuingFolder:
 
     @classmethod
     def load(cls, folder: Path) -> IssuingFolder:
-        """Return the CA in `folder`; raise `CertificateRejected`, `KeyUnusable`, `FileUnusable`."""
+        """Return the CA in `folder`; raise `CertificateRejected`, `KeyUnusable`, `FileUnusable`.
+
+        A folder without a CA is `SetupRefused`. One whose CA is just being replaced is looked at twice.
+        """
+        missing = [name for name in ("ca.pem", "ca.key") if not is_there(folder / name)]
+        if missing:
+            raise SetupRefused(
+                f"`{folder}` has no {' and no '.join(missing)}: a folder with a CA and its key is right, an "
+                "agency's, or one that `comity certs issuing` made"
+            )
+        try:
+            return cls._read(folder)
+        except KeyUnusable:
+            time.sleep(SETTLE_SECONDS)
+            return cls._read(folder)
+
+    @classmethod
+    def _read(cls, folder: Path) -> IssuingFolder:
         chain = split_pem(read_public(folder / "ca.pem"))
         certificate = load_certificate(chain[0])
         constrained_domain(certificate)
@@ -173,16 +193,34 @@ class IssuingFolder:
         return b"".join(certificate_pem(one) for one in (leaf, self.certificate, *above))
 
 
-def make_issuing_folder(agency: Path, folder: Path, *, now: datetime, lifetime: timedelta) -> IssuingFolder:
+def make_issuing_folder(
+    agency: Path, folder: Path, *, now: datetime, lifetime: timedelta, replace: bool = False
+) -> IssuingFolder:
     """Make an issuing CA in `folder` under the CA in an agency's (or the operator's) folder; return it.
 
-    Raises `SetupRefused` if something stands there, `CertificateRejected` for a CA that may have none below.
+    `replace`: in the place of an issuing CA there, whose leaves go on until their own end. Raises
+    `SetupRefused` if something else stands there, `CertificateRejected` for a CA that may have none below.
     """
     if not timedelta(hours=1) <= lifetime <= timedelta(days=366):
         raise SetupRefused("issuing CA: lifetime, an hour to 366 days is right")
-    refuse_existing([folder / "ca.key", folder / "ca.pem"])
+    if replace:
+        _check_replaceable(folder)
+    else:
+        for path in (folder / "ca.key", folder / "ca.pem"):
+            if path.exists():
+                raise SetupRefused(
+                    f"`{path}` is there already and isn't overwritten: choose another folder, or say "
+                    "`--replace` if an issuing CA is there"
+                )
     root, root_key = load_ca(agency / "ca.pem", agency / "ca.key")
     certificate, key = make_issuing_ca(root, root_key, now=now, lifetime=lifetime)
     write_private(folder / "ca.key", private_key_pem(key))
     write_public(folder / "ca.pem", certificate_pem(certificate) + certificate_pem(root))
     return IssuingFolder.load(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise `SetupRefused` unless an issuing CA is in `folder`; its key need not be whole, nor its own."""
+    chain = split_pem(read_public(folder / "ca.pem")) if is_there(folder / "ca.pem") else ()
+    if len(chain) < 2:  # an agency's own CA stands alone in its file
+        raise SetupRefused(f"`{folder}` holds no issuing CA that could be replaced: leave out `--replace`")

@@ -24,6 +24,7 @@ from comity.certs.instants import from_instant, to_instant
 from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, LogKeyView, MemberView
 from comity.certs.successions import Succession, read_chain
+from comity.certs.versions import next_version
 from comity.certs.x509 import BACKDATE
 from comity.v1.envelope_pb2 import Envelope
 from comity.v1.federation_pb2 import EarlierLogKey, KeySet, KeyValidity, Member, Roster
@@ -134,7 +135,11 @@ def _apply(
     envelope = Envelope.FromString(member.key_set)
     keys = KeySet.FromString(envelope.payload)
     change(keys)
-    keys.version += 1
+    keys.version = next_version(
+        keys.version,
+        f"key set of `{member.agency}`",
+        instead="who signed it has the identity key: set the agency up anew (comity agency init)",
+    )
     keys.signed_at.CopyFrom(from_instant(now))
     signed = seal(keys, identity)
     member.key_set = signed.SerializeToString()

@@ -111,6 +111,8 @@ class PublishedRoster:
         """What the broker brought: as good a source as the published folder, if it verifies."""
         self.documents = b""
         """What is in force, as `RosterDocuments` to hand on; empty before it was loaded."""
+        self.left_out: tuple[str, ...] = ()
+        """The agencies whose own lists of revocations are in force here, and are not in `documents`."""
         self._seen_path = home / SEEN_FILE
         self._seen = SeenRoster.load(self._seen_path)
         self._clock = clock
@@ -165,6 +167,10 @@ class PublishedRoster:
             self._seen = seen
         documents = replace(documents, own_lists=tuple(one.data for one in federation.own_lists.values()))
         self._in_force, self.documents = federation, documents.to_bytes()
+        left_out = documents.left_out
+        self.left_out = tuple(
+            agency for agency, one in sorted(federation.own_lists.items()) if one.data in left_out
+        )
         return federation
 
     def is_due(self) -> bool:

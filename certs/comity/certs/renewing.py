@@ -28,7 +28,7 @@ from typing import Final
 from comity.certs.clock import Clock
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError, CredentialsUnusable, FileUnusable
-from comity.certs.files import read_private, read_public, write_private, write_public
+from comity.certs.files import is_there, read_private, read_public, write_private, write_public
 from comity.certs.issuing import IssuingFolder, make_request, read_request
 from comity.certs.pairs import MAX_LEAF_LIFETIME, LeafPair, put_pair
 
@@ -147,8 +147,14 @@ def begin_request(keys: Path, *, spiffe_id: str) -> bytes:
 def take_chain(keys: Path, chain_pem: bytes, *, spiffe_id: str) -> LeafPair:
     """Have the leaf that came for the request under way count, and forget the request.
 
-    Raises `CredentialsUnusable` if it is not for that request's key or not of this id, `FileUnusable`.
+    Raises `CredentialsUnusable` if there is none, or it is not for that request's key or not of this id;
+    `FileUnusable`.
     """
+    if not is_there(keys / REQUEST_KEY):
+        raise CredentialsUnusable(
+            f"`{keys}` has no request under way, so no chain is taken: comity certs request {keys.parent} "
+            "first; a chain is taken once, on the host that asked for it"
+        )
     pair = _put(keys, chain_pem, read_private(keys / REQUEST_KEY), spiffe_id)
     _forget(keys / REQUEST_KEY)
     return pair

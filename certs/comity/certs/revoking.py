@@ -29,6 +29,7 @@ from comity.certs.own_lists import OWN_LIST_FILE, OwnList, open_own_list
 from comity.certs.pin import AuthorityPin
 from comity.certs.revocations import REVOCATIONS_FILE, thing
 from comity.certs.roster import AUTHORITY_FILE
+from comity.certs.versions import next_version
 from comity.v1.federation_pb2 import Revocation, RevocationList
 
 OWN_LIST_DAYS: Final = 30
@@ -91,7 +92,12 @@ def revoke_own(
         added = listed.revocations.add()
         added.CopyFrom(entry)
         added.revoked_at.CopyFrom(from_instant(at))
-    listed.version += 1
+    listed.version = next_version(
+        listed.version,
+        f"list of revocations of `{home.agency}`",
+        instead="who signed it has the identity key; the governing authority revokes what is to be revoked: "
+        f"comity certs revoke --dir FEDERATION --agency {home.agency}",
+    )
     listed.signed_at.CopyFrom(from_instant(signed_at))
     listed.next_update.CopyFrom(from_instant(now + lifetime))
     data = to_json(seal(listed, identity))

@@ -207,6 +207,16 @@ def _own_findings(where: Standpoint, now: datetime) -> list[Finding]:
             now=now,
             revoked=member.revoked,
         )
+    if where.statement_revoked is not None:
+        found.append(
+            Finding(
+                code="revoked",
+                whose="own",
+                text=f"this end's statement key is {where.statement_revoked}: with it nothing is asked or "
+                "answered, though the handshake works",
+                act="make another: comity certs rotate statement-key DIR; the authority admits it",
+            )
+        )
     if member.is_out:
         found.append(_suspended(member, "own"))
     return found

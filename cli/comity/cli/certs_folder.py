@@ -29,11 +29,12 @@ from comity.certs.instants import CLOCK_SKEW
 from comity.certs.inventory import Credential, Kind, of_federation, of_pin
 from comity.certs.jwks_source import IDENTITY_PROVIDER, parse_identity_provider
 from comity.certs.key_changes import EndFolder
+from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
 from comity.certs.pairs import LeafPair
 from comity.certs.profile import check_leaf, load_certificate
 from comity.certs.published_keys import judged, load_published
-from comity.certs.revocations import NOTHING_REVOKED, RevokedOf
+from comity.certs.revocations import NOTHING_REVOKED, Revoked, RevokedOf, key_digest
 from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation
 from comity.certs.x509 import split_pem
 from comity.cli.certs_acceptances import with_acceptances
@@ -238,6 +239,8 @@ class Standpoint:
     """Whose folder it is, as the roster has it; None: not known."""
     role: str = ""
     """Which end it is, or `SYSTEM`; empty: nobody in particular."""
+    statement_revoked: Revoked | None = None
+    """Since when the end's own statement key is revoked; None: it isn't, or there is none."""
 
 
 def standpoint(folder: Path, *, now: datetime) -> Standpoint:
@@ -266,6 +269,7 @@ def standpoint(folder: Path, *, now: datetime) -> Standpoint:
             pair = LeafPair.load(keys)
         except CertsError as error:
             faults.append(explain(str(error), whose="own"))
+    member = _member(federation, places.agency)
     dials = ""
     if client and pair is not None:
         dials = f"spiffe://{pair.domain}/gateway"
@@ -276,9 +280,20 @@ def standpoint(folder: Path, *, now: datetime) -> Standpoint:
         federation=federation,
         dials=dials,
         faults=tuple(faults),
-        member=_member(federation, places.agency),
+        member=member,
+        statement_revoked=None if client or keys is None else _statement_revoked(keys, member),
         role=SYSTEM if client else EndFolder.load(places.ends[0]).role if places.ends else "",
     )
+
+
+def _statement_revoked(keys: Path, member: MemberView | None) -> Revoked | None:
+    """Return since when the statement key in an end's `keys/` is revoked."""
+    if member is None:
+        return None
+    try:
+        return member.revoked.public_keys.get(key_digest(SigningKey.load(keys / "statement.key").public.der))
+    except CertsError:  # `comity certs status` tells; a handshake needs none
+        return None
 
 
 def _roster_fault(said: str) -> Finding:

@@ -94,16 +94,18 @@ def issue(csr: Path, folder: Path, out: Path, hours: int, as_json: bool) -> None
     show_default=True,
     help="Days for which it is valid.",
 )
+@click.option("--replace", is_flag=True, help="In the place of the issuing CA that is in FOLDER.")
 @json_option
 @refused_as_usage
-def issuing(agency: Path, folder: Path, days: int, as_json: bool) -> None:
+def issuing(agency: Path, folder: Path, days: int, replace: bool, as_json: bool) -> None:
     """Make an issuing CA in FOLDER, under the CA in the folder AGENCY, whose key can then be offline.
 
     It is constrained to the agency's own names, as its CA is, and issues leaves only. Peers need to know
-    nothing of it: the roster names the agency's CA, and the chain has the rest.
+    nothing of it: the roster names the agency's CA, and the chain has the rest. With --replace processes go
+    on from the new one by themselves; leaves of the old one count until their own end.
     """
     lifetime = timedelta(days=min(max(days, 0), 100_000))
-    made = make_issuing_folder(agency, folder, now=utc_now(), lifetime=lifetime)
+    made = make_issuing_folder(agency, folder, now=utc_now(), lifetime=lifetime, replace=replace)
     until = spelled(made.certificate.not_valid_after_utc)
     report(
         as_json,

@@ -59,7 +59,7 @@ def command(folder: Path, pin: Path | None, own_only: bool, findings: bool, as_j
     with working("reading"):
         seen = look_at(folder, pin=pin, now=now)
         rows = with_uses(seen.credentials, seen.ends)
-    bad = bool(seen.findings) or any(row.condition.is_finding for row in rows)
+    bad = bool(seen.findings) or any(row.is_finding for row in rows)
     shown = [
         row for row in rows if (row.own or not own_only) and (row.condition not in _QUIET or not findings)
     ]

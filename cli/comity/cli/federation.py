@@ -10,6 +10,7 @@ import click
 from comity.certs.authority import (
     FederationSpec,
     admit,
+    authority_pin,
     init_federation,
     read_application,
     refresh,
@@ -20,7 +21,7 @@ from comity.certs.authority import (
 from comity.certs.clock import utc_now
 from comity.certs.errors import ApplicationInvalid, RosterInvalid
 from comity.certs.files import read_public
-from comity.certs.roster import AUTHORITY_FILE, ROSTER_FILE, AuthorityPin, Federation, MemberView
+from comity.certs.roster import ROSTER_FILE, AuthorityPin, Federation, MemberView
 from comity.certs.successions import Succession
 from comity.cli.logkeys import make_log_key
 from comity.cli.reporting import Json, json_option, refused_as_usage, report, spelled, stop, working
@@ -128,7 +129,7 @@ def admit_command(applications: tuple[Path, ...], folder: Path, new_identity: bo
     other means before you admit anybody.
     """
     found = [_application(path) for path in applications]
-    pin = AuthorityPin.load(folder / "authority" / AUTHORITY_FILE)
+    pin = authority_pin(folder)
     roster = read_public(folder / "public" / ROSTER_FILE)
     before = _successions(Federation.for_evidence(roster=roster, pin=pin))
     with working("checking applications"):
