@@ -159,3 +159,20 @@ def test_revoked_ca_is_shown_as_revoked(made: FederationOnDisk) -> None:
     assert (cas["lapd"]["condition"], cas["lahd"]["condition"]) == ("revoked", "good")
     assert "comity certs rotate ca" in cas["lapd"]["act"]
     assert CliRunner().invoke(group, ["status", str(home), "--own"]).exit_code == 1
+
+
+def test_keys_that_are_offline_are_asked_for(made: FederationOnDisk, tmp_path: Path) -> None:
+    """What is to be brought, or said: not just that a file is missing."""
+    home = made.home("lapd")
+    for name in ("identity.pem", "ca.key"):
+        (home / name).rename(tmp_path / name)
+    for words, option in (
+        (("revoke", "--dir", home, "--user", "j.ortega", *REASON), "say where it is (--identity)"),
+        (("rotate", "statement-key", home / "adapter"), "say where it is (--identity)"),
+        (("issuing", home, tmp_path / "issuing"), "the key of the CA"),
+    ):
+        done = CliRunner().invoke(group, [str(word) for word in words], env={"COLUMNS": "200"})
+        assert done.exit_code == 2 and "bring it from where it is kept offline" in done.output, done.output
+        assert option in done.output
+    done = revoke(made, "--user", "j.ortega", *REASON, "--identity", tmp_path / "identity.pem")
+    assert done.exit_code == 0, done.output

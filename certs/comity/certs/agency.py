@@ -35,7 +35,7 @@ from comity.certs.ends import (
 )
 from comity.certs.envelope import seal, to_json
 from comity.certs.errors import KeyUnusable, SetupRefused
-from comity.certs.files import read_public, write_public
+from comity.certs.files import read_public, require_at_hand, write_public
 from comity.certs.identity_provider import DemoIdentityProvider
 from comity.certs.jwks import es256_keys
 from comity.certs.keys import SigningKey
@@ -278,9 +278,14 @@ class AgencyHome:
         pin = AuthorityPin.load(self.home / AUTHORITY_FILE)
         return Federation.load(public or self.public, now=now, pin=pin)
 
-    def identity(self) -> SigningKey:
-        """Return the identity key, which is offline when it isn't needed; raises as `SigningKey.load`."""
-        return SigningKey.load(self.home / "identity.pem")
+    def identity(self, *, option: str = "") -> SigningKey:
+        """Return the identity key, which is offline when it isn't needed; raises as `SigningKey.load`.
+
+        `option`: that of the command which names another file.
+        """
+        path = self.home / "identity.pem"
+        require_at_hand(path, f"the identity key of `{self.agency}`", option=option)
+        return SigningKey.load(path)
 
     def identity_provider(self) -> DemoIdentityProvider:
         """Return the identity provider for demonstrations; raise `SetupRefused` if the agency has its own."""

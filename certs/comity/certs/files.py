@@ -84,6 +84,16 @@ def is_there(path: Path) -> bool:
         raise FileUnusable(f"file `{path}` can't be read: {_reason(error)}") from error
 
 
+def require_at_hand(path: Path, what: str, *, option: str = "") -> None:
+    """Raise `FileUnusable`, with what to do, unless `what`, which belongs offline, lies at `path`.
+
+    `option`: that of the command with which one says where else it is.
+    """
+    if not is_there(path):
+        elsewhere = f", or say where it is ({option})" if option else ""
+        raise FileUnusable(f"{what} isn't at `{path}`: bring it from where it is kept offline{elsewhere}")
+
+
 def _write(path: Path, data: bytes, *, mode: int, folder_mode: int) -> None:
     """Write beside `path`, fsync, rename over it, fsync the folder; leave nothing behind on failure."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")

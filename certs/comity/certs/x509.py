@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
 from comity.certs.errors import CertificateRejected, KeyUnusable
-from comity.certs.files import read_private, read_public
+from comity.certs.files import read_private, read_public, require_at_hand
 from comity.certs.profile import (
     ALL_ADDRESSES,
     BOTH_USAGES,
@@ -292,6 +292,7 @@ def load_ca(certificate: Path, key: Path) -> tuple[x509.Certificate, ec.Elliptic
     roots = split_pem(read_public(certificate))
     root = load_certificate(roots[0])
     constrained_domain(root)
+    require_at_hand(key, f"the key of the CA `{certificate}`")
     private = load_private_key(read_private(key))
     if len(roots) != 1 or private.public_key() != root.public_key():
         raise CertificateRejected(f"CA `{certificate}`: is not one certificate whose key is `{key}`")

@@ -14,6 +14,7 @@ from comity.audit.note import LogKey
 from comity.audit.summary import ReplacedKey, Summary
 from comity.audit.tiles import TileFolder
 from comity.certs.clock import utc_now
+from comity.certs.files import require_at_hand
 from comity.certs.key_changes import EndFolder, announce_log_key, apply_for, finish_log_key
 from comity.certs.keys import SigningKey
 from comity.certs.roster import Federation, LogKeyView
@@ -197,7 +198,9 @@ def _finishing(change: _Change) -> _State:
 
 
 def _identity(end: EndFolder, path: Path | None) -> SigningKey:
-    return SigningKey.load(path or end.home.parent / "identity.pem")
+    kept = path or end.home.parent / "identity.pem"
+    require_at_hand(kept, f"the identity key of `{end.agency}`", option="--identity")
+    return SigningKey.load(kept)
 
 
 def _tell(change: _Change, state: _State, as_json: bool) -> None:

@@ -182,7 +182,7 @@ def _sign_own(
     """Sign an agency's own list, publish it for its ends, and tell."""
     if not listed and not (own.home / REVOCATIONS_FILE).exists():
         raise click.UsageError(f"`{own.agency}` has no list of its own yet, so there is none to refresh")
-    key = SigningKey.load(identity) if identity is not None else own.identity()
+    key = SigningKey.load(identity) if identity is not None else own.identity(option="--identity")
     with working("signing the list"):
         made = revoke_own(own, listed, now, lifetime=timedelta(days=days), identity=key)
     until, path = spelled(made.next_update), own_list_path(own)

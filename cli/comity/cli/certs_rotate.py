@@ -9,7 +9,7 @@ import click
 
 from comity.certs.clock import utc_now
 from comity.certs.ends import CA_LIFETIME, OLD_CA_FILE, STATEMENT_KEY_LIFETIME
-from comity.certs.files import read_public, write_private, write_public
+from comity.certs.files import read_public, require_at_hand, write_private, write_public
 from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply_for, keep_ca_alone
 from comity.certs.keys import SigningKey
 from comity.certs.own import NEXT_STATEMENT_KEY
@@ -129,7 +129,9 @@ def _switch(folder: Path) -> None:
 
 
 def _identity(end: EndFolder, path: Path | None) -> SigningKey:
-    return SigningKey.load(path or end.home.parent / "identity.pem")
+    kept = path or end.home.parent / "identity.pem"
+    require_at_hand(kept, f"the identity key of `{end.agency}`", option="--identity")
+    return SigningKey.load(kept)
 
 
 def _tell(as_json: bool, state: str, application: Path | None, following: str) -> None:
