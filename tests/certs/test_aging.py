@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from comity.certs.aging import RosterAge
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.own_lists import OwnList
+from comity.certs.revocations import RevokedOf
 from comity.links.telemetry.metrics import credential_readings
 from comity.v1.federation_pb2 import Roster
 from tests.support.rosters import DAY, NOON, Forge
@@ -136,3 +139,33 @@ def test_gauges_read_what_is_left() -> None:
     assert told["comity.roster.left", ()] == 29 * 86_400
     assert told["comity.key.left", ("statement_key",)] == 299 * 86_400
     assert told["comity.key.left", ("ca",)] == 399 * 86_400
+
+
+def test_own_list_of_revocations_is_told_before_it_stops_its_agency(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Once at each stage, by the list's own time; a newer one is good again; another's says nothing."""
+    for agency, stages in (("lapd", ["WARNING", "ERROR", "WARNING"]), ("lahd", [])):
+        place = Place(agency)
+        found = list[str]()
+        for version, since in ((1, 0), (2, 9.5)):
+            listed = OwnList(
+                agency="lapd",
+                version=version,
+                digest=bytes(32),
+                signed_at=NOON + since * DAY,
+                next_update=NOON + (since + 10) * DAY,
+                revoked=RevokedOf(),
+                data=b"",
+            )
+            place.federation = replace(place.federation, own_lists={"lapd": listed})
+            for day in (0, 6.9, 7, 7.1, 9, 9.1):
+                if since + day < 18:
+                    place.at(NOON + (since + day) * DAY)
+                    found += [one.message for one in caplog.records if "own list" in one.message]
+                    caplog.clear()
+        assert len(found) == len(stages)
+        assert all("comity certs revoke --dir AGENCY --refresh" in message for message in found)
+        assert not found or "in 3 days: `lapd` asks and answers nothing" in found[0]
+        left = place.age.own_left()
+        assert ("revocations" in left) is (agency == "lapd")

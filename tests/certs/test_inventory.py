@@ -164,6 +164,20 @@ def test_leaf_of_a_ca_that_nobody_published_is_told(fed: Path) -> None:
     assert "chain doesn't verify" in leaf.act
 
 
+@pytest.mark.parametrize(
+    ("folder", "expected"), [("gateway/keys", GATEWAY), ("clients/desk", "one of `lapd.example`")]
+)
+def test_leaf_of_another_agency_is_told_by_its_name(fed: Path, folder: str, expected: str) -> None:
+    """A file copied from elsewhere: not as a CA that isn't constrained."""
+    issuer = make_issuer(fed / "other", domain="lahd.example", now=NOON)
+    for name in ("leaf", "leaf.pem", "leaf.key"):
+        (fed / "lapd" / folder / name).unlink(missing_ok=True)
+    make_leaf(fed / "lapd" / folder, path="gateway", issuer=issuer, now=NOON, lifetime=DAY)
+    found = [one for one in at(fed / "lapd").credentials if one.condition is Condition.UNUSABLE]
+    assert len(found) == 1 and "another end than the one that is expected" in found[0].act
+    assert expected in found[0].act
+
+
 def test_key_of_another_leaf_is_told(fed: Path) -> None:
     """Key and certificate that don't belong together are unusable, and nothing else is said of the key."""
     lapd = fed / "lapd"

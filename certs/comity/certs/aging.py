@@ -3,7 +3,8 @@
 An end goes on with the roster that it has while nothing newer can be had, until the roster's or its
 timestamp's time is over: from then on it serves nothing, so that nobody can freeze it on an old one. Without
 a word before, that end comes as a surprise. So the log of the process says it when 70 % and when 90 % of
-either time are over, once each, and again when the time is over; and that a newer one has come.
+either time are over, once each, and again when the time is over; and that a newer one has come. The same of
+the own agency's list of revocations, if it has one: past its next update it asks and answers nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class RosterAge:
         self._clock = clock
         self._log = logging.getLogger("comity.certs")
         self._told: _Told | None = None
+        self._told_list: tuple[int, int] = (0, 0)
+        """Version and stage of the own list of revocations that was told last."""
 
     @property
     def seconds_left(self) -> float:
@@ -58,9 +61,9 @@ class RosterAge:
         return (self._federation().trusted_until - self._clock()).total_seconds()
 
     def own_left(self) -> Mapping[str, float]:
-        """Return how many seconds the newest own `ca` and the `statement_key` in use last.
+        """Return how many seconds the newest own `ca`, the `statement_key` in use and own `revocations` last.
 
-        Without what the roster doesn't name.
+        Without what the roster doesn't name, and a list that the agency never signed.
         """
         federation = self._federation()
         operator = federation.operator
@@ -72,6 +75,8 @@ class RosterAge:
             "ca": [load_certificate(der).not_valid_after_utc for der in keys.ca_certificates],
             "statement_key": [valid.not_after for valid in keys.statement_keys if valid.key == statement],
         }
+        listed = federation.own_lists.get(self._agency)
+        ends["revocations"] = [] if listed is None else [listed.next_update]
         return {kind: (max(until) - now).total_seconds() for kind, until in ends.items() if until}
 
     async def run(self) -> None:
@@ -83,6 +88,7 @@ class RosterAge:
     def look(self) -> None:
         """Say what has to be said now and hasn't been said yet of the roster in force."""
         federation, now = self._federation(), self._clock()
+        self._look_at_list(federation, now)
         stage = _stage(federation, now)
         told, self._told = self._told, (federation.version, federation.trusted_until, stage)
         if stage == 0:
@@ -108,6 +114,26 @@ class RosterAge:
             federation.version,
             _until(federation),
             _spelled(federation.trusted_until - now),
+        )
+
+    def _look_at_list(self, federation: Federation, now: datetime) -> None:
+        """Say once that the agency has to sign its own list anew; that it lapsed is said by who reads it."""
+        listed = federation.own_lists.get(self._agency)
+        if listed is None:
+            return
+        share = (now - listed.signed_at) / (listed.next_update - listed.signed_at)
+        stage = sum(share >= limit for limit in (WARN_AT, ALARM_AT, 1.0))
+        told, self._told_list = self._told_list, (listed.version, stage)
+        if stage in (0, 3) or told == self._told_list:
+            return
+        self._log.log(
+            logging.ERROR if stage == 2 else logging.WARNING,
+            "the own list of revocations, version %d, ends at %s, in %s: `%s` asks and answers nothing after "
+            "that; sign it anew (comity certs revoke --dir AGENCY --refresh)",
+            listed.version,
+            f"{listed.next_update:%Y-%m-%d %H:%M:%S}Z",
+            _spelled(listed.next_update - now),
+            self._agency,
         )
 
 

@@ -199,10 +199,12 @@ def leaf_in(
     try:
         pair = LeafPair.load(keys)
         if member is not None and now < pair.not_after:
+            if name.startswith("spiffe://") and pair.spiffe_id != name:  # first: it says more than its CA
+                raise CertificateRejected(f"leaf names `{pair.spiffe_id}`, expected `{name}`")
+            if pair.domain != member.domain:
+                raise CertificateRejected(f"leaf names `{pair.spiffe_id}`, expected one of `{member.domain}`")
             cas = member.key_set.ca_certificates
             verify_leaf(pair.chain_der, ca_certificates=cas, spiffe_id=pair.spiffe_id, now=now)
-            if name.startswith("spiffe://") and pair.spiffe_id != name:
-                raise CertificateRejected(f"leaf names `{pair.spiffe_id}`, expected `{name}`")
         revoked.check_chain(pair.chain_der)
     except CertsError as error:
         found = explain(str(error), whose="own")

@@ -37,7 +37,7 @@ class Gauge(Enum):
     REPLAY = ("comity.replay.entries", "{exchange}", "Exchanges that are remembered against replay")
     LEAF_LEFT = ("comity.leaf.left", "s", "Time until the own certificate in force expires; below 0 after")
     ROSTER_LEFT = ("comity.roster.left", "s", "Time for which the roster in force is still trusted")
-    KEY_LEFT = ("comity.key.left", "s", "Time until the own newest CA or statement key in the roster expires")
+    KEY_LEFT = ("comity.key.left", "s", "Time until the own CA, statement key or list of revocations ends")
     LEAF_FAULT = ("comity.leaf.fault", "{fault}", "1 while what lies on disk can't be put in force, else 0")
     LEAF_RENEWALS = (
         "comity.leaf.renewal.failures",
@@ -177,7 +177,7 @@ class WatchedRoster(Protocol):
         """Seconds for which it is still trusted."""
 
     def own_left(self) -> Mapping[str, float]:
-        """Seconds until the newest of one's own expires that it names, by kind: `ca`, `statement_key`."""
+        """Seconds until the newest of one's own ends, by kind: `ca`, `statement_key`, `revocations`."""
 
 
 class WatchedCredentials(Protocol):
