@@ -407,3 +407,9 @@ def test_unknown_words_of_the_verifier_are_handed_on() -> None:
     """What has no explanation yet is shown as it was said."""
     finding = explain("a fault of tomorrow", whose="peer")
     assert (finding.code, "a fault of tomorrow" in finding.text) == ("refused", True)
+
+
+def test_agency_that_was_revoked_is_not_sent_for_a_certificate() -> None:
+    """No new one helps where nothing of the whole agency counts."""
+    finding = explain("agency is revoked since 2026-06-01 12:00:00Z (cessation)", whose="own")
+    assert finding.code == "revoked" and "governing authority" in finding.act

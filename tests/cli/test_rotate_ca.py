@@ -64,6 +64,24 @@ def test_own_systems_know_the_gateway_by_the_old_ca_and_the_new_one_until_the_ov
         assert admitted(fed).member("lapd").key_set.ca_certificates == (new,)
 
 
+def test_ca_that_was_revoked_is_replaced_and_forgotten(fed: Path) -> None:
+    """The roster's ends know it no more, but the key set still names it: the rotation ends as any other."""
+    (old,) = split_pem(ca(fed))
+    words = ("--agency", "lapd", "--certificate", str(fed / "lapd" / "ca.pem"), "--reason", "key-compromise")
+    run(fed, "revoke", "--dir", str(fed), *words)
+    assert rotate(fed) == "prepared"
+    admitted(fed)
+    assert rotate(fed) == "overlapping"
+    (new,) = split_pem(ca(fed))
+    assert trusted(fed) == (new,) and new != old, "own systems take no gateway of the revoked CA"
+    assert rotate(fed) == "overlapping"
+    assert rotate(fed, "--finish") == "finishing"
+    admitted(fed)
+    shown = CliRunner().invoke(group, ["status", str(fed / "public"), "--json"])
+    states = [one["condition"] for one in json.loads(shown.stdout)["credentials"] if one["owner"] == "lapd"]
+    assert "revoked" not in states
+
+
 def test_client_system_gets_a_leaf_of_the_ca_that_issues_now(fed: Path) -> None:
     """`comity certs renew` takes a client system's folder as well as an end's; the key is its own alone."""
     desk = fed / "lapd" / "clients" / "desk"

@@ -70,6 +70,12 @@ _RIGHT: Final = {
 
 _RULES: Final[Sequence[tuple[str, str, str, str]]] = (
     # words of the verifier; code; what it means; what to do, or a key of the tables above
+    (
+        r"agency is revoked",
+        "revoked",
+        "its whole agency was revoked",
+        "ask the governing authority: no certificate of this agency counts any more",
+    ),
     (r"revoked", "revoked", "it was revoked", "find out why; only a new certificate with a new key helps"),
     (r"expired", "expired", "its time is over", "renew"),
     (

@@ -241,6 +241,15 @@ def keep_ca_alone(kept: bytes) -> Callable[[KeySet], None]:
     return change
 
 
+def published_cas(end: EndFolder, federation: Federation) -> tuple[bytes, ...]:
+    """Return the CAs (DER) that one's own published key set names, those that are revoked among them.
+
+    Raises `RosterInvalid`, `FileUnusable`.
+    """
+    envelope = Envelope.FromString(_published(end, federation).key_set)
+    return tuple(KeySet.FromString(envelope.payload).ca_certificates)
+
+
 def _published(end: EndFolder, federation: Federation) -> Member:
     """Return one's own entry in the roster that was verified as `federation`, to be changed."""
     try:

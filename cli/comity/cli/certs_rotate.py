@@ -10,7 +10,14 @@ import click
 from comity.certs.clock import utc_now
 from comity.certs.ends import CA_LIFETIME, OLD_CA_FILE, STATEMENT_KEY_LIFETIME
 from comity.certs.files import read_public, require_at_hand, write_private, write_public
-from comity.certs.key_changes import EndFolder, add_ca, add_statement_key, apply_for, keep_ca_alone
+from comity.certs.key_changes import (
+    EndFolder,
+    add_ca,
+    add_statement_key,
+    apply_for,
+    keep_ca_alone,
+    published_cas,
+)
 from comity.certs.keys import SigningKey
 from comity.certs.own import NEXT_STATEMENT_KEY
 from comity.certs.x509 import certificate_pem, make_ca, private_key_pem, split_pem
@@ -86,7 +93,7 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
     """
     end, now = EndFolder.load(home), utc_now()
     folder, federation = end.home.parent, end.federation(now)
-    named = end.member(federation).key_set.ca_certificates
+    named = published_cas(end, federation)
     following, current = folder / "ca.next.pem", split_pem(read_public(folder / "ca.pem"))[0]
     if finish:
         if following.exists() or len(named) < 2 or current not in named:
@@ -96,7 +103,7 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
         _tell(as_json, "finishing", path, f"comity federation admit {path} --dir FEDERATION")
         return
     if following.exists() and split_pem(read_public(following))[0] in named:
-        _switch(folder)
+        _switch(folder, counts=current in end.member(federation).key_set.ca_certificates)
         _tell(
             as_json,
             "overlapping",
@@ -118,10 +125,13 @@ def ca(home: Path, finish: bool, identity: Path | None, as_json: bool) -> None:
     _tell(as_json, "prepared", path, f"comity federation admit {path} --dir FEDERATION; then run this again")
 
 
-def _switch(folder: Path) -> None:
-    """Have the new CA issue from now on; certificate last, so that what was interrupted is done again."""
+def _switch(folder: Path, *, counts: bool) -> None:
+    """Have the new CA issue from now on; certificate last, so that what was interrupted is done again.
+
+    `counts`: whether the old one does still. Own systems know the gateway by one that is revoked no more.
+    """
     old = folder / OLD_CA_FILE
-    if not old.exists() and (folder / "ca.next.key").exists():
+    if counts and not old.exists() and (folder / "ca.next.key").exists():
         write_public(old, read_public(folder / "ca.pem"))
     if (folder / "ca.next.key").exists():
         (folder / "ca.next.key").replace(folder / "ca.key")
