@@ -111,3 +111,12 @@ def test_pair_that_is_replaced_while_it_is_read_is_read_again(
     monkeypatch.setattr(asking, "read_private", read_late)
     client = load_client(desk / "client.toml")
     assert LeafPair.of(client.leaf, client.key).serial == LeafPair.load(desk).serial
+
+
+def test_file_that_is_no_request_is_named(fed: Path) -> None:
+    """Among several files of one command it is said which is not what, and what makes it."""
+    for name in ("ca.pem", "agency.toml"):
+        words = ["issue", str(fed / "lapd" / name), "--ca", str(fed / "lapd"), "--out", str(fed / "x.pem")]
+        done = CliRunner().invoke(group, words)
+        assert done.exit_code == 2 and f"{name}`: request is not" in done.output, done.output
+        assert "comity certs request" in done.output and not (fed / "x.pem").exists()

@@ -9,7 +9,7 @@ import click
 
 from comity.certs.clock import utc_now
 from comity.certs.credentials import EndCredentials
-from comity.certs.errors import CertsError
+from comity.certs.errors import CertificateRejected, CertsError
 from comity.certs.files import read_public, write_public
 from comity.certs.issuing import ISSUING_CA_LIFETIME, IssuingFolder, make_issuing_folder, read_request
 from comity.certs.key_changes import EndFolder
@@ -66,7 +66,10 @@ def issue(csr: Path, folder: Path, out: Path, hours: int, as_json: bool) -> None
     domain. Who sent it you find out by other means. The leaf never outlives the CA.
     """
     issuing = IssuingFolder.load(folder)
-    found = read_request(read_public(csr))
+    try:
+        found = read_request(read_public(csr))
+    except CertificateRejected as error:
+        raise CertificateRejected(f"file `{csr}`: {error}; `comity certs request` makes one") from error
     chain = issuing.issue(found, now=utc_now(), lifetime=_hours(hours))
     write_public(out, chain)
     leaf = load_certificate(split_pem(chain)[0])
