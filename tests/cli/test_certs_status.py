@@ -1,6 +1,7 @@
 """`comity certs status` as its user sees it: table, findings, JSON, exit status."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,3 +62,12 @@ def test_json_tells_the_same(fed: Path) -> None:
 def test_folder_of_nothing_exits_2(tmp_path: Path) -> None:
     """A folder that holds nothing of a federation is wrong use, in one line."""
     assert status(str(tmp_path)).exit_code == 2
+
+
+def test_roster_that_is_no_more_is_not_called_good(fed: Path, tmp_path: Path) -> None:
+    """Nothing else could be judged then."""
+    public = shutil.copytree(fed / "public", tmp_path / "public")
+    (public / "roster.json").write_text("{")
+    shown = status(str(public), "--findings")
+    assert (shown.exit_code, "nothing is due" in shown.output) == (1, False)
+    assert "roster" in shown.output

@@ -1,13 +1,16 @@
 """An agency's CA gives way to another: its systems know the gateway by either meanwhile, and get leaves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from comity.certs.agency import AgencyHome
 from comity.certs.authority import admit
 from comity.certs.clock import utc_now
+from comity.certs.errors import FileUnusable
 from comity.certs.pairs import LeafPair
 from comity.certs.roster import Federation
 from comity.certs.x509 import split_pem, verify_leaf
@@ -120,3 +123,21 @@ def test_file_that_is_no_request_is_named(fed: Path) -> None:
         done = CliRunner().invoke(group, words)
         assert done.exit_code == 2 and f"{name}`: request is not" in done.output, done.output
         assert "comity certs request" in done.output and not (fed / "x.pem").exists()
+
+
+def test_roster_that_the_broker_brought_counts_for_commands_as_for_the_end(fed: Path) -> None:
+    """The copy that was carried to the host once is old, or over: the end goes on, and so do its commands."""
+    lapd, end = fed / "lapd", fed / "lapd" / "gateway"
+    before = shutil.copytree(fed / "public", fed / "before")
+    assert rotate(fed) == "prepared"
+    version = admitted(fed).version
+    (fed / "public").rename(end / "roster")
+    before.rename(fed / "public")
+    assert AgencyHome.load(lapd).federation(utc_now()).version == version
+    assert rotate(fed) == "overlapping"
+    assert run(fed, "renew", str(end), "--ca", str(lapd))["accepted"]
+    (fed / "public" / "timestamp.json").unlink()
+    assert rotate(fed, "--finish") == "finishing"
+    shutil.rmtree(end / "roster")
+    with pytest.raises(FileUnusable, match=r"timestamp\.json"):
+        AgencyHome.load(lapd).federation(utc_now())

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from comity.certs import words
+from comity.certs.at_hand import federation_at_hand, places
 from comity.certs.authority import OPERATOR, application
 from comity.certs.ends import (
     LEAF_LIFETIME,
@@ -271,12 +272,15 @@ class AgencyHome:
         return self.home / "agreements"
 
     def federation(self, now: datetime, public: Path | None = None) -> Federation:
-        """Return the roster in the agency's public folder (or in `public`), against the pin that it keeps.
+        """Return the newest roster at hand (or that in `public`), against the pin that the agency keeps.
 
-        Raises `RosterInvalid` and `RosterExpired`, `FileUnusable`.
+        It lies in the agency's public folder, or with an end to which the broker brought it. Raises
+        `RosterInvalid` and `RosterExpired`, `FileUnusable`.
         """
         pin = AuthorityPin.load(self.home / AUTHORITY_FILE)
-        return Federation.load(public or self.public, now=now, pin=pin)
+        ends = (self.home / role for role in ("gateway", "adapter"))
+        folders = places(self.public, ends) if public is None else (public,)
+        return federation_at_hand(folders, pin=pin, now=now)
 
     def identity(self, *, option: str = "") -> SigningKey:
         """Return the identity key, which is offline when it isn't needed; raises as `SigningKey.load`.

@@ -7,6 +7,7 @@ published is what counts, so a change is always made from that, however often on
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from comity.certs import words
+from comity.certs.at_hand import federation_at_hand, places
 from comity.certs.authority import OPERATOR, application
 from comity.certs.envelope import digest, from_json, seal, to_json
-from comity.certs.errors import RosterInvalid, SetupRefused, SuccessionInvalid
+from comity.certs.errors import CertsError, RosterInvalid, SetupRefused, SuccessionInvalid
 from comity.certs.files import read_public, write_public
 from comity.certs.instants import from_instant, to_instant
 from comity.certs.keys import SigningKey, VerifyKey
@@ -71,8 +73,16 @@ class EndFolder:
         return self.home / "keys"
 
     def federation(self, now: datetime) -> Federation:
-        """Return the published roster, against the end's own pin; raise `RosterInvalid`, `FileUnusable`."""
-        return Federation.load(self.public, now=now, pin=AuthorityPin.load(self.authority))
+        """Return the newest roster at hand, published or brought to this end, against the end's own pin.
+
+        Raises `RosterInvalid`, `FileUnusable`.
+        """
+        return federation_at_hand(self.rosters, pin=AuthorityPin.load(self.authority), now=now)
+
+    @property
+    def rosters(self) -> tuple[Path, ...]:
+        """Where a roster may lie."""
+        return places(self.public, [self.home])
 
     def member(self, federation: Federation) -> MemberView:
         """Return who runs this end; raise `UnknownMember`."""
@@ -252,13 +262,18 @@ def published_cas(end: EndFolder, federation: Federation) -> tuple[bytes, ...]:
 
 def _published(end: EndFolder, federation: Federation) -> Member:
     """Return one's own entry in the roster that was verified as `federation`, to be changed."""
+    payload = b""
+    for folder in end.rosters:
+        with contextlib.suppress(CertsError):
+            payload = from_json(read_public(folder / ROSTER_FILE)).payload
+        if digest(payload) == federation.digest:
+            break
+    else:
+        raise RosterInvalid("another roster was published meanwhile: try again")
     try:
-        payload = from_json(read_public(end.public / ROSTER_FILE)).payload
         roster = Roster.FromString(payload)
     except DecodeError as error:
         raise RosterInvalid("roster is not one") from error
-    if digest(payload) != federation.digest:
-        raise RosterInvalid("another roster was published meanwhile: try again")
     if end.agency == OPERATOR:
         return roster.operator
     return next(member for member in roster.members if member.agency == end.agency)

@@ -110,12 +110,12 @@ def _print(rows: Sequence[Credential], findings: Sequence[str], now: datetime) -
     for finding in findings:
         console.print(Text(clean(finding), style="bold red"), soft_wrap=True)
     counts = {one: sum(row.condition is one for row in rows) for one in Condition}
-    words = (
-        ", ".join(f"{count} {one.value}" for one, count in counts.items() if count)
-        or "nothing is due, overdue, expired or unusable"
+    words = ", ".join(f"{count} {one.value}" for one, count in counts.items() if count) or (
+        "" if findings else "nothing is due, overdue, expired or unusable"
     )
     legend = "; * its private part is in this folder" if any(row.own for row in rows) else ""
-    console.print(Text(words + legend), soft_wrap=True)
+    if words:
+        console.print(Text(words + legend), soft_wrap=True)
     kinds = dict.fromkeys(row.kind for row in rows)
     purposes = "; ".join(f"{kind.value}: {kind.purpose}" for kind in kinds)
     if purposes:
