@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -62,8 +63,16 @@ async def federation(running: FederationSimulator) -> AsyncIterator[FederationSi
     assert await running.recovers()
 
 
+def some(lies: Iterable[str]) -> list[Any]:
+    """Return lies of a kind as parameters: every third for the default run, the others for the long one."""
+    return [
+        lie if number % 3 == 0 else pytest.param(lie, marks=pytest.mark.long)
+        for number, lie in enumerate(lies)
+    ]
+
+
 @pytest.mark.parametrize("toward", ["gateway", "adapter"])
-@pytest.mark.parametrize("lie", RECORDS)
+@pytest.mark.parametrize("lie", some(RECORDS))
 async def test_record_that_is_not_the_senders_next_ends_its_session_alone(
     federation: FederationSimulator, lie: str, toward: str
 ) -> None:
@@ -211,7 +220,7 @@ async def test_broker_that_asks_itself_gets_no_session(federation: FederationSim
 # -- what is in clear --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lie", CLEAR)
+@pytest.mark.parametrize("lie", some(CLEAR))
 async def test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away(
     federation: FederationSimulator, lie: str
 ) -> None:
@@ -239,7 +248,7 @@ async def test_lie_in_clear_is_a_finding_and_takes_no_signed_answer_away(
     assert answer.seconds < 5
 
 
-@pytest.mark.parametrize("lie", HARMLESS)
+@pytest.mark.parametrize("lie", some(HARMLESS))
 async def test_lie_that_changes_nothing_changes_nothing(federation: FederationSimulator, lie: str) -> None:
     """Repeats and short delays are ignored: each provider is asked once, everything is shown once."""
     asked = {name: provider.asked for name, provider in federation.providers.items()}
@@ -398,7 +407,7 @@ async def test_provider_whose_link_was_lost_is_unreachable_and_nobody_is_called_
 # -- its log, and the roster -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lie", CHECKPOINTS)
+@pytest.mark.parametrize("lie", some(CHECKPOINTS))
 async def test_checkpoint_that_is_not_the_brokers_newest_is_told(
     federation: FederationSimulator, lie: str
 ) -> None:

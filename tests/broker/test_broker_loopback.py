@@ -173,7 +173,7 @@ class Stage:
         hello = link_pb2.Hello(versions=[1], spiffe_id=config.spiffe_id, role=config.role, chain=chain)
         async with grpc.aio.secure_channel(config.broker, credentials, options) as channel:
             call = BrokerServiceStub(channel).Link()
-            await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
+            await say(call, hello)
             async for _ in _read(call):
                 pass
             code = await call.code()
@@ -189,6 +189,12 @@ class Stage:
         folder = self.made.broker_home / "log"
         size = peek_checkpoint((folder / "checkpoint").read_bytes()).size
         return [parse_entry(leaf) for _, leaf in TileFolder(folder).all_entries(size)]
+
+
+async def say(call: Any, hello: link_pb2.Hello) -> None:
+    """Greet by hand. Who is refused may be so before its greeting has left."""
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
 
 
 async def _read(call: Any) -> AsyncIterator[Any]:
@@ -364,7 +370,7 @@ async def test_chain_of_another_end_without_its_key_is_refused(stage: Stage) -> 
     options = [("grpc.ssl_target_name_override", BROKER_NAME)]
     async with grpc.aio.secure_channel(config.broker, credentials, options) as channel:
         call = BrokerServiceStub(channel).Link()
-        await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
+        await say(call, hello)
         async for _ in _read(call):
             pass
         assert await call.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -426,8 +432,8 @@ async def test_member_that_is_suspended_loses_its_link_and_gets_no_other(stage: 
         lambda: [e.public["roster"] for e in stage.logged() if e.kind == "roster_activated"] == [3, 4],
         "the roster without it stands in the log",
     )
-    with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):  # its CA is nobody's: no TLS with it
-        await stage.refused("lapd", "gateway")
+    refused = await stage.refused("lapd", "gateway")
+    assert refused == (grpc.StatusCode.UNAVAILABLE, ""), "its CA is nobody's: no TLS with it"
     await until(
         lambda: [e for e in stage.logged() if e.kind == "roster_activated"], "the roster stands in the log"
     )
@@ -496,8 +502,7 @@ async def test_link_over_tls_1_2_is_refused(stage: Stage, most: ssl.TLSVersion) 
         grpc.aio.insecure_channel(address) as channel,
     ):
         call = BrokerServiceStub(channel).Link()
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
+        await say(call, hello)
         if most is ssl.TLSVersion.TLSv1_3:
             answer = await call.read()
             assert answer.frames[0].HasField("welcome") and versions == ["TLSv1.3"]

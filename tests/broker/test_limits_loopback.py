@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -45,6 +47,14 @@ async def bare(stage: Stage, agency: str, role: str) -> AsyncIterator[Any]:  # n
         yield call
 
 
+async def goodbye_to(call: Any, *frames: link_pb2.LinkFrame) -> link_pb2.Goodbye | None:
+    """Send frames of one message; return the goodbye, if one came, maybe before all have left."""
+    reading = asyncio.create_task(goodbye_of(call))
+    with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await call.write(link_pb2.LinkRequest(frames=frames))
+    return await reading
+
+
 async def goodbye_of(call: Any) -> link_pb2.Goodbye | None:
     """Read until the stream is over; return the goodbye, if one came."""
     said = None
@@ -80,8 +90,7 @@ async def test_link_over_the_limit_is_refused_until_another_one_ends(stage: Stag
     options = [("grpc.ssl_target_name_override", BROKER_NAME)]
     async with grpc.aio.secure_channel(config.broker, credentials, options) as channel:
         call = BrokerServiceStub(channel).Link()
-        await call.write(link_pb2.LinkRequest(frames=[link_pb2.LinkFrame(hello=hello)]))
-        said = await goodbye_of(call)
+        said = await goodbye_to(call, link_pb2.LinkFrame(hello=hello))
         assert said is not None and said.reason == LIMIT
         status = await rpc_status.aio.from_call(call)
     assert status is not None and status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
@@ -120,8 +129,7 @@ async def test_frame_over_the_limit_closes_its_link_alone(stage: Stage) -> None:
     gateway, adapter = await stage.end("sheriff", "gateway"), await stage.end("lapd", "adapter")
     async with bare(stage, "cbp", "adapter") as call:
         large = link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=bytes(65 * KIB)))
-        await call.write(link_pb2.LinkRequest(frames=[large]))
-        said = await goodbye_of(call)
+        said = await goodbye_to(call, large)
         assert said is not None and said.reason == LIMIT
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await still_works(gateway, adapter)
@@ -135,8 +143,7 @@ async def test_message_over_the_limit_ends_its_stream_alone(stage: Stage) -> Non
         frames = [
             link_pb2.LinkFrame(checkpoint=audit_pb2.Checkpoint(note=bytes(500 * KIB))) for _ in range(3)
         ]
-        await call.write(link_pb2.LinkRequest(frames=frames))
-        await goodbye_of(call)
+        await goodbye_to(call, *frames)
         assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     await still_works(gateway, adapter)
     assert await stage.end("cbp", "adapter"), "it may link again"
