@@ -360,9 +360,10 @@ class FederationSimulator:
                 answer.exchange_id = message.plan.exchange_id
             case "outcome":
                 one = message.outcome
-                if one.agency in answer.outcomes:
+                if (first := answer.outcomes.get(one.agency)) is not None:
                     withdrawn = (common_pb2.OUTCOME_KIND_UNVERIFIABLE, common_pb2.OUTCOME_KIND_SESSION_FAILED)
                     assert one.kind in withdrawn, "one provider, two outcomes"
+                    assert first.attested_by == "PROVIDER", "one provider, one outcome told twice"
                     pages.pop(one.agency, None)
                 answer.outcomes[one.agency] = Outcome(
                     kind=common_pb2.OutcomeKind.Name(one.kind).removeprefix("OUTCOME_KIND_"),

@@ -30,6 +30,8 @@ from comity.certs.assertions import Claims
 from comity.certs.envelope import seal
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.members import without_revoked
+from comity.certs.revocations import Revoked, RevokedOf, key_digest
 from comity.gateway.errors import (
     GatewayError,
     NotAnAuditor,
@@ -340,6 +342,28 @@ async def test_long_export_waits_for_its_reader(
     assert len(sent) == 4, "the page window"
     rest = [message async for message in messages]
     assert len(rest) == len(sent) > 8
+
+
+async def test_records_of_a_revoked_key_end(
+    federation: FederationSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the key that signed their statement is revoked, no record more is given, though they come on."""
+    monkeypatch.setattr(own_records, "PAGE_RECORDS", 1)
+    await reconnected(federation)
+    gateway = federation.asking["sheriff"].gateway
+    assert gateway is not None
+    messages = gateway.retrievals.retrieve(wanted(federation), auditor(federation))
+    statement = (await anext(messages)).statement
+    assert (await anext(messages)).HasField("batch")
+    member, now = gateway.federation.member("lapd"), federation.clock()
+    signer = {one.key_id for one in statement.signatures}
+    digests = [key_digest(one.key.der) for one in member.key_set.statement_keys if one.key.key_id in signer]
+    listed = RevokedOf(public_keys={digests[0]: Revoked(at=now, reason="key_compromise")})
+    members = {**gateway.federation.members, "lapd": without_revoked(member, listed, now=now)}
+    newer = replace(gateway.federation, members=members)
+    monkeypatch.setattr(gateway.retrievals, "_federation", lambda: newer)
+    with pytest.raises(RecordsUnverifiable, match="revoked"):
+        await anext(messages)
 
 
 async def test_auditor_that_goes_away_ends_the_export(

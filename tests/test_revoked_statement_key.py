@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
 from comity.audit.entry import Entry
+from comity.broker.trust import Trust
 from comity.certs.key_changes import add_statement_key
-from comity.certs.keys import SigningKey
+from comity.certs.keys import SigningKey, VerifyKey
 from comity.certs.members import without_revoked
 from comity.certs.own import NEXT_STATEMENT_KEY
 from comity.certs.revocations import Revoked, RevokedOf, key_digest
 from comity.gateway.errors import KeyRevoked
-from comity.gateway.exchange import Settled
+from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.gateway import _Running
 from comity.v1.query_service_pb2 import SearchResponse
 from tests.simulator import FederationSimulator
@@ -190,3 +191,59 @@ async def test_answer_that_is_being_shown_ends_when_its_key_is_revoked(
     assert answer.kinds == {"lapd": "UNVERIFIABLE"} and not answer.outcomes["lapd"].pages
     await federation.passes(seconds=0.5)
     assert not federation.journals["lapd/adapter"].of("acknowledged"), "nobody was given it"
+
+
+async def test_answer_that_is_withdrawn_before_it_is_taken_has_one_outcome(
+    federation: FederationSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was settled, and nobody had looked yet: its caller has the outcome that counts, once."""
+    end = federation.asking["sheriff"]
+    assert end.gateway is not None
+    take, member = Exchange.take_settled, end.gateway.federation.member("lapd")
+    digest, now = key_digest(the_key(federation, "lapd/adapter").public.der), federation.clock()
+    listed = RevokedOf(public_keys={digest: Revoked(at=now, reason="key_compromise")})
+
+    def revoked_before(exchange: Exchange) -> Sequence[Settled]:
+        if any(item.provider == "lapd" for item in exchange._settled):
+            exchange.on_member(without_revoked(member, listed, now=now))
+        return take(exchange)
+
+    monkeypatch.setattr(Exchange, "take_settled", revoked_before)
+    answer = await federation.search(of=["lapd", "cbp"], days=1)  # which fails if an outcome is told twice
+    assert answer.kinds == {"cbp": "RESPONDED", "lapd": "UNVERIFIABLE"}
+
+
+@pytest.mark.parametrize("whose", ["sheriff/gateway", "lapd/adapter"])
+async def test_list_that_comes_while_a_question_is_logged_counts_for_it(
+    federation: FederationSimulator, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is asked with a key that was revoked meanwhile, and nothing believed of one."""
+    provider = federation["lapd"].end
+    assert provider is not None
+    monkeypatch.setattr(provider.sessions, "is_mute", None)
+    monkeypatch.setattr("comity.broker.trust.Trust.statement_keys", _all_keys)
+    assert (await federation.search(of=["lapd"], days=1)).is_whole
+    log = federation.asking["sheriff"].journal.log
+    append = log.append
+
+    async def slow(*entries: Entry) -> object:
+        promises = await append(*entries)
+        if any(entry.kind == "asked" for entry in entries):
+            revoke_key(federation, whose)
+            await in_force(federation, "sheriff/gateway")
+            await federation.passes(seconds=0.2)
+        return promises
+
+    monkeypatch.setattr(log, "append", slow)
+    received = len(federation.journals["lapd/adapter"].of("received"))
+    answer = await federation.search(of=["lapd"], days=1)
+    if whose == "sheriff/gateway":
+        assert isinstance(answer.error, KeyRevoked) and not answer.outcomes
+        assert len(federation.journals["lapd/adapter"].of("received")) == received
+    else:
+        assert answer.kinds == {"lapd": "UNVERIFIABLE"}
+
+
+def _all_keys(trust: Trust, agency: str, now: datetime) -> tuple[VerifyKey, ...]:
+    """Return the statement keys of an agency as a broker takes them that heeds no list."""
+    return tuple(valid.key for valid in trust.federation.members[agency].key_set.statement_keys)

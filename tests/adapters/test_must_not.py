@@ -16,6 +16,8 @@ from comity.audit import merkle
 from comity.audit.log import SignedLog
 from comity.certs.instants import from_instant
 from comity.certs.keys import SigningKey
+from comity.certs.members import without_revoked
+from comity.certs.revocations import Revoked, RevokedOf, key_digest
 from comity.policy.bundle import PolicyBundle, shipped
 from comity.policy.decision import Decision, Effect, PolicyEngine
 from comity.policy.errors import MarkingInvalid, ObligationUnknown
@@ -96,6 +98,18 @@ async def test_statement_key_out_of_its_time_signs_nothing(bench: Bench) -> None
         ),
     )
     members = {**bench.federation.members, "lahd": replace(member, key_set=old)}
+    bench.standing(federation=replace(bench.federation, members=members))
+    await assert_silent(bench, bench.ask(), "forged")
+
+
+@pytest.mark.parametrize("minutes", [-1, 1], ids=["signed after", "dated before"])
+async def test_order_of_a_revoked_key_is_not_answered(bench: Bench, minutes: int) -> None:
+    """Whenever it says that it was signed: who has a stolen key dates an order as he likes."""
+    member = bench.federation.member("lahd")
+    listed = Revoked(at=NOON + timedelta(minutes=minutes), reason="key_compromise")
+    keys = {key_digest(key.key.der): listed for key in member.key_set.statement_keys}
+    revoked = without_revoked(member, RevokedOf(public_keys=keys), now=NOON)
+    members = {**bench.federation.members, "lahd": revoked}
     bench.standing(federation=replace(bench.federation, members=members))
     await assert_silent(bench, bench.ask(), "forged")
 

@@ -11,7 +11,7 @@ from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView, without_revoked
 from comity.certs.revocations import Revoked, RevokedOf, key_digest
 from comity.cli.asking import Answer, _collect
-from comity.gateway.exchange import Settled
+from comity.gateway.exchange import Exchange, Settled
 from comity.gateway.library.answers import AnswerBuilder
 from comity.v1 import common_pb2, query_service_pb2, result_pb2
 from tests.gateway.conftest import NOW, Lies, Story
@@ -109,15 +109,16 @@ def test_revocation_of_another_key_withdraws_nothing(story: Story) -> None:
     assert settled(story)["lapd"].result is not None
 
 
-def test_receipt_that_comes_after_the_list_is_judged_by_the_list(story: Story) -> None:
-    """The question was asked before; the answer, signed after the revocation, is not believed."""
+@pytest.mark.parametrize("minutes", [-1, 1], ids=["signed after", "dated before"])
+def test_receipt_that_comes_after_the_list_is_judged_by_the_list(story: Story, minutes: int) -> None:
+    """The question was asked before; the answer is not believed, whenever it says that it was signed."""
     story.exchange.on_member(
         without_revoked(
             story.providers["lapd"].member,
             RevokedOf(
                 public_keys={
                     key_digest(story.providers["lapd"].key.public.der): replace(
-                        SINCE, at=NOW - timedelta(minutes=1)
+                        SINCE, at=NOW + timedelta(minutes=minutes)
                     )
                 }
             ),
@@ -127,6 +128,46 @@ def test_receipt_that_comes_after_the_list_is_judged_by_the_list(story: Story) -
     story.answers("lapd")
     item = settled(story).get("lapd")
     assert item is not None and item.kind == common_pb2.OUTCOME_KIND_UNVERIFIABLE and item.result is None
+
+
+@pytest.mark.parametrize("stage", ["unstamped", "settled", "taken"])
+def test_agency_that_is_revoked_is_withdrawn_once(story: Story, stage: str) -> None:
+    """Its key and the certificate of its session are revoked with it: that makes one outcome, not two."""
+    found: list[Settled] = []
+    story.answers("lapd")
+    if stage != "unstamped":
+        story.stamps("lapd")
+    if stage == "taken":
+        story.exchange.take_settled()
+    story.exchange.on_member(revoking(story, everything=True))
+    story.exchange.on_certificate_revoked("lapd")
+    found += story.exchange.take_settled()
+    withdrawn = story.exchange.withdrawn("lapd")
+    found += [withdrawn] if stage == "taken" and withdrawn is not None else []
+    assert len(found) == 1 and unverifiable(found[0])
+    assert withdrawn is None if stage == "unstamped" else withdrawn is found[0]
+    assert story.exchange.held == 0
+
+
+def test_second_receipt_of_a_revoked_key_accuses_nobody(story: Story) -> None:
+    """Whoever has the key can sign two: that the provider lied is not shown by them."""
+    story.answers("lapd")
+    story.stamps("lapd")
+    story.exchange.take_settled()
+    story.exchange.showing_last("lapd")
+    story.exchange.on_member(revoking(story))
+    story.answers("lapd")
+    assert not story.exchange.findings
+
+
+def test_account_of_a_revoked_key_is_none(story: Story) -> None:
+    """Dated before the revocation, by whoever holds the key: nothing is settled by it."""
+    digest = key_digest(story.broker_key.public.der)
+    operator = without_revoked(story.operator, RevokedOf(public_keys={digest: SINCE}), now=NOW)
+    exchange = Exchange(story.order, story.expectations, requester="sheriff", operator=operator)
+    told = dict.fromkeys(story.providers, common_pb2.OUTCOME_KIND_CANCELLED)
+    exchange.on_account(story.an_account(**told), now=NOW)
+    assert exchange.account is None and not exchange.take_settled()
 
 
 def test_broker_that_refused_what_a_revoked_key_signed_is_no_liar(story: Story) -> None:

@@ -62,7 +62,10 @@ class SignedOrder:
 
 
 def open_order(envelope: Envelope, member: MemberView) -> SignedOrder:
-    """Return the order in `envelope`, signed by `member`; raise `Rejected` (forged) if it isn't (rule 1)."""
+    """Return the order in `envelope`, signed by `member`; raise `Rejected` (forged) if it isn't (rule 1).
+
+    By no key that is revoked, whenever the order says that it was signed.
+    """
     keys = member.key_set.statement_keys
     try:
         opened = open_envelope(envelope, Order, [valid.key for valid in keys])
@@ -70,7 +73,7 @@ def open_order(envelope: Envelope, member: MemberView) -> SignedOrder:
         issued_at, deadline = to_instant(order, "issued_at"), to_instant(order, "deadline")
     except (CertsError, ValueError) as error:
         raise Rejected(RejectReason.FORGED) from error
-    if opened.key_id not in {key.key_id for key in member.key_set.statement_keys_at(issued_at)}:
+    if opened.key_id not in {key.key_id for key in member.believed_keys_at(issued_at)}:
         raise Rejected(RejectReason.FORGED)
     return SignedOrder(
         exchange_id=order.exchange_id,

@@ -212,6 +212,21 @@ class MemberView:
         """Whether a list revokes a key of it, or all of it, since whenever."""
         return self.revoked.everything is not None or key_digest(key.der) in self.revoked.public_keys
 
+    def knows_statement_key(self, key: VerifyKey, now: datetime) -> bool:
+        """Whether an end of it may start with a statement key: one that counts, or alone is revoked.
+
+        With the latter it says nothing, and learns of the next one.
+        """
+        is_revoked_alone = self.revoked.everything is None and self.revokes(key)
+        return is_revoked_alone or key in self.key_set.statement_keys_at(now)
+
+    def believed_keys_at(self, instant: datetime) -> tuple[VerifyKey, ...]:
+        """Return the keys by which a statement is taken now that says that it was signed at `instant`.
+
+        None that is revoked, since whenever: who has a stolen key writes any time into a statement.
+        """
+        return tuple(key for key in self.key_set.statement_keys_at(instant) if not self.revokes(key))
+
     def spiffe_id(self, path: str) -> str:
         """Return the SPIFFE id of one of its ends or systems, for example of `gateway`."""
         return f"spiffe://{self.domain}/{path}"

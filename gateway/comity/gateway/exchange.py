@@ -34,6 +34,7 @@ from comity.gateway.verification import (
     VerifiedReceipt,
     VerifiedResult,
     is_other_receipt,
+    is_revoked,
     verify_account,
     verify_pages,
     verify_receipt,
@@ -224,7 +225,7 @@ class Exchange:
         if part is None:
             return
         known, part.expected = part.expected.member, replace(part.expected, member=member)
-        if part.receipt is not None and _is_revoked(part.receipt.envelope, known, member):
+        if part.receipt is not None and is_revoked(part.receipt.envelope, known, member):
             self._withdraw(part, common_pb2.OUTCOME_KIND_UNVERIFIABLE, _REVOKED)
 
     def on_certificate_revoked(self, provider: str) -> None:
@@ -543,6 +544,7 @@ class Exchange:
         part.receipt = None  # it says nothing any more, against the broker neither
         if part.stage is not _Stage.SETTLED:
             self._settle(part, kind, query_service_pb2.ATTESTATION_GATEWAY, text=text)
+            part.result = None  # nothing is left that could be withdrawn once more
             return
         self._drop(part)
         provider = part.expected.asking.provider
@@ -587,18 +589,6 @@ class Exchange:
                 claimed=() if result else tuple(part.claimed[:2]),
             )
         )
-
-
-def _is_revoked(envelope: envelope_pb2.Envelope, known: MemberView, member: MemberView) -> bool:
-    """Whether a member, or a statement key of it that signed an envelope, is revoked, since whenever.
-
-    `known` is the view by which it was verified: a key that never counted stands in no newer one.
-    """
-    if member.revoked.everything is not None:
-        return True
-    signers = {signature.key_id for signature in envelope.signatures}
-    keys = (valid.key for view in (known, member) for valid in view.key_set.statement_keys)
-    return any(key.key_id in signers and member.revokes(key) for key in keys)
 
 
 def _attested_text(kind: common_pb2.OutcomeKind) -> str:

@@ -232,6 +232,7 @@ class Gateway:
             entry = records.call_cut(self.agency, self._clock(), cut.certificate, cut.revoked)
             self.start(self._record_beside(entry))
         revoked = self._own_revoked()
+        self.tell_if_revoked()
         for running in list(self._running.values()):
             if revoked:
                 self._let_go(running, KeyRevoked("nothing more is shown"))
@@ -255,6 +256,14 @@ class Gateway:
                 if judged[session]:
                     running.exchange.on_certificate_revoked(provider)
             running.changed.set()
+
+    def tell_if_revoked(self) -> None:
+        """Tell the operator that nothing can be asked, if our own key or certificate is revoked."""
+        if self._own_revoked():
+            LOGGER.error(
+                "own statement key or certificate is revoked: nothing is asked until another one is in force "
+                "(comity certs rotate statement-key, comity certs renew)"
+            )
 
     def _own_revoked(self) -> bool:
         """Whether our own statement key or certificate is revoked: nobody takes what we ask by it."""
@@ -381,7 +390,7 @@ class Gateway:
                     yield message
                     _require_kept(running)
                 withdrawn = running.exchange.withdrawn(item.provider)
-                if withdrawn is not None:  # revoked while it was logged, or shown
+                if withdrawn is not None and withdrawn is not item:  # revoked while it was logged, or shown
                     item = withdrawn
                     for message in self._outcome_messages(running, item):
                         yield message
@@ -533,9 +542,12 @@ class Gateway:
             await self._append_for(claims, entry)
         try:
             self._require_access_still(claims)
-        except SubjectRefused:
+            if self._own_revoked():
+                raise KeyRevoked("nothing was asked")
+        except (SubjectRefused, KeyRevoked):
             await self._record_cancelled(order.exchange_id)
             raise
+        newest = self.federation  # a list of revocations may have come while that was logged
         count_not_asked(item.agency for item in not_asked)
         trail.ordered(order.exchange_id, order.asking)
         exchange = Exchange(
@@ -548,14 +560,14 @@ class Gateway:
                     asking=order.asking[item.provider],
                     exchange_id=order.exchange_id,
                     ordered_at=order.issued_at,
-                    member=federation.member(item.provider),
+                    member=newest.members.get(item.provider) or federation.member(item.provider),
                     agreement=item.agreement,
                     grant=item.grant,
                 )
                 for item in askable
             },
             requester=self.agency,
-            operator=federation.operator,
+            operator=newest.operator,
             limits=self._limits,
             tally=self._held,
         )

@@ -24,7 +24,7 @@ from comity.certs.assertions import Claims
 from comity.certs.clock import Clock
 from comity.certs.errors import UnknownLog, UnknownMember
 from comity.certs.instants import from_instant, to_instant
-from comity.certs.roster import Federation
+from comity.certs.roster import Federation, MemberView
 from comity.gateway import records
 from comity.gateway.errors import (
     Busy,
@@ -37,6 +37,7 @@ from comity.gateway.errors import (
     RecordsUnverifiable,
     RequestInvalid,
 )
+from comity.gateway.verification import is_revoked
 from comity.links.errors import LinkError, SessionFailed
 from comity.links.frames import reason_name
 from comity.links.sessions.hub import GatewaySessions, Session
@@ -111,6 +112,8 @@ class _Retrieval:
     session: Session
     room: int
     """Messages that the provider may still send."""
+    known: MemberView | None = None
+    """The provider, as its statement was verified by."""
     came: asyncio.Queue[RecordsAnswer | RecordsPage | GatewayError] = field(default_factory=asyncio.Queue)
 
 
@@ -206,6 +209,7 @@ class Retrievals:
             while check.count < check.statement.count:
                 page = await self._page(retrieval)
                 with self._told(retrieval, statement):
+                    self._require_counting(retrieval, statement)
                     for record in page.records:
                         check.take(record)
                     if not page.records:
@@ -216,6 +220,7 @@ class Retrievals:
                     SessionMessage(records_credit=RecordsCredit(request_id=retrieval.request_id, pages=1))
                 )
             with self._told(retrieval, statement):
+                self._require_counting(retrieval, statement)
                 check.finish()
             done = True
         except LinkError as error:
@@ -247,7 +252,8 @@ class Retrievals:
                 member = self._federation().member(retrieval.provider)
             except UnknownMember as error:
                 raise RecordsInvalid(str(error)) from error
-            statement = open_statement(answer.statement, member)
+            statement, retrieval.known = open_statement(answer.statement, member), member
+            self._require_counting(retrieval, answer.statement)
             require_asked(
                 statement, request_id=retrieval.request_id, requester=self._agency, period=wanted.period
             )
@@ -269,6 +275,12 @@ class Retrievals:
                 records.unverifiable(self._agency, retrieval.provider, str(error), statement, self._clock())
             )
             raise RecordsUnverifiable(f"what `{retrieval.provider}` sent does not verify: {error}") from error
+
+    def _require_counting(self, retrieval: _Retrieval, statement: Envelope) -> None:
+        """Raise `RecordsInvalid` once the provider, or the key that signed the statement, is revoked."""
+        member, known = self._federation().members.get(retrieval.provider), retrieval.known
+        if member is not None and known is not None and is_revoked(statement, known, member):
+            raise RecordsInvalid("the provider, or the statement key that signed them, is revoked")
 
     async def _page(self, retrieval: _Retrieval) -> RecordsPage:
         page = await self._next(retrieval)

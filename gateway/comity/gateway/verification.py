@@ -122,9 +122,7 @@ def verify_receipt(
     _check(signed_at <= now + CLOCK_SKEW, "receipt: signed in the future")
     _check(signed_at >= expected.ordered_at - CLOCK_SKEW, "receipt: signed before it was ordered")
     try:
-        opened = open_envelope(
-            envelope, result_pb2.Receipt, expected.member.key_set.statement_keys_at(signed_at)
-        )
+        opened = open_envelope(envelope, result_pb2.Receipt, expected.member.believed_keys_at(signed_at))
     except CertsError as error:
         raise Unverifiable("receipt: signature is not by a statement key of the provider asked") from error
     receipt = opened.message
@@ -182,11 +180,23 @@ def is_other_receipt(expected: Expectation, envelope: envelope_pb2.Envelope, kno
         return False
     try:
         signed_at = to_instant(result_pb2.Receipt.FromString(envelope.payload), "signed_at")
-        keys = expected.member.key_set.statement_keys_at(signed_at)
+        keys = expected.member.believed_keys_at(signed_at)
         other = open_envelope(envelope, result_pb2.Receipt, keys).message
     except (DecodeError, ValueError, CertsError):
         return False
     return (other.exchange_id, other.provider) == (expected.exchange_id, expected.asking.provider)
+
+
+def is_revoked(envelope: envelope_pb2.Envelope, known: MemberView, member: MemberView) -> bool:
+    """Whether a member, or a statement key of it that signed an envelope, is revoked, since whenever.
+
+    `known` is the view by which it was verified: a key that never counted stands in no newer one.
+    """
+    if member.revoked.everything is not None:
+        return True
+    signers = {signature.key_id for signature in envelope.signatures}
+    keys = (valid.key for view in (known, member) for valid in view.key_set.statement_keys)
+    return any(key.key_id in signers and member.revokes(key) for key in keys)
 
 
 def verify_pages(expected: Expectation, receipt: VerifiedReceipt, pages: Sequence[bytes]) -> VerifiedResult:
@@ -236,7 +246,7 @@ def verify_account(
     """
     try:
         closed_at = to_instant(account_pb2.Account.FromString(envelope.payload), "closed_at")
-        opened = open_envelope(envelope, account_pb2.Account, operator.key_set.statement_keys_at(closed_at))
+        opened = open_envelope(envelope, account_pb2.Account, operator.believed_keys_at(closed_at))
     except (DecodeError, ValueError, CertsError) as error:
         raise BadAccount(
             query_service_pb2.FINDING_KIND_NOT_AN_ACCOUNT, "account: is not signed by the operator"
@@ -327,6 +337,7 @@ __all__ = [
     "VerifiedReceipt",
     "VerifiedResult",
     "is_other_receipt",
+    "is_revoked",
     "verify_account",
     "verify_pages",
     "verify_receipt",

@@ -135,7 +135,7 @@ PROVIDER = (
             Without(RECEIPT, "receipt: signed before it was ordered"),
             Instead(
                 RECEIPT,
-                "expected.member.key_set.statement_keys_at(signed_at)",
+                "expected.member.believed_keys_at(signed_at)",
                 "[valid.key for valid in expected.member.key_set.statement_keys]",
             ),
         ),
