@@ -23,9 +23,10 @@ from comity.audit.log_keys import LogKeys, next_step
 from comity.audit.summary import Law
 from comity.certs.agreements import AgreementBook
 from comity.certs.clock import Clock
-from comity.certs.credentials import EndCredentials, load_end
+from comity.certs.credentials import EndCredentials
 from comity.certs.delivered import DELIVERED_FOLDER
 from comity.certs.errors import CertsError
+from comity.certs.own import load_own
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.watching import FileWatch
@@ -119,7 +120,7 @@ def load_credentials(
     """Return this end's own keys; raise `ConfigInvalid` if nobody would believe them."""
     origin = f"{member.domain}/{ROLE}"
     try:
-        credentials = load_end(config.home)
+        credentials = load_own(config.home, member, now=clock())
         log_keys = LogKeys.load(credentials.log_key.parent, origin)
         next_step(log_keys, member.key_set.log_key(ROLE))
     except (CertsError, AuditError) as error:
@@ -130,7 +131,7 @@ def load_credentials(
         )
     if credentials.not_after <= clock():
         raise ConfigInvalid(f"`keys/leaf.pem` expired at {credentials.not_after:%Y-%m-%d %H:%M} UTC")
-    if credentials.statement.public not in member.key_set.statement_keys_at(clock()):
+    if not member.knows_statement_key(credentials.statement.public, clock()):
         raise ConfigInvalid(f"`keys/statement.key` is none that the roster names for `{member.agency}` now")
     return credentials, log_keys
 

@@ -284,6 +284,7 @@ class _Adapter:
             await self._people.take_up()
         except (AuditError, StateUnwritable) as error:
             raise ConfigInvalid(str(error)) from error
+        self._tell_if_mute()
         works = (
             self._link.run(),
             self._end.tick(),
@@ -334,6 +335,13 @@ class _Adapter:
         """Whether the own statement key is revoked: then nothing is answered until another is in force."""
         member = self._path.standing.federation.members.get(self._config.agency)
         return member is not None and member.revokes(self._own.current.statement.public)
+
+    def _tell_if_mute(self) -> None:
+        if self._is_mute():
+            LOGGER.error(
+                "own statement key is revoked: nothing is answered until another one is in force "
+                "(comity certs rotate statement-key)"
+            )
 
     def _member(self) -> MemberView:
         return self._path.standing.federation.member(self._config.agency)
@@ -387,11 +395,7 @@ class _Adapter:
         self._link.leave_distrusted()
         if new != old:
             LOGGER.info("in force: roster %d, policy %s", new.federation.version, new.engine.bundle.version)
-            if self._is_mute():
-                LOGGER.error(
-                    "own statement key is revoked: nothing is answered until another one is in force "
-                    "(comity certs rotate statement-key)"
-                )
+            self._tell_if_mute()
         await follow_roster(self._log, self._config.home / "keys", new.federation)
         if fault is not None:
             raise fault

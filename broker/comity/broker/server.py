@@ -37,10 +37,10 @@ from comity.broker.witness import Witness
 from comity.certs.aging import RosterAge
 from comity.certs.authority import OPERATOR
 from comity.certs.clock import Clock, utc_now
-from comity.certs.credentials import EndCredentials, load_end
+from comity.certs.credentials import EndCredentials
 from comity.certs.delivered import MAX_OWN_LISTS_BYTES
 from comity.certs.errors import CertsError
-from comity.certs.own import HEALTH_SERVICE, OwnCredentials
+from comity.certs.own import HEALTH_SERVICE, OwnCredentials, load_own
 from comity.certs.own_lists import OWN_LIST_FILE
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation
@@ -151,7 +151,6 @@ class Broker:
 
         Raises ConfigInvalid, CertsError or AuditError with one line for the operator.
         """
-        credentials = load_end(config.home)
         published = PublishedRoster(
             public=config.public, authority=config.authority, home=config.home, clock=clock
         )
@@ -161,6 +160,7 @@ class Broker:
             (published.delivered, OWN_LIST_FILE.format("*")),
         )
         state = await asyncio.to_thread(load_trust, published=published, lodgements=config.lodgements)
+        credentials = load_own(config.home, state.federation.operator, now=clock())
         origin = f"{credentials.domain}{credentials.path}"
         keys = LogKeys.load(credentials.log_key.parent, origin)
         _check_own(credentials, keys, state.federation, clock)
@@ -262,6 +262,7 @@ class Broker:
         for work in works:
             self._tasks.append(asyncio.create_task(work(), name=f"broker {work.__qualname__}"))
         logger.info("listening on %s, roster version %d", self.address, state.federation.version)
+        self._tell_if_mute()
 
     async def _tick(self) -> None:
         """Offer checkpoints once a second: an end that was passed over for its damping gets the newest."""
@@ -320,17 +321,20 @@ class Broker:
             whose = f" of `{issuer}`" if issuer else ""
             logger.warning("list of revocations%s, version %d, is in force", whose, version)
         self._trust.replace(state)
-        if not self._trust.may_sign(self._own.current.statement.public):
-            logger.error(
-                "own statement key is revoked: nothing is routed until another one is in force "
-                "(comity certs rotate statement-key)"
-            )
+        self._tell_if_mute()
         with contextlib.suppress(ConfigInvalid):  # then the old roots stay, and each link is refused
             self._newest_tls = self._tls(state.federation)
         self._hand_out(state.federation)  # first: who is revoked learns by whose word, and why
         self._router.trust_replaced()
         # Last: a key file or a disk that fails us keeps no revoked end linked.
         await follow_roster(self._log, self._own.current.log_key.parent, state.federation)
+
+    def _tell_if_mute(self) -> None:
+        if not self._trust.may_sign(self._own.current.statement.public):
+            logger.error(
+                "own statement key is revoked: nothing is routed until another one is in force "
+                "(comity certs rotate statement-key)"
+            )
 
     def _hand_out(self, federation: Federation) -> None:
         """Hand the roster in force to the ends over their links: their own source of it may be away."""
@@ -442,7 +446,7 @@ def _check_own(credentials: EndCredentials, log_keys: LogKeys, federation: Feder
         )
     if credentials.not_after <= clock():
         raise ConfigInvalid(f"`keys/leaf.pem` expired at {credentials.not_after:%Y-%m-%d %H:%M} UTC")
-    if credentials.statement.public not in operator.key_set.statement_keys_at(clock()):
+    if not operator.knows_statement_key(credentials.statement.public, clock()):
         raise ConfigInvalid(
             "`keys/statement.key` is none that the roster's key set of the operator names now"
         )

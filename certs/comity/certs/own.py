@@ -16,7 +16,7 @@ from typing import Final
 
 from comity.certs import renewing
 from comity.certs.clock import Clock
-from comity.certs.credentials import EndCredentials
+from comity.certs.credentials import EndCredentials, load_end
 from comity.certs.errors import CertsError, CredentialsUnusable
 from comity.certs.keys import SigningKey
 from comity.certs.members import MemberView
@@ -24,7 +24,7 @@ from comity.certs.pairs import CHAIN_FILE, KEY_FILE, LINK, judge_pair
 from comity.certs.renewing import NO_RENEWAL, Renewal, RenewalSettings
 from comity.certs.watching import FileWatch, follow
 
-__all__ = ["HEALTH_SERVICE", "LOOK_SECONDS", "NEXT_STATEMENT_KEY", "OwnCredentials"]
+__all__ = ["HEALTH_SERVICE", "LOOK_SECONDS", "NEXT_STATEMENT_KEY", "OwnCredentials", "load_own"]
 
 NEXT_STATEMENT_KEY: Final = "statement.next.key"
 """The statement key that is to follow, in `keys/`, until the roster names it."""
@@ -39,6 +39,29 @@ LOOK_SECONDS: Final = 0.5
 """How often a process looks at its own files; what changed counts from the second look on."""
 
 _log = logging.getLogger("comity.certs")
+
+
+def load_own(home: Path, member: MemberView, *, now: datetime) -> EndCredentials:
+    """Return an end's credentials at its start; raises as `EndCredentials.load` does.
+
+    First a statement key that is to follow takes the place of one that counts no more. One that is revoked,
+    with none to follow yet, is in force all the same: the process has to run to learn of the next one.
+    """
+    credentials = load_end(home)
+    following, believed = home / "keys" / NEXT_STATEMENT_KEY, member.believed_keys_at(now)
+    if credentials.statement.public in believed or not following.exists():
+        return credentials
+    if SigningKey.load(following).public not in believed:
+        return credentials
+    _put_in_place(following)
+    return load_end(home)
+
+
+def _put_in_place(following: Path) -> None:
+    SigningKey.load(following).save(following.with_name("statement.key"))
+    following.unlink(missing_ok=True)
+    _log.info("the statement key that was to follow is in its place")
+
 
 Taken = Callable[[EndCredentials, EndCredentials], Awaitable[None]]
 """(old, new): put what is new in force; raising leaves the old one."""
@@ -134,9 +157,7 @@ class OwnCredentials:
             self._named = (key.key_id, now)
         is_settled = (now - self._named[1]).total_seconds() >= SETTLE_SECONDS
         if is_settled or member.revokes(self.current.statement.public):
-            key.save(following.with_name("statement.key"))
-            following.unlink(missing_ok=True)
-            _log.info("the statement key that was to follow is in its place")
+            _put_in_place(following)
 
     def _waits(self) -> bool:
         """Whether a statement key waits for the roster; not as long as its folder can't be looked at."""

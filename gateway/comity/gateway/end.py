@@ -27,7 +27,7 @@ from comity.certs.clock import Clock, utc_now
 from comity.certs.credentials import EndCredentials
 from comity.certs.errors import CertsError
 from comity.certs.following_jwks import PublishedKeys
-from comity.certs.own import OwnCredentials
+from comity.certs.own import OwnCredentials, load_own
 from comity.certs.published import PublishedRoster
 from comity.certs.roster import Federation, MemberView
 from comity.certs.user_acts import FOLDER as USER_ACTS
@@ -107,7 +107,7 @@ class GatewayEnd:
             house = await asyncio.to_thread(load_house, config.house, agency=config.agency)
             federation, agreements = standing.federation, standing.agreements
             member = federation.member(config.agency)
-            credentials = EndCredentials.load(config.home)
+            credentials = load_own(config.home, member, now=clock())
             own = OwnCredentials(
                 credentials, home=config.home, role="gateway", clock=clock, renewal=config.renewal
             )
@@ -137,6 +137,7 @@ class GatewayEnd:
                 auditor_role=config.auditor_role,
                 house=house,
             )
+            gateway.tell_if_revoked()
             gateway.people.load(config.home / USER_ACTS)
             gateway.published = publishing = _published_keys(config, gateway, member, clock)
             try:

@@ -217,6 +217,10 @@ REVOCATIONS = File(
 )
 REVOKED = File("tests/test_revocation.py", honest="test_who_is_not_revoked_is_answered")
 REVOKED_KEY = File("tests/test_revoked_statement_key.py", honest="test_who_is_not_revoked_is_answered")
+REVOKED_AT_START = File(
+    "tests/test_start_with_a_revoked_key.py",
+    honest="test_end_takes_the_next_key_at_its_start_where_the_old_one_counts_no_more",
+)
 WITHDRAWN = File(
     "tests/gateway/test_withdrawn.py", honest="test_revocation_withdraws_nothing_that_was_shown_whole"
 )
@@ -226,6 +230,7 @@ FILES = (
     REVOCATIONS,
     REVOKED,
     REVOKED_KEY,
+    REVOKED_AT_START,
     WITHDRAWN,
     DUE,
     SUSPENDING,

@@ -9,8 +9,11 @@ from tests.patched_out.checks.files import (
     FOLLOWING_LINKS,
     HANDOVER,
     LAPSED,
+    MUST_NOT,
     OPEN_CALLS,
     OWN_LISTS,
+    OWN_RECORDS,
+    REVOKED_AT_START,
     REVOKED_KEY,
     ROSTER_INBOX,
     WITHDRAWN,
@@ -52,9 +55,53 @@ CHECKS = (
         WITHDRAWN("test_receipt_that_comes_after_the_list_is_judged_by_the_list"),
     ),
     check(
+        "revoked: no statement of a revoked key is taken, whenever it says that it was signed",
+        Instead("comity.certs.members:MemberView.believed_keys_at", "self.revokes(key)", "False"),
+        WITHDRAWN(
+            "test_receipt_that_comes_after_the_list_is_judged_by_the_list[dated before]",
+            "test_account_of_a_revoked_key_is_none",
+        ),
+        MUST_NOT("test_order_of_a_revoked_key_is_not_answered[dated before]"),
+    ),
+    check(
+        "revoked: a list that comes while a question is logged counts for its answers",
+        Instead(
+            "comity.gateway.gateway:Gateway._ask",
+            "newest.members.get(item.provider) or federation.member(item.provider)",
+            "federation.member(item.provider)",
+        ),
+        REVOKED_KEY("test_list_that_comes_while_a_question_is_logged_counts_for_it[lapd/adapter]"),
+    ),
+    check(
+        "revoked: with a key that was revoked while a question was logged nothing is asked",
+        Without("comity.gateway.gateway:Gateway._ask", "if self._own_revoked():"),
+        REVOKED_KEY("test_list_that_comes_while_a_question_is_logged_counts_for_it[sheriff/gateway]"),
+    ),
+    check(
+        "revoked: records whose statement a revoked key signed end",
+        Without("comity.gateway.own_records:Retrievals._require_counting", "if member is not None"),
+        OWN_RECORDS("test_records_of_a_revoked_key_end"),
+        falls=("AssertionError", "Failed"),
+    ),
+    check(
+        "revoked: an end takes a key to follow at its start only if the roster names it",
+        Without("comity.certs.own:load_own", "if SigningKey.load(following).public not in believed:"),
+        REVOKED_AT_START("test_end_does_not_start_with_a_key_that_was_never_named"),
+    ),
+    check(
         "revoked: what is settled and not shown yet is withdrawn too",
         Without("comity.gateway.exchange:Exchange._withdraw", "self._drop(part)"),
         WITHDRAWN(f"{_UNSHOWN}[taken-False]"),
+    ),
+    check(
+        "revoked: what was withdrawn is told once",
+        Instead("comity.gateway.gateway:Gateway.search", "withdrawn is not item", "True"),
+        REVOKED_KEY("test_answer_that_is_withdrawn_before_it_is_taken_has_one_outcome"),
+    ),
+    check(
+        "revoked: a whole agency's answer is withdrawn once",
+        Without("comity.gateway.exchange:Exchange._withdraw", "part.result = None"),
+        WITHDRAWN("test_agency_that_is_revoked_is_withdrawn_once[unstamped]"),
     ),
     check(
         "revoked: what came under a revoked certificate is withdrawn",
