@@ -102,9 +102,12 @@ async def test_gateway_whose_key_is_revoked_asks_nothing_until_it_has_another(
 async def test_gateway_whose_own_is_revoked_lets_go_what_is_under_way(
     federation: FederationSimulator, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its callers learn at once why nothing more comes, also if the broker leaves it its link."""
+    """Its callers learn at once why nothing more comes, also if broker and provider have no list yet."""
     monkeypatch.setattr("comity.broker.router.Router.trust_replaced", lambda router: None)
     assert (await federation.search(of=["lapd"], days=1)).is_whole
+    provider = federation["lapd"].end
+    assert provider is not None
+    monkeypatch.setattr(provider.sessions, "refresh", lambda *newer: None)
     federation["lapd"].goes_silent()
     asking = asyncio.create_task(federation.search(of=["lapd"], days=1))
     gateway = federation.asking["sheriff"].gateway

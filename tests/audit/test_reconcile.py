@@ -179,6 +179,17 @@ def test_each_way_to_disagree_has_its_class_and_evidence(tmp_path: Path, way: st
     assert evidence
 
 
+def test_answer_that_its_requester_withdrew_is_told_as_that(tmp_path: Path) -> None:
+    """Its key was revoked before it was shown: the requester's own entry says why nobody acknowledged it."""
+    ledger = Ledger.of(3)
+    _unacknowledged(ledger)
+    ledger.change("requester", "concluded", 1, outcomes={"lapd": "unverifiable"})
+    _promise_again(ledger)
+    _, counts, evidence = reconcile(tmp_path, *ledger.write(tmp_path / "logs").values())
+    assert counts == {"matched": 2, "not acknowledged": 1}
+    assert "concluded: unverifiable, not acknowledged for that" in evidence
+
+
 def _promise_again(ledger: Ledger) -> None:
     for number in range(len(ledger.exchanges)):
         try:

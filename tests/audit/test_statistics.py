@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from comity.audit.canonical import JsonValue
 from comity.audit.entry import Entry, parse_entry
 from comity.audit.tiles import TileFolder
 from comity.cli.main import cli
@@ -91,6 +92,19 @@ def test_log_alone_gives_searches_and_refusals_by_requester_provider_and_reason(
     }
     assert counted(own) == counted(alone)
     assert alone["total"]["hits"] == 2 and alone["total"]["hits_known_of"] == 4  # type: ignore[index]
+
+
+def test_answer_that_was_withdrawn_is_no_hit(tmp_path: Path) -> None:
+    """It was logged for its caller, and then its key was revoked: it counts as what the question came to."""
+    entries = at_gateway(Asked(), exchange(1), BEGIN, {"lapd": ("responded", 3), "cbp": ("responded", 2)})
+    outcomes: dict[str, JsonValue] = {"lapd": "unverifiable", "cbp": "responded"}
+    entries = [
+        replace(entry, public={**entry.public, "outcomes": outcomes}) if entry.kind == "concluded" else entry
+        for entry in entries
+    ]
+    asyncio.run(write_home(tmp_path / "gateway", SHERIFF, entries, lambda: BEGIN))
+    found = told(tmp_path / "gateway", "--by", "provider")
+    assert counted(found) == {("lapd",): (1, {"unverifiable": 1}, None), ("cbp",): (1, {"responded": 1}, 1)}
 
 
 def test_both_ends_and_the_broker_count_the_same(made: Homes) -> None:

@@ -413,9 +413,16 @@ class _Judging:
         if released is None or log is None or self.acknowledged is not None or self.cancelled is not None:
             return
         if self.unacknowledged is not None:
-            raise _Wrong("not acknowledged", self._tells("provider", self.unacknowledged))
+            raise _Wrong("not acknowledged", self._tells("provider", self.unacknowledged), *self._unshown())
         if log.last_at > released.at + self.bounds.acknowledgement:
-            raise _Wrong("not acknowledged", self._tells("provider", released))
+            raise _Wrong("not acknowledged", self._tells("provider", released), *self._unshown())
+
+    def _unshown(self) -> tuple[str, ...]:
+        """Return that it counts for nothing at the requester: it did not verify, or was withdrawn."""
+        said = self.concluded.texts("outcomes").get(self.case.provider, "") if self.concluded else ""
+        if said in SIGNED or not said:
+            return ()
+        return (f"{self._tells('requester', self.concluded)}: {said}, not acknowledged for that",)
 
     def _fork(self) -> None:
         for end, log in self.case.logs.items():

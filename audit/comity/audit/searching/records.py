@@ -27,6 +27,8 @@ from comity.audit.trust import Trust
 TURNED_DOWN, REJECTED, CANCELLED, PENDING = "turned_down", "rejected", "cancelled", "pending"
 """Outcomes of a record besides those of `comity.v1.OutcomeKind`: nothing left the house; rejected before a
 decision; given up; the log holds no outcome (yet)."""
+WITHDRAWN = "withdrawn"
+"""Why a result that was logged for its caller has another outcome: its key was revoked meanwhile."""
 _OF_RECORDS = frozenset(
     {
         *("asked", "delivered", "concluded", "turned_down"),
@@ -213,6 +215,11 @@ class RecordReader:
             if record.outcome == PENDING:
                 outcome = told.get(name) or (CANCELLED if public.get("cancelled") is True else PENDING)
                 group.found[name] = replace(record, outcome=str(outcome), outcome_entry=at)
+            elif told.get(name, record.outcome) != record.outcome:  # revoked before all of it was shown
+                said = str(told[name])
+                group.found[name] = replace(
+                    record, outcome=said, why=WITHDRAWN, is_hit=False, outcome_entry=at
+                )
         group.is_done = True
 
     def _received_became(self, group: _Group, at: Entered, entry: LoggedEntry) -> None:
