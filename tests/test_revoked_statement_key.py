@@ -157,6 +157,9 @@ async def test_answer_that_waits_for_the_log_is_withdrawn_when_its_key_is_revoke
         return promises
 
     monkeypatch.setattr(log, "append", slow)
+    gateway, held = federation.asking["sheriff"].gateway, list[str]()
+    assert gateway is not None
+    monkeypatch.setattr(gateway.logs, "promised", lambda agency, promise, **of: held.append(agency))
     asking = asyncio.create_task(federation.search(of=["lapd", "cbp"], days=1))
     await federation.until(written.is_set)
     revoke_key(federation, "lapd/adapter")
@@ -168,6 +171,7 @@ async def test_answer_that_waits_for_the_log_is_withdrawn_when_its_key_is_revoke
     assert concluded.public["outcomes"] == {"cbp": "responded", "lapd": "unverifiable"}
     assert any(name.startswith("unshown:lapd:") for name in concluded.attachments)
     assert answer.summary is not None and not answer.summary.findings
+    assert held == ["cbp"], "what a stolen key promises is not held against its owner's log"
 
 
 async def test_answer_that_is_being_shown_ends_when_its_key_is_revoked(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from click.testing import CliRunner, Result
 from comity.audit.entry import Entry, to_milliseconds
 from comity.audit.log import SignedLog
 from comity.audit.note import LogKey
+from comity.certs.authority import revoke
 from comity.certs.clock import utc_now
 from comity.certs.envelope import from_json
+from comity.certs.instants import from_instant
+from comity.certs.keys import SigningKey
+from comity.certs.revocations import key_digest
 from comity.certs.roster import Federation
 from comity.certs.user_acts import FOLDER, NEW, verify_user_act
 from comity.cli.agency import group
+from comity.v1.federation_pb2 import Revocation
 from tests.support.federation import FederationOnDisk, build_federation
 
 NOW = utc_now()
@@ -111,3 +117,21 @@ def test_acts_are_signed_and_name_nobody_outside(made: FederationOnDisk) -> None
     assert ahead.exit_code == 2 and "has not come yet" in ahead.output
     lines = run("terminate-user", "two\nlines", "--dir", made.home("lapd"))
     assert lines.exit_code != 0 and "Traceback" not in lines.output
+
+
+def test_act_under_a_revoked_key_is_refused_with_what_mends_it(
+    made: FederationOnDisk, tmp_path: Path
+) -> None:
+    """No provider would take it: the key is replaced first."""
+    root = shutil.copytree(made.root, tmp_path / "f")
+    copy = FederationOnDisk(root=root, spec=made.spec)
+    key = SigningKey.load(copy.gateway_home("lapd") / "keys" / "statement.key").public
+    entry = Revocation(
+        agency="lapd",
+        public_key=key_digest(key.der),
+        revoked_at=from_instant(utc_now()),
+        reason="REVOCATION_REASON_KEY_COMPROMISE",
+    )
+    revoke(root, [entry], utc_now())
+    result = run("terminate-user", made.user("lapd"), "--dir", copy.home("lapd"))
+    assert result.exit_code != 0 and "comity certs rotate statement-key" in result.output

@@ -79,7 +79,10 @@ def _act(user: str, home: Path, *, terminates: bool, recertified: datetime | Non
     key = SigningKey.load(gateway / "keys" / "statement.key")
     member = agency.federation(now).member(agency.agency)
     if key.public not in member.key_set.statement_keys_at(now):
-        raise SetupRefused(f"`{gateway / 'keys' / 'statement.key'}` is none that the roster names now")
+        path = gateway / "keys" / "statement.key"
+        if member.revokes(key.public):
+            raise SetupRefused(f"`{path}` is revoked: another one first (comity certs rotate statement-key)")
+        raise SetupRefused(f"`{path}` is none that the roster names now")
     act = sign_user_act(
         key,
         agency=agency.agency,

@@ -641,7 +641,8 @@ class Gateway:
                     given = [item for item in batch if item.result is not None]
                     for item, promise in zip(given, promises, strict=True):
                         running.delivered[item.provider] = promise
-                        self._hold_to_promise(item, running.order.exchange_id)
+                        if exchange.withdrawn(item.provider) is None:  # a revoked key promises nothing
+                            self._hold_to_promise(item, running.order.exchange_id)
                 elapsed = (self._clock() - running.asked_at).total_seconds()
                 for item in batch:
                     running.trail.settled(item.provider, item.kind, elapsed)

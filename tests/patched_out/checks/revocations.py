@@ -94,6 +94,13 @@ CHECKS = (
         WITHDRAWN(f"{_UNSHOWN}[taken-False]"),
     ),
     check(
+        "revoked: nobody's log is held to the promise of a receipt that was withdrawn",
+        Instead(
+            "comity.gateway.gateway:Gateway._settle", "exchange.withdrawn(item.provider) is None", "True"
+        ),
+        REVOKED_KEY("test_answer_that_waits_for_the_log_is_withdrawn_when_its_key_is_revoked"),
+    ),
+    check(
         "revoked: what was withdrawn is told once",
         Instead("comity.gateway.gateway:Gateway.search", "withdrawn is not item", "True"),
         REVOKED_KEY("test_answer_that_is_withdrawn_before_it_is_taken_has_one_outcome"),
