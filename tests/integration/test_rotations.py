@@ -41,14 +41,15 @@ def of_p1(**times: float) -> Revoked:
     return found
 
 
-def test_answers_of_the_revoked_are_late_a_second_after_the_list_arrived_anywhere() -> None:
-    """Counted from the first end that had it; what came in time, from others, or after the mending isn't."""
+def test_answers_of_the_revoked_are_late_a_second_after_the_list_arrived_where_they_are_shown() -> None:
+    """From the first end that had it is told beside; what is of others, or after the mending, is not late."""
     questions = [asked(100.9), asked(101.15), asked(101.3, provider="p2"), asked(105.0)]
-    row = filled(questions, of_p1(mended=104.0, back=105.0))
-    assert row.revoked is not None and (row.revoked.late, row.revoked.late_published) == (1, 1)
-    assert round(row.revoked.after_arrival, 2) == 1.05
-    assert not row.is_good
-    assert filled([*questions[:1], *questions[2:]], of_p1(mended=104.0, back=105.0)).is_good
+    for late, at in ((0, 101.25), (1, 101.35)):
+        row = filled([*questions, asked(at)], of_p1(mended=104.0, back=105.0))
+        assert row.revoked is not None and row.revoked.late == late
+        assert (row.revoked.late_first, row.revoked.late_published) == (2, 2)
+        assert round(row.revoked.after_arrival, 2) == round(at + 0.1 - 100.2, 2)
+        assert row.is_good is not bool(late)
 
 
 def test_question_that_fails_is_excused_only_where_it_touches_the_revoked_in_its_time() -> None:

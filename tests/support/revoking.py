@@ -1,7 +1,8 @@
 """One revocation of each kind, what goes on reaching or coming from the revoked, and how it is reinstated.
 
-The list counts as arrived when the first end that enforces it has logged that it is in force, and as
-published when the timestamp that names it lies in the published folder.
+The list counts as arrived at an end when that has logged that it is in force, and as published when the
+timestamp that names it lies in the published folder. Answers are shown by the gateway: its arrival counts for
+the bound, and the first end's is told beside.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.support.rotating import ADAPTER, BROKER, GATEWAY
 from tests.support.running_federation import RunningFederation
 
 BOUND_SECONDS: Final = 1.0
-"""From a list's arrival until nothing of the revoked is answered any more."""
+"""From a list's arrival at an end until that end shows nothing of the revoked any more."""
 LOOK_SECONDS: Final = 3.0
 """How long after its arrival questions go on before the revoked is reinstated."""
 
@@ -151,14 +152,16 @@ class Answers:
     """What came from, or went to, the revoked after the list was there, in seconds."""
 
     after_arrival: float = 0.0
-    """The last of them; 0: none came after."""
+    """The last of them after the list was in force at the first end; 0: none came after."""
     after_publication: float = 0.0
     after_gateway: float = 0.0
     """The last of them after the list was in force at the gateway that shows answers."""
     spread: float = 0.0
     """The longest from the first end that had a list to the last."""
     late: int = 0
-    """Later than `BOUND_SECONDS` after the arrival."""
+    """Later than `BOUND_SECONDS` after the list was in force at the gateway."""
+    late_first: int = 0
+    """Later than that after it was in force at the first end of all."""
     late_published: int = 0
     """Later than that after the publication."""
 
@@ -173,7 +176,8 @@ class Answers:
                 at_gateway = revoked.arrived.get(GATEWAY, revoked.arrival)
                 self.after_gateway = max(self.after_gateway, each.shown - at_gateway)
                 self.after_publication = max(self.after_publication, publication)
-                self.late += arrival > BOUND_SECONDS
+                self.late += each.shown - at_gateway > BOUND_SECONDS
+                self.late_first += arrival > BOUND_SECONDS
                 self.late_published += publication > BOUND_SECONDS
 
 

@@ -75,7 +75,7 @@ LOGGER = logging.getLogger("comity.adapters")
 STOP_SECONDS: Final = 2.0
 """How long exchanges in flight may go on when the process is told to stop."""
 
-WATCH_SECONDS: Final = 0.3
+WATCH_SECONDS: Final = 0.2
 """How often the published folders are looked at; what changed counts from the second look on."""
 
 

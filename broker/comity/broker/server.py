@@ -57,7 +57,7 @@ logger = logging.getLogger("comity.broker")
 TICK_SECONDS: Final = 1.0
 """How often checkpoints are offered besides when a new one is published."""
 
-WATCH_SECONDS: Final = 0.3
+WATCH_SECONDS: Final = 0.2
 """How often the folders are looked at: two looks, and a newer list closes the links that it touches."""
 
 STOP_SECONDS: Final = 3.0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -69,9 +70,9 @@ async def follow(
 ) -> None:
     """Call `reload` after each change, looking every `seconds`, until cancelled.
 
-    A change is taken when two looks found the same: the second comes after `rest` seconds, if that is given
-    and shorter. That is for what is signed as a whole: of it no half can be taken for the whole. Where `due`
-    says so it is called at a look also without a change.
+    A change is taken when two looks found the same: the second comes after `rest` seconds, if that is given.
+    That is for what is signed as a whole: of it no half can be taken for the whole. Where `due` says so it is
+    called at a look also without a change.
 
     When it raises one of `faults`, what was in force stays: that is logged once, and `reload` is called
     again at the next change and, ever less often, without one (a disk that is full again has room, a
@@ -79,9 +80,9 @@ async def follow(
     """
     wait, looks, said = 0, 0, ""
     while True:
-        await asyncio.sleep(min(rest, seconds) if rest is not None and files.is_moving else seconds)
+        await asyncio.sleep(seconds)
         looks += 1
-        changed = await asyncio.to_thread(files.changed)
+        changed = await asyncio.to_thread(_changed, files, rest)
         if not changed and not due() and not 0 < wait <= looks:
             continue
         try:
@@ -92,6 +93,16 @@ async def follow(
             wait, looks, said = (1 if changed else min(2 * wait, MOST_LOOKS)), 0, str(error)
         else:
             wait = 0
+
+
+def _changed(files: FileWatch, rest: float | None) -> bool:
+    """Look once, and once more after `rest` if something moves: on a thread, for a busy loop comes late."""
+    if files.changed():
+        return True
+    if rest is None or not files.is_moving:
+        return False
+    time.sleep(rest)
+    return files.changed()
 
 
 def _marks(folder: Path, pattern: str) -> Iterator[_Mark]:

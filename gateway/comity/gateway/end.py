@@ -50,7 +50,7 @@ from comity.links.telemetry.ends import EndReadings
 from comity.links.telemetry.metrics import LogLag
 from comity.v1 import common_pb2
 
-WATCH_SECONDS = 0.3
+WATCH_SECONDS = 0.2
 """How often the published folders are looked at."""
 LOGGER = logging.getLogger("comity.gateway")
 
