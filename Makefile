@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 FLOOR_TESTS := tests/certs tests/policy/test_decision.py tests/policy/test_shipped_bundles.py tests/adapters \
 	tests/broker tests/integration/test_main_path.py
 export PYTHONDONTWRITEBYTECODE :=
-SPREAD := -n auto --dist loadgroup --maxprocesses 8
+# One process more than there are cores: tests wait for other processes, too.
+SPREAD := -n $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))') --dist loadgroup
 ROOMS := certs audit policy links broker adapters gateway cli
 
 .PHONY: demo test long brokers rotations patched-out lint types proto proto-check verifier floors campaign load rolled-back crash tamper fuzz bench lock clean help
@@ -43,7 +44,7 @@ test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 	$(BIN)/pytest $(SPREAD)
 
 long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; some minutes.
-	$(BIN)/pytest $(SPREAD) -m long
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup -m long
 
 rotations: $(VENV)/.done  ## Rotate and revoke every kind of key 20 times at 50 questions a second; 45 minutes.
 	$(BIN)/python -m tests.rotations --rate $(or $(RATE),50) --times $(or $(TIMES),20)
