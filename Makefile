@@ -44,7 +44,7 @@ test: $(VENV)/.done .verifier/.done  ## Run all tests, on all cores.
 	$(BIN)/pytest $(SPREAD)
 
 long: $(VENV)/.done  ## Run the tests that take longest, which `make test` leaves out; some minutes.
-	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup -m long
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup -m long $(if $(THIRD),--third $(THIRD))
 
 rotations: $(VENV)/.done  ## Rotate and revoke every kind of key 20 times at 50 questions a second; 45 minutes.
 	$(BIN)/python -m tests.rotations --rate $(or $(RATE),50) --times $(or $(TIMES),20)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import pytest_asyncio
@@ -22,6 +23,24 @@ settings.register_profile(
     suppress_health_check=[*_usual.suppress_health_check, HealthCheck.too_slow],
 )
 settings.load_profile("on any machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--third WORD`: a third of the tests, another one for another word, a day for instance."""
+    parser.addoption("--third", metavar="WORD", help="Run a third of the tests: another WORD, another third.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not of the third that was asked for; in time each has its turn."""
+    word = config.getoption("--third")
+    if word is None:
+        return
+    thirds: tuple[list[pytest.Item], ...] = ([], [], [])
+    for item in items:
+        thirds[crc32(f"{word} {item.nodeid.partition('@')[0]}".encode()) % 3].append(item)
+    items[:], *left_out = thirds
+    config.hook.pytest_deselected(items=[item for third in left_out for item in third])
+
 
 SIMULATED = ("cbp", "dea", "lapd", "lahd", "sheriff")
 
