@@ -87,6 +87,7 @@ class LyingBroker:
         self._own_sessions = itertools.count(1 << 41)
         self._tasks: set[asyncio.Task[None]] = set()
         self._heard: list[tuple[str, int, bytes]] = []
+        """The last records that left for an end, with its session, oldest first."""
         self._clear_frames: dict[tuple[str, str, str], LinkFrame] = {}
         self._notes: dict[tuple[str, bool], list[bytes]] = {}
         """By end and direction: the first checkpoint that went over its link, and the last."""
@@ -136,6 +137,9 @@ class LyingBroker:
             self.sessions[frame.session_open.session_id] = (frame.session_open.peer, end.split("/")[0])
         if self.listener is not None:
             self.listener(end, outward, frame)
+        if outward and kind(frame) == "session_data":
+            heard = (end, frame.session_data.session_id, frame.session_data.records)
+            self._heard = [*self._heard[-40:], heard]
         if kind(frame) in KEPT:
             key = (kind(frame), end, _provider(end, frame))
             self._clear_frames[key] = LinkFrame.FromString(frame.SerializeToString())
@@ -185,7 +189,6 @@ class LyingBroker:
                     return None
                 key = (end, data.session_id)
                 data.sequence += shift.get(key, 0)
-                self._heard = [*self._heard[-40:], (end, data.session_id, data.records)]
                 seen[0] += 1
                 if seen[0] <= skip or attack.happened >= records:
                     return [frame]
@@ -245,17 +248,15 @@ class LyingBroker:
         return self._records("reorders records", act, records=2, **where)
 
     def splices_a_record(self, **where: Any) -> Attack:
-        """Put a record of another session, or an older one of this, in a record's place."""
+        """Put a record of another session in a record's place."""
 
         def act(end: str, frame: LinkFrame) -> list[LinkFrame] | None:
             own = (end, frame.session_data.session_id)
-            others = [data for heard, session, data in self._heard[:-1] if (heard, session) != own]
+            others = [data for heard, session, data in self._heard if (heard, session) != own]
+            others = [data for data in others if data != frame.session_data.records]
             if not others:
                 return None
-            other = self.random.choice(others)
-            if other == frame.session_data.records:
-                return None
-            frame.session_data.records = other
+            frame.session_data.records = self.random.choice(others)
             return [frame]
 
         return self._records("splices a record", act, records=1, **where)
