@@ -6,7 +6,7 @@ honest test of each of their files stays green, so that what was taken out is a 
 product. Anything else makes the exit status 1. WORDs narrow to checks whose name, patch or tests hold one.
 
 `--green` leaves out the first part: for where the whole suite has just passed. `--fifth WORD` takes a fifth
-of the checks, another one for another word, a day for instance: in time each has its turn.
+of the checks, another one for another word, a commit for instance: in time each has its turn.
 """
 
 from __future__ import annotations
