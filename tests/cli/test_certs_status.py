@@ -1,6 +1,7 @@
 """`comity certs status` as its user sees it: table, findings, JSON, exit status."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,8 @@ from comity.cli.certs import group
 from comity.cli.logkeys import make_log_key
 
 
-def status(*arguments: str) -> Result:
-    result = CliRunner().invoke(group, ["status", *arguments], env={"COLUMNS": "120"})
+def status(*arguments: str, **environment: str) -> Result:
+    result = CliRunner().invoke(group, ["status", *arguments], env={"COLUMNS": "120", **environment})
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
 
@@ -39,6 +40,16 @@ def test_overdue_leaf_is_shown_and_exits_1(fed: Path) -> None:
         shown.output
     )
     assert "1 overdue" in shown.output
+
+
+def test_what_is_overdue_stands_out_in_red_where_there_is_colour(fed: Path) -> None:
+    """Bold red on a terminal, beside green for what is good; in a pipe no escape sequence at all."""
+    arguments = (str(fed / "operator"),)
+    coloured = status(*arguments, FORCE_COLOR="1", TERM="xterm-256color", NO_COLOR="").output
+    assert re.search(r"\x1b\[1;31m\s*overdue", coloured)
+    assert re.search(r"\x1b\[32m\s*good", coloured)
+    plain = status(*arguments).output
+    assert "overdue" in plain and "\x1b" not in plain
 
 
 def test_what_is_in_order_exits_0(fed: Path) -> None:
