@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -37,7 +38,14 @@ async def _run(name: str, serve: Serve) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    await serve(lambda text: click.echo(f"comity {name}: {text}"), stop)
+
+    def ready(text: str) -> None:
+        # what is there by now stays: looking it over again would hold the event loop for tens of ms
+        gc.collect()
+        gc.freeze()
+        click.echo(f"comity {name}: {text}")
+
+    await serve(ready, stop)
 
 
 config_option = click.option(
