@@ -493,6 +493,38 @@ def test_command_wants_two_logs(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "two logs or more" in result.output
 
 
+def test_command_refuses_a_folder_without_a_log(tmp_path: Path) -> None:
+    """An end whose folder is empty is not passed over: with two others at hand all would seem to match."""
+    folders = Ledger.of(1).write(tmp_path / "logs")
+    trust, empty = write_trust(tmp_path / "policy"), tmp_path / "broker's copy"
+    empty.mkdir()
+    arguments = ["audit", "reconcile", str(folders["requester"]), str(folders["provider"]), str(empty)]
+    result = CliRunner().invoke(cli, [*arguments, "--trust", str(trust)])
+    assert result.exit_code == 2 and f"no log found in `{empty}`" in result.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("--bound", "nan", "'--bound': `nan` is no number of seconds"),
+        ("--bound", "inf", "'--bound': `inf` is no number of seconds"),
+        ("--promise-within", "inf", "'--promise-within': `inf` is no number of seconds"),
+        ("--out", "nowhere/findings.jsonl", "--out: `nowhere/findings.jsonl`: no such file or directory"),
+        ("--work", "policy/work", "`policy/work`: not a directory; --work DIR says"),
+    ],
+)
+def test_command_names_the_option_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, value: str, named: str
+) -> None:
+    """Numbers that are none, and places where nothing can be written: status 2, and no traceback."""
+    monkeypatch.chdir(tmp_path)
+    Ledger.of(1).write(tmp_path / "logs")
+    write_trust(tmp_path / "policy")
+    arguments = ["audit", "reconcile", "logs", "--trust", "policy", option, value]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2 and named in result.output, result.output
+
+
 def _entries(folder: Path) -> list[bytes]:
     size = int((folder / "checkpoint").read_text().split("\n")[1])
     return [leaf for _, leaf in TileFolder(folder).all_entries(size)]

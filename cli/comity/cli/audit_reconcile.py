@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import sqlite3
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 from rich import box
@@ -28,6 +30,19 @@ from comity.cli.audit_show import clean
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _LISTED = 10
 """Exchanges of a class that the terminal lists; `--out` has all."""
+
+
+class _Seconds(click.FloatRange):
+    """Seconds: 0 or more, and a number that one can count to (`nan` and `inf` are none)."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"`{value}` is no number of seconds; 0 or more is right", param, ctx)
+        return seconds
 
 
 @click.command(
@@ -54,14 +69,14 @@ _LISTED = 10
 )
 @click.option(
     "--bound",
-    type=click.FloatRange(min=0),
+    type=_Seconds(),
     default=5.0,
     show_default=True,
     help="Seconds that clocks may differ.",
 )
 @click.option(
     "--promise-within",
-    type=click.FloatRange(min=0),
+    type=_Seconds(),
     default=60.0,
     show_default=True,
     help="Seconds within which a promised entry must be covered by a checkpoint that a peer saw.",
@@ -87,12 +102,19 @@ def reconcile(
     except TrustInvalid as problem:
         raise click.UsageError(str(problem)) from problem
     records = [folder for folder in folders if is_records(folder)]
-    logs = [*find_logs(folder for folder in folders if not is_records(folder)), *records]
+    others = [folder for folder in folders if not is_records(folder)]
+    for folder in others:
+        if not find_logs([folder]):
+            raise click.UsageError(
+                f"no log found in `{folder}`: a folder with `checkpoint` and `tile` is right, or one that "
+                "`comity audit retrieve` wrote"
+            )
+    logs = [*find_logs(others), *records]
     if len(logs) < 2:
         raise click.UsageError(f"two logs or more are needed to compare, found {len(logs)}")
     with ExitStack() as stack:
         scratch = work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="comity-reconcile-")))
-        listing = stack.enter_context(out.open("w")) if out is not None else None
+        listing = stack.enter_context(_opened(out)) if out is not None else None
         progress = stack.enter_context(_progress())
         reconciler = Reconciler(
             logs,
@@ -114,7 +136,15 @@ def reconcile(
                         listed.append(verdict)
                     if listing is not None:
                         _write(listing, verdict)
-        except (AuditError, OSError) as problem:
+        except OSError as problem:
+            words = f"`{problem.filename or scratch}`: {(problem.strerror or str(problem)).lower()}"
+            raise click.UsageError(f"{words}; --work DIR says where what is read lies") from problem
+        except sqlite3.Error as problem:
+            raise click.UsageError(
+                f"`{scratch}`: {problem}; --work DIR names a folder with room for what is read, about as "
+                "large as the logs"
+            ) from problem
+        except AuditError as problem:
             raise click.UsageError(str(problem)) from problem
     if as_json:
         click.echo(json.dumps(_json(reconciler.logs, counts, examples), indent=2))
@@ -149,6 +179,14 @@ def _progress() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def _opened(out: Path) -> TextIO:
+    try:
+        return out.open("w")
+    except OSError as problem:
+        words = f"`{out}`: {(problem.strerror or 'unwritable').lower()}"
+        raise click.UsageError(f"--out: {words}; a file in a folder that is there is right") from problem
 
 
 def _write(listing: TextIO, verdict: Verdict) -> None:
@@ -222,9 +260,6 @@ def _print(
     if not wrong and not bad:
         console.print(Text(f"verdict: all {counts[MATCHED]:,} match", style="bold"))
     else:
-        console.print(
-            Text(
-                f"verdict: {wrong:,} of {sum(counts.values()):,} do not match; findings in {bad} logs",
-                style="bold",
-            )
-        )
+        logs_with = f"{bad} {'log' if bad == 1 else 'logs'}"
+        words = f"verdict: {wrong:,} of {sum(counts.values()):,} do not match; findings in {logs_with}"
+        console.print(Text(words, style="bold"))
