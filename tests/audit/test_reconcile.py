@@ -16,7 +16,7 @@ from comity.audit.entry import seal_entry
 from comity.audit.reconciling import gathering, running
 from comity.audit.reconciling.judging import CLASSES, Bounds, Case, LogView, judge
 from comity.audit.reconciling.running import Reconciler, Step
-from comity.audit.tiles import TileFolder, TileName, decode_bundle, encode_bundle
+from comity.audit.tiles import TILE_WIDTH, TileFolder, TileName, decode_bundle, encode_bundle
 from comity.audit.trust import Trust
 from comity.cli.main import cli
 from tests.support.ledgers import (
@@ -281,6 +281,66 @@ def test_exchange_from_before_the_fork_matches(tmp_path: Path) -> None:
     _, counts, evidence = reconcile(tmp_path, *folders.values())
     assert counts == {"matched": 1, "forked": 2}
     assert f"from entry {shared} on" in evidence
+
+
+@pytest.mark.parametrize("kind", ["contradiction", "unproven"])
+def test_checkpoint_for_which_a_peer_refused_a_log_tells_of_the_fork(tmp_path: Path, kind: str) -> None:
+    """The log at hand is the one that peers saw first; another of the same key stands in a contradiction.
+
+    It proves the fork (design 7), and covers no promise: its entries are not those at hand.
+    """
+    ledger = Ledger.of(3)
+    shared = ledger.find("provider", "acknowledged", 0) + 1
+    ledger.logs["broker"].append(checkpoint_seen("provider", ledger.logs["provider"][:shared], BEGIN))
+    other = list(ledger.logs["provider"])
+    other[-1] = other[0]
+    shown = replace(checkpoint_seen("provider", other, BEGIN), kind=kind, exchange=ledger.exchanges[2])
+    ledger.logs["broker"].append(shown)
+    place = len(ledger.logs["broker"]) - 1
+    folders = ledger.write(tmp_path / "logs")
+    reconciler, counts, evidence = reconcile(tmp_path, *folders.values())
+    assert counts == {"matched": 1, "forked": 2}
+    assert f"{BROKER.origin}: entry {place} {kind}: signed with the same key" in evidence
+    (finding,) = reconciler.logs[2].findings
+    assert finding.startswith("forked") and f"entry {place} of {BROKER.origin}" in finding
+
+
+def test_promise_is_not_covered_by_a_checkpoint_that_was_never_proven(tmp_path: Path) -> None:
+    """What a peer showed, and didn't prove to continue its last one, is no checkpoint to rely on."""
+    ledger = Ledger.of(1)
+    shown = replace(checkpoint_seen("provider", ledger.logs["provider"], BEGIN), kind="unproven")
+    ledger.logs["requester"].append(shown)
+    _, counts, _ = reconcile(tmp_path, *ledger.write(tmp_path / "logs", seen=False).values())
+    assert counts == {"promise late": 1}
+
+
+@pytest.mark.parametrize("exchanges", [3, 60])
+def test_partial_tile_of_an_earlier_size_is_held_to_the_tree(tmp_path: Path, exchanges: int) -> None:
+    """A bundle and a tile that were published before the newest ones, and changed since: both are named.
+
+    They lie beside the newest partial ones, or beside a full tile if its maker crashed before it cleaned up.
+    """
+    folders = Ledger.of(exchanges).write(tmp_path / "logs")
+    log = folders["provider"]
+    size = int((log / "checkpoint").read_text().split("\n")[1])
+    bundle = TileName(level=None, index=0, width=min(size, TILE_WIDTH))
+    leaves = decode_bundle(TileFolder(log).read(bundle))[:4]
+    early = {
+        TileName(level=0, index=0, width=4).path: b"".join(map(merkle.leaf_hash, leaves)),
+        TileName(level=None, index=0, width=4).path: encode_bundle(leaves),
+    }
+    for path, data in early.items():
+        (log / path).parent.mkdir(exist_ok=True)
+        (log / path).write_bytes(data)
+    assert command(tmp_path)[0] == 0
+    for path, data in early.items():
+        (log / path).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    exit_code, said = command(tmp_path)
+    assert exit_code == 1 and said["counts"] == {"matched": exchanges}
+    (provider,) = [one for one in said["logs"] if one["origin"] == LAPD.origin]
+    assert [path in found for path, found in zip(early, provider["findings"], strict=True)] == [True, True]
+    (log / bundle.path).unlink()
+    assert command(tmp_path)[0] == 1
 
 
 def test_promise_that_no_checkpoint_covered_in_time_is_told(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.canonical import JsonValue
+from comity.audit.entry import CHECKPOINT_SEEN
 from comity.audit.rotation import Rotation, read_rotation
 
 _FACTS = "(exchange blob not null, place integer not null, at integer not null, leaf blob not null)"
 _SCHEMA = f"""
 create table if not exists facts {_FACTS};
 create table if not exists links (place integer not null, at integer not null, is_up integer not null);
-create table if not exists seen (
+create table if not exists shown (
     place integer not null, at integer not null, origin text not null, size integer not null,
-    root blob not null, signers text not null
+    root blob not null, signers text not null, kind text not null
 );
 create table if not exists laws (place integer primary key, policy text not null);
 create table if not exists rotations (place integer primary key, public text not null);
@@ -85,6 +86,8 @@ class Seen:
     root: bytes
     signers: tuple[str, ...] = ()
     """Verifier key lines of the peer's keys that signed it."""
+    kind: str = CHECKPOINT_SEEN
+    """The entry's; what contradicts, or was never proven, is signed by the peer's key all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +135,7 @@ class Scratch:
     def forget(self) -> None:
         """Begin anew."""
         self._sorted.unlink(missing_ok=True)
-        for table in ("facts", "links", "seen", "laws", "rotations", "faults", "progress"):
+        for table in ("facts", "links", "shown", "laws", "rotations", "faults", "progress"):
             self._connection.execute(f"delete from {table}")  # noqa: S608  names of this module alone
 
     def add(
@@ -152,8 +155,11 @@ class Scratch:
         connection.executemany("insert into facts values (?, ?, ?, ?)", facts)
         connection.executemany("insert into links values (?, ?, ?)", links)
         connection.executemany(
-            "insert into seen values (?, ?, ?, ?, ?, ?)",
-            ((one.place, one.at, one.origin, one.size, one.root, " ".join(one.signers)) for one in seen),
+            "insert into shown values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (one.place, one.at, one.origin, one.size, one.root, " ".join(one.signers), one.kind)
+                for one in seen
+            ),
         )
         connection.executemany("insert or replace into laws values (?, ?)", laws)
         connection.executemany("insert or replace into rotations values (?, ?)", rotations)
@@ -196,11 +202,19 @@ class Scratch:
 
     def seen(self, of: str) -> Iterator[Seen]:
         """Yield the checkpoints of a peer that the log holds, in order."""
-        query = "select place, at, origin, size, root, signers from seen where origin = ? order by place"
-        rows = self._connection.execute(query, (of,))
-        for place, at, origin, size, root, signers in rows:
-            by = tuple(signers.split())
-            yield Seen(place=place, at=at, origin=origin, size=size, root=root, signers=by)
+        query = (
+            "select place, at, origin, size, root, signers, kind from shown where origin = ? order by place"
+        )
+        for place, at, origin, size, root, signers, kind in self._connection.execute(query, (of,)):
+            yield Seen(
+                place=place,
+                at=at,
+                origin=origin,
+                size=size,
+                root=root,
+                signers=tuple(signers.split()),
+                kind=kind,
+            )
 
     def rotations(self, origin: str) -> list[Rotation]:
         """Return the replacements of the log's key that it holds, in order; they were verified when kept."""

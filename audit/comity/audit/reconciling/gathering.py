@@ -17,9 +17,18 @@ from comity.audit import merkle
 from comity.audit.beside import whole_entry
 from comity.audit.canonical import JsonValue, canonical
 from comity.audit.checkpoint import Checkpoint, peek_checkpoint
-from comity.audit.entry import CHECKPOINT_SEEN, KEY_ROTATED, KINDS, POLICY_ACTIVATED, object_without_doubles
+from comity.audit.entry import (
+    CHECKPOINT_SEEN,
+    CONTRADICTION,
+    KEY_ROTATED,
+    KINDS,
+    POLICY_ACTIVATED,
+    UNPROVEN,
+    object_without_doubles,
+)
 from comity.audit.errors import EntryInvalid, KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.proofs import TreeProver
+from comity.audit.reconciling.earlier import earlier_partials
 from comity.audit.reconciling.facts import Fault, Progress, Row, Scratch, Seen
 from comity.audit.reconciling.parts import gather_records
 from comity.audit.retrieval.folder import is_records
@@ -31,6 +40,10 @@ STRETCH_TILES = 64
 """Bundles that are read, hashed and kept in one go: 16,384 entries."""
 MAX_FAULTS = 1_000
 """Faults that are kept of one log; beyond it the log is as good as none."""
+_FORMAT: Final = 2
+"""What a scratch file holds: one that is of before is of no use."""
+_SHOWN = frozenset({CHECKPOINT_SEEN, CONTRADICTION, UNPROVEN})
+"""Entries that hold a checkpoint which a peer showed, be it the continuation of its last one or not."""
 _LINKS = {"link_opened": True, "link_closed": False, "started": False, "stopped": False}
 _TIMES: Final = 1 << 47
 """Times of entries are below this, in milliseconds since 1970."""
@@ -86,7 +99,8 @@ class _Gathering:
             self._give_up(str(problem))
             return
         self._origin = claimed.origin
-        identity = f"{claimed.origin} {claimed.size} {claimed.root.hex()} {sha256(note).hexdigest()}"
+        tree = f"{claimed.origin} {claimed.size} {claimed.root.hex()}"
+        identity = f"{tree} {sha256(note).hexdigest()} {_FORMAT}"
         done = self._scratch.progress()
         if done is None or done.identity != identity:
             self._scratch.forget()
@@ -230,12 +244,12 @@ class _Gathering:
             stretch.last_at = at
         if "beside" in record:
             record, leaf = self._completed(place, record, leaf, exchange, stretch)
+        if kind in _SHOWN:
+            self._saw(place, at, record, stretch)
         if exchange:
             stretch.facts.append((exchange, place, at, leaf))
         elif kind in _LINKS:
             stretch.links.append((place, at, _LINKS[kind]))
-        elif kind == CHECKPOINT_SEEN:
-            self._saw(place, at, record, stretch)
         elif kind == KEY_ROTATED:
             self._rotated(place, record, stretch)
         elif kind == POLICY_ACTIVATED:
@@ -254,6 +268,8 @@ class _Gathering:
 
     def _saw(self, place: int, at: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
         origin, note = record.get("peer_origin"), record.get("note")
+        if not isinstance(note, str) and record["kind"] == UNPROVEN:
+            return  # no checkpoint of that log was ever shown
         try:
             if not isinstance(origin, str) or not isinstance(note, str):
                 raise NoteInvalid("the checkpoint that was seen is missing")
@@ -270,6 +286,7 @@ class _Gathering:
                 size=checkpoint.size,
                 root=checkpoint.root,
                 signers=tuple(key.line for key in signers),
+                kind=str(record["kind"]),
             )
         )
 
@@ -303,6 +320,7 @@ class _Gathering:
                 texts.append("its tiles do not lead to the root that its checkpoint signs")
         except TileInvalid as problem:
             texts.append(str(problem))
+        texts += earlier_partials(self._log, claimed.size)
         return [Fault(place=claimed.size, exchange=None, what="edited", text=text) for text in texts]
 
     def _judge_keys(self, claimed: Checkpoint, note: bytes) -> list[str]:

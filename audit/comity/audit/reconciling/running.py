@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from comity.audit.checkpoint import peek_checkpoint
+from comity.audit.entry import CHECKPOINT_SEEN
 from comity.audit.errors import KeyNotInForce, NoteInvalid, TileInvalid
 from comity.audit.key_history import KeyHistory
 from comity.audit.note import VerifierKey
@@ -250,6 +251,7 @@ def _compare(
                     by_exchange.setdefault(fault.exchange, []).append((fault.what, fault.text))
             found = list(dict.fromkeys(fault.text for fault in faults))
             covered: list[tuple[int, int]] = []
+            most = 0
             prover = TreeProver(TileFolder(folder), size)
             part = Part.of(folder)
             agreed: list[int] = []
@@ -259,7 +261,9 @@ def _compare(
                 if other is scratch:
                     continue
                 for seen in other.seen(origin):
-                    covered.append((seen.size, seen.at))
+                    most = max(most, seen.size)
+                    if seen.kind == CHECKPOINT_SEEN:
+                        covered.append((seen.size, seen.at))
                     if part is not None:
                         continue
                     if seen.size <= size and (wrong := _not_in_force(history, seen)):
@@ -274,7 +278,6 @@ def _compare(
                             f"forked: its first {seen.size} entries are not those of the checkpoint that "
                             f"{witness} saw, signed with the same key (entry {seen.place} of {witness})"
                         )
-            most = max((size for size, _ in covered), default=0)
             if most > size and part is None:
                 found.append(f"truncated tail: it has {size} entries, and a peer saw {most}")
             findings.append(list(dict.fromkeys(found)))
@@ -398,8 +401,8 @@ def _fork(
     return Fork(
         since=since,
         evidence=(
-            f"{origin}: has {roots}; from entry {since} on no peer saw it so",
-            f"{witness}: entry {seen.place} checkpoint_seen: signed with the same key, "
+            f"{origin}: has {roots}; from entry {since} on it is not the log that all its peers saw",
+            f"{witness}: entry {seen.place} {seen.kind}: signed with the same key, "
             f"of {seen.size} entries the root {seen.root.hex()}",
         ),
     )
