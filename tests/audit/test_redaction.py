@@ -75,9 +75,13 @@ def test_copy_with_nothing_open_verifies(home: Path) -> None:
 
 
 def test_name_that_no_entry_has_is_told(home: Path) -> None:
-    """A misspelt field opens nothing, and the command says so."""
+    """A misspelt field opens nothing: the command says so, and which there are, with status 1."""
     done = run("redact", home, "--out", home.parent / "p", "--open", "plaet")
-    assert "no entry has a private field `plaet`" in done.output
+    assert done.exit_code == 1
+    assert (
+        "no entry has a private field `plaet` to open; they have case, plate, reason, reason_text"
+        in done.output
+    )
 
 
 def false_value(openings: dict[str, dict[str, str]]) -> None:

@@ -49,6 +49,8 @@ class Redacted:
     closed: int
     unknown: tuple[str, ...] = ()
     """Names that were to be opened, and that no entry has."""
+    known: tuple[str, ...] = ()
+    """Names of the private fields that entries have; of evidence, those that are open in it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +104,12 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
                 lines.write(_line(index, chosen))
     _write(out / "log" / "checkpoint", note)
     return Redacted(
-        what="log", entries=size, opened=opened, closed=closed, unknown=tuple(sorted(set(names) - seen))
+        what="log",
+        entries=size,
+        opened=opened,
+        closed=closed,
+        unknown=tuple(sorted(set(names) - seen)),
+        known=tuple(sorted(seen)),
     )
 
 
@@ -241,6 +248,7 @@ def _redact_records(source: Path, out: Path, names: Collection[str]) -> Redacted
         opened=opened,
         closed=closed,
         unknown=tuple(sorted(set(names) - seen)),
+        known=tuple(sorted(seen)),
     )
 
 
@@ -277,6 +285,7 @@ def _redact_evidence(source: Path, out: Path, names: Collection[str]) -> Redacte
         opened=opened,
         closed=closed - opened,
         unknown=tuple(sorted(set(names) - seen)),
+        known=tuple(sorted(seen)),
     )
 
 

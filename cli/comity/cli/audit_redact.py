@@ -21,7 +21,8 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command(
     "redact",
     epilog="Example: comity audit redact agencies/lapd/adapter --open reason --open reads --out published/  "
-    "Then, for everybody: comity audit verify published/ --trust trust.json",
+    "Then, for everybody: comity audit verify published/ --trust trust.json  Exit status: 0 done; 1 a copy "
+    "was made, and a field that was to be opened is nowhere; 2 wrong use.",
 )
 @click.argument("folder", metavar="DIR", type=_FOLDER)
 @click.option(
@@ -70,9 +71,13 @@ def redact_copy(folder: Path, opened: tuple[str, ...], out: Path, as_json: bool)
     ]
     if made.unknown:
         values["unknown"] = list(made.unknown)
-        lines.append(f"no entry has a private field {', '.join(f'`{name}`' for name in made.unknown)}")
+        names = ", ".join(f"`{name}`" for name in made.unknown)
+        known = ", ".join(made.known) or "none"
+        lines.append(f"--open: no entry has a private field {names} to open; they have {known}")
     lines.append(f"verify it with: comity audit verify {out} --trust trust.json")
     report(as_json, values, *lines)
+    if made.unknown:
+        raise SystemExit(1)
 
 
 def records_json(found: RecordsReport) -> dict[str, object]:
