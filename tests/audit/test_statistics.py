@@ -94,6 +94,12 @@ def test_log_alone_gives_searches_and_refusals_by_requester_provider_and_reason(
     assert alone["total"]["hits"] == 2 and alone["total"]["hits_known_of"] == 4  # type: ignore[index]
 
 
+def test_total_alone_is_one_line(made: Homes) -> None:
+    """With nothing to count by there is one figure of each kind, and it stands there once."""
+    lines = [line.split() for line in run(made[0], "--by", "").stdout.splitlines()]
+    assert lines.count(["6", "4", "2", "1", "1", "1"]) == 1
+
+
 def test_answer_that_was_withdrawn_is_no_hit(tmp_path: Path) -> None:
     """It was logged for its caller, and then its key was revoked: it counts as what the question came to."""
     entries = at_gateway(Asked(), exchange(1), BEGIN, {"lapd": ("responded", 3), "cbp": ("responded", 2)})

@@ -121,7 +121,7 @@ def _print(found: Statistics, start: datetime | None, end: datetime | None, cons
         table.add_column(name, overflow="fold")
     for name in ("searches", "responded", "hits", "refused", "no answer", "turned down"):
         table.add_column(name, justify="right")
-    for key, tally in found.tallies.items():
+    for key, tally in found.tallies.items() if found.by else ():
         table.add_row(*(Text(clean(word)) for word in key), *_cells(tally))
     if found.by:
         table.add_section()
