@@ -161,6 +161,18 @@ def test_evidence_that_was_changed_is_refused_by_name(
     assert words in str(report["findings"])
 
 
+def test_file_that_is_missing_from_evidence_is_named(
+    places: tuple[Path, Path], home: Path, tmp_path: Path
+) -> None:
+    """By its name and what is wrong, not by a number of the operating system."""
+    out = tmp_path / "out"
+    prove(home, out)
+    (out / "150-order.dsse.json").unlink()
+    status, report = verify(out, places[1])
+    assert status == 1
+    assert report["findings"] == ["entry 150: `150-order.dsse.json`: no such file or directory"]
+
+
 def test_statement_signed_by_another_member_is_refused(
     places: tuple[Path, Path], home: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,12 @@ def test_false_value_that_is_put_back_fails(
     done = verify(out)
     assert done.exit_code == 1
     assert "entry 17:" in done.output and "open the commitment" in done.output
+    assert done.output.splitlines()[0].startswith(
+        "FAIL 256 private fields are open and true, and what is named"
+    )
+    assert (
+        done.output.splitlines()[-1] == "verdict: 1 log verifies; 1 folder beside them, named above, did not"
+    )
 
 
 def test_opening_moved_to_another_entry_fails(home: Path) -> None:

@@ -70,7 +70,9 @@ async def test_exchange_after_the_last_cosigned_checkpoint_is_not_witnessed(log:
 async def test_log_that_too_few_cosigned_is_not_witnessed(log: SignedLog) -> None:
     """One of two is no quorum, whichever checkpoint it stands under."""
     await cosigned(log, BROKER)
-    assert "quorum of `peers`; cosigned by none" in await after(log, Entry(kind="stopped", at=NOON))
+    found = await after(log, Entry(kind="stopped", at=NOON))
+    assert "quorum of `peers`; cosigned by none" in found
+    assert "most cosigned its first 301 entries: `broker`" in found
 
 
 async def test_cosignatures_of_another_tree_count_for_nothing(log: SignedLog) -> None:

@@ -232,8 +232,12 @@ class _Checking:
         for item in manifest.entries:
             try:
                 checkpoints.add(self._entry(item))
-            except (AuditError, CertsError, OSError) as problem:
+            except (AuditError, CertsError) as problem:
                 self.findings.append(f"entry {item.index}: {problem}")
+            except OSError as problem:
+                name = Path(problem.filename or self._folder).name
+                words = (problem.strerror or "can't be read").lower()
+                self.findings.append(f"entry {item.index}: `{name}`: {words}")
         if len(checkpoints) > 1:
             self.findings.append("entries are proven under different checkpoints")
         for note in sorted(checkpoints):

@@ -18,14 +18,22 @@ from comity.audit.policy_file import TlogPolicy
 def quorum_fault(note: bytes, policy: TlogPolicy) -> str:
     """Return what is wrong with the cosignatures under a checkpoint; empty if they are a quorum."""
     try:
-        found = {one.cosigner for one in cosignatures(note, policy.witnesses.values())}
+        names = _witnesses(note, policy)
     except NoteInvalid as problem:
         return str(problem)
-    names = [name for name, cosigner in policy.witnesses.items() if cosigner in found]
     if policy.is_met(names):
         return ""
-    by = ", ".join(f"`{name}`" for name in names) or "none of its witnesses"
-    return f"the policy file wants a quorum of `{policy.quorum}`; cosigned by {by}"
+    return f"the policy file wants a quorum of `{policy.quorum}`; cosigned by {_listed(names)}"
+
+
+def _witnesses(note: bytes, policy: TlogPolicy) -> list[str]:
+    """Return which witnesses of a policy file cosigned a checkpoint. Raises `NoteInvalid`."""
+    found = {one.cosigner for one in cosignatures(note, policy.witnesses.values())}
+    return [name for name, cosigner in policy.witnesses.items() if cosigner in found]
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none of its witnesses"
 
 
 def witness_fault(
@@ -45,12 +53,17 @@ def witness_fault(
     fault = quorum_fault(note, policy)
     if not fault:
         return ""
+    most: tuple[int, list[str]] = (0, [])
     for claimed, kept in CosignedCheckpoints(log).newest_first():
-        if quorum_fault(kept, policy) or root_at(claimed.size) != claimed.root:
+        if root_at(claimed.size) != claimed.root:
             continue
         try:
             history.open_signed(kept)
+            names = _witnesses(kept, policy)
         except NoteInvalid:
+            continue
+        if not policy.is_met(names):
+            most = max(most, (claimed.size, names), key=lambda one: len(one[1]))
             continue
         if last_exchange < claimed.size:
             return ""
@@ -58,4 +71,5 @@ def witness_fault(
             f"a quorum of `{policy.quorum}` cosigned its first {claimed.size} entries; "
             f"entry {last_exchange}, about an exchange, stands after them"
         )
-    return fault
+    size, names = most
+    return f"{fault}; most cosigned its first {size} entries: {_listed(names)}" if names else fault

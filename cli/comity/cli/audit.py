@@ -92,7 +92,10 @@ def verify(folders: tuple[Path, ...], trust_file: Path, as_json: bool) -> None:
         for one in opened:
             _print_opened(one, console)
         if logs:
-            print_verification(result, console)
+            others = [not one.verified for one in evidence] + [not one.verified for one in records]
+            print_verification(
+                result, console, others=sum(others) + sum(bool(one.findings) for one in opened)
+            )
     proven = all(one.verified for one in evidence) and all(one.verified for one in records)
     is_good = (result.verified or not logs) and proven
     if not is_good or any(one.findings for one in opened):
@@ -225,14 +228,18 @@ def _print_records(found: RecordsReport, console: Console) -> None:
 
 def _print_opened(found: OpenedReport, console: Console) -> None:
     mark = Text("FAIL", style="bold red") if found.findings else Text("ok  ", style="green")
-    words = f"{found.opened} private fields are open and true  {found.path}"
-    console.print(mark, Text(words), soft_wrap=True)
+    true = f"{found.opened} private fields are open and true"
+    words = true if not found.findings else f"{true}, and what is named below is not"
+    console.print(mark, Text(f"{words}  {found.path}"), soft_wrap=True)
     for finding in found.findings:
         console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
 
 
-def print_verification(result: Verification, console: Console) -> None:
-    """Print one line a log, each finding below its log, and the verdict."""
+def print_verification(result: Verification, console: Console, *, others: int = 0) -> None:
+    """Print one line a log, each finding below its log, and the verdict.
+
+    `others` are evidence, records and openings that were verified beside the logs, and did not.
+    """
     for log in result.logs:
         mark = Text("ok  ", style="green") if log.verified else Text("FAIL", style="bold red")
         name = log.origin or str(log.path)
@@ -242,7 +249,12 @@ def print_verification(result: Verification, console: Console) -> None:
             console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
     for finding in result.findings:
         console.print(Text(f"FAIL {finding}", style="red"), soft_wrap=True)
-    console.print(Text(_verdict(result), style="bold"))
+    beside = (
+        f"; {others} {'folder' if others == 1 else 'folders'} beside them, named above, did not"
+        if others
+        else ""
+    )
+    console.print(Text(_verdict(result) + beside, style="bold"))
 
 
 def _verdict(result: Verification) -> str:
