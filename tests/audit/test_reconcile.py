@@ -472,6 +472,34 @@ def test_log_with_something_missing_is_named_and_the_rest_goes_on(tmp_path: Path
     assert sum(counts.values()) == 3
 
 
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (10**12, "more than 70 bundles are missing"),
+        (2**63 - 1, "entries, which no log has"),
+        (2**63, "out of range"),
+    ],
+)
+def test_size_that_no_log_has_keeps_nobody_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, words: str
+) -> None:
+    """A checkpoint claims what its maker likes: after so many missing bundles the rest is not looked for.
+
+    What is wrong with the log as a whole is told all the same.
+    """
+    monkeypatch.setattr(gathering, "MAX_FAULTS", 70)
+    folders = Ledger.of(3).write(tmp_path / "logs")
+    path = folders["provider"] / "checkpoint"
+    origin, _, rest = path.read_text().split("\n", 2)
+    path.write_text(f"{origin}\n{size}\n{rest}")
+    reconciler, counts, _ = reconcile(tmp_path, *folders.values())
+    findings = reconciler.logs[2].findings
+    assert sum(counts.values()) == 3
+    assert len(findings) < 80 and words in findings[-1]
+    signed = f"origin {LAPD.origin}: no key that the trust file names signed its checkpoint"
+    assert (signed in findings) == (size == 10**12)
+
+
 def test_link_that_was_down_refutes_nothing() -> None:
     """Only a provider whose own log has its link up, with a margin for clocks, refutes `unreachable`."""
     view = LogView(origin="x", size=1, last_at=0, links=[(1_000, True), (9_000, False), (20_000, True)])

@@ -39,7 +39,10 @@ from comity.audit.trust import Trust
 STRETCH_TILES = 64
 """Bundles that are read, hashed and kept in one go: 16,384 entries."""
 MAX_FAULTS = 1_000
-"""Faults that are kept of one log; beyond it the log is as good as none."""
+"""Faults that are kept of one log; beyond it the log is as good as none. After as many missing bundles the
+rest is not looked for: a checkpoint can claim any size, so that nobody comes to the end."""
+_MOST_ENTRIES: Final = 1 << 62
+"""What a scratch file can count to, with room for one more."""
 _FORMAT: Final = 2
 """What a scratch file holds: one that is of before is of no use."""
 _SHOWN = frozenset({CHECKPOINT_SEEN, CONTRADICTION, UNPROVEN})
@@ -86,6 +89,7 @@ class _Gathering:
         self._scratch = scratch
         self._tiles = TileFolder(log)
         self._faults = 0
+        self._missing = 0
         self._origin = ""
 
     def run(self) -> None:
@@ -97,6 +101,9 @@ class _Gathering:
             return
         except NoteInvalid as problem:
             self._give_up(str(problem))
+            return
+        if claimed.size > _MOST_ENTRIES:
+            self._give_up(f"its checkpoint claims {claimed.size} entries, which no log has")
             return
         self._origin = claimed.origin
         tree = f"{claimed.origin} {claimed.size} {claimed.root.hex()}"
@@ -131,7 +138,7 @@ class _Gathering:
             tree, start = _Tree(Edge()), 0
         done = self._scratch.progress()
         last_at = 0 if done is None else done.last_at
-        while start < claimed.size:
+        while start < claimed.size and self._missing <= MAX_FAULTS:
             stop = min(claimed.size, start + STRETCH_TILES * TILE_WIDTH)
             stretch = _Stretch(last_at=last_at)
             self._stretch(tree, start, stop, stretch)
@@ -141,10 +148,13 @@ class _Gathering:
         self._scratch.sort()
         final = _Stretch(last_at=last_at)
         final.faults += self._judge(claimed, note, tree.root)
+        if start < claimed.size:
+            words = f"more than {MAX_FAULTS} bundles are missing: entries from {start} on were not looked for"
+            final.faults.append(Fault(place=claimed.size, exchange=None, what="missing", text=words))
         progress = Progress(
             size=claimed.size, next=claimed.size + 1, last_at=final.last_at, identity=identity
         )
-        self._keep(final, progress)
+        self._keep(final, progress, room=len(final.faults))
 
     def _resume(self, start: int) -> "_Tree | None":
         try:
@@ -152,8 +162,9 @@ class _Gathering:
         except TileInvalid:
             return None
 
-    def _keep(self, stretch: _Stretch, progress: Progress) -> None:
-        room = max(0, MAX_FAULTS - self._faults)
+    def _keep(self, stretch: _Stretch, progress: Progress, *, room: int | None = None) -> None:
+        if room is None:
+            room = max(0, MAX_FAULTS - self._faults)
         self._faults += len(stretch.faults)
         self._scratch.add(
             facts=stretch.facts,
@@ -187,6 +198,7 @@ class _Gathering:
             if len(entries) != width:
                 self._fault(stretch, number * TILE_WIDTH, "edited", f"`{name.path}` is not whole")
         except TileInvalid as problem:
+            self._missing += 1
             self._fault(stretch, number * TILE_WIDTH, "missing", str(problem))
         return [*entries[:width], *[_NO_LEAF] * (width - len(entries))]
 
