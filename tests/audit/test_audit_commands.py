@@ -94,6 +94,26 @@ def test_json_has_one_object_a_log(desk: Desk) -> None:
     }
 
 
+def test_log_of_a_stranger_moves_no_cursor(desk: Desk, tmp_path: Path) -> None:
+    """What a folder's maker chose, an origin and a file's name, wipes nothing from the auditor's terminal."""
+    copy, broker = tmp_path / "copies/lapd", tmp_path / "copies/other"
+    shutil.copytree(desk.home / "log", copy)
+    shutil.copytree(desk.home / "log", broker)
+    note = (copy / "checkpoint").read_bytes()
+    (copy / "checkpoint").write_bytes(note.replace(b"lapd.example", b"lapd\x1b[2J.example", 1))
+    (copy / "tile/\x1b[1A").write_text("no tile")
+    (broker / "checkpoint").write_bytes(note.replace(b"lapd.example", b"\x1b[2J.example", 1))
+    for command in ("verify", "reconcile"):
+        result = run(command, tmp_path / "copies", "--trust", desk.trust)
+        assert result.exit_code == 1 and "FAIL" in result.output
+        assert "\x1b" not in result.output
+    (desk.home / "log/checkpoint").write_bytes(note.replace(b"\n30\n", b"\n\x1b[2J\n", 1))
+    for arguments in (["show"], ["redact", "--out", str(tmp_path / "out")]):
+        refused = CliRunner().invoke(cli, ["audit", *arguments, str(desk.home)], color=True)
+        assert refused.exit_code == 2 and "is not a decimal number" in refused.output
+        assert "\x1b" not in refused.output
+
+
 def test_a_changed_byte_exits_1_and_names_the_entry(desk: Desk) -> None:
     """A finding is printed below its log, and the status is 1."""
     path = desk.home / "log/tile/entries/000.p/30"
@@ -166,6 +186,6 @@ def test_show_fits_a_page_when_piped(desk: Desk) -> None:
 
 def test_control_characters_of_a_value_never_reach_the_terminal(desk: Desk) -> None:
     """What somebody typed as a reason can't drive the reader's terminal."""
-    from comity.cli.audit_show import clean
+    from comity.cli.plain import clean
 
     assert clean("a\x1b[2Jb\u202ec\nd") == "a[2Jbc d"

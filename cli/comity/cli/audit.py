@@ -31,6 +31,7 @@ from comity.cli.audit_rotate_key import rotate_key
 from comity.cli.audit_search import command as search
 from comity.cli.audit_show import read_page, render, to_json
 from comity.cli.audit_statistics import command as statistics
+from comity.cli.plain import clean
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -219,20 +220,20 @@ def _check_records(folder: Path, trust: Trust) -> RecordsReport:
 def _print_records(found: RecordsReport, console: Console) -> None:
     mark = Text("ok  ", style="green") if found.verified else Text("FAIL", style="bold red")
     head, lines, findings = records_lines(found)
-    console.print(mark, Text(head), soft_wrap=True)
+    console.print(mark, Text(clean(head)), soft_wrap=True)
     for line in lines:
-        console.print(Text(f"     {line}"), soft_wrap=True)
+        console.print(Text(f"     {clean(line)}"), soft_wrap=True)
     for finding in findings:
-        console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
+        console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
 
 
 def _print_opened(found: OpenedReport, console: Console) -> None:
     mark = Text("FAIL", style="bold red") if found.findings else Text("ok  ", style="green")
     true = f"{found.opened} private fields are open and true"
     words = true if not found.findings else f"{true}, and what is named below is not"
-    console.print(mark, Text(f"{words}  {found.path}"), soft_wrap=True)
+    console.print(mark, Text(clean(f"{words}  {found.path}")), soft_wrap=True)
     for finding in found.findings:
-        console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
+        console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
 
 
 def print_verification(result: Verification, console: Console, *, others: int = 0) -> None:
@@ -242,13 +243,13 @@ def print_verification(result: Verification, console: Console, *, others: int = 
     """
     for log in result.logs:
         mark = Text("ok  ", style="green") if log.verified else Text("FAIL", style="bold red")
-        name = log.origin or str(log.path)
+        name, path = clean(log.origin) or clean(str(log.path)), clean(str(log.path))
         whose = f"{log.agency or 'unknown'} {log.end}".strip()
-        console.print(mark, Text(f"{name:<32} {whose:<20} {log.size:>8} entries  {log.path}"), soft_wrap=True)
+        console.print(mark, Text(f"{name:<32} {whose:<20} {log.size:>8} entries  {path}"), soft_wrap=True)
         for finding in log.findings:
-            console.print(Text(f"     - {finding}", style="red"), soft_wrap=True)
+            console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
     for finding in result.findings:
-        console.print(Text(f"FAIL {finding}", style="red"), soft_wrap=True)
+        console.print(Text(f"FAIL {clean(finding)}", style="red"), soft_wrap=True)
     beside = (
         f"; {others} {'folder' if others == 1 else 'folders'} beside them, named above, did not"
         if others

@@ -14,7 +14,7 @@ from comity.audit.entry import PARDONED, LoggedEntry, parse_entry
 from comity.audit.errors import AuditError
 from comity.audit.summary import Summary
 from comity.audit.tiles import TileFolder
-from comity.cli.audit_show import clean
+from comity.cli.plain import clean
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _HOW = {

@@ -14,7 +14,7 @@ from comity.audit.evidence import EvidenceReport, prove_exchange, write_evidence
 from comity.audit.note import note_signers
 from comity.audit.verify import find_logs
 from comity.certs.errors import CertsError
-from comity.cli.audit_show import clean
+from comity.cli.plain import clean
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -109,7 +109,7 @@ def print_evidence(report: EvidenceReport, console: Console) -> None:
     """Print what a folder of evidence proves, and what is wrong with it."""
     mark = Text("ok  ", style="green") if report.verified else Text("FAIL", style="bold red")
     head = f"{clean(report.origin) or 'unknown log'}: exchange {report.exchange or 'unknown'}  {report.path}"
-    console.print(mark, Text(head), soft_wrap=True)
+    console.print(mark, Text(clean(head)), soft_wrap=True)
     for entry in report.entries:
         console.print(Text(f"     entry {clean(entry)}"), soft_wrap=True)
     for name, value in report.opened.items():

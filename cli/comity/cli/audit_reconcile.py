@@ -25,7 +25,7 @@ from comity.audit.reconciling.running import ReconciledLog, Reconciler, Step
 from comity.audit.retrieval.folder import is_records
 from comity.audit.trust import Trust
 from comity.audit.verify import find_logs
-from comity.cli.audit_show import clean
+from comity.cli.plain import clean
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _LISTED = 10
@@ -232,8 +232,9 @@ def _print(
         console = Console(width=100)
     for log in logs:
         mark = Text("FAIL", style="bold red") if log.findings else Text("ok  ", style="green")
-        name = clean(log.origin) or str(log.path)
-        console.print(mark, Text(f"{name:<32} {log.size:>9} entries  {log.path}"), soft_wrap=True)
+        path = clean(str(log.path))
+        words = f"{clean(log.origin) or path:<32} {log.size:>9} entries  {path}"
+        console.print(mark, Text(words), soft_wrap=True)
         for finding in log.findings[:_LISTED]:
             console.print(Text(f"     - {clean(finding)}", style="red"), soft_wrap=True)
         if len(log.findings) > _LISTED:

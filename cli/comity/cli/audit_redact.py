@@ -12,7 +12,7 @@ from comity.audit.redaction import OpenedReport, redact
 from comity.audit.retrieval.folder import RecordsReport, is_records
 from comity.audit.verify import find_logs
 from comity.certs.errors import CertsError
-from comity.cli.audit_show import clean
+from comity.cli.plain import clean
 from comity.cli.reporting import Json, json_option, report, stop, working
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +21,7 @@ from comity.audit.errors import EntryInvalid, OpeningInvalid, TileInvalid
 from comity.audit.openings import read_openings
 from comity.audit.redaction import read_opened
 from comity.audit.tiles import TileFolder
+from comity.cli.plain import clean
 
 CLOSED = "closed"
 _SHORT_DIGEST = 12
@@ -181,12 +181,6 @@ def to_json(page: LogPage) -> dict[str, object]:
         "size": page.size,
         "entries": [_row_json(row) for row in page.rows],
     }
-
-
-def clean(text: str) -> str:
-    """Return text on one line, without control, format and bidirectional characters."""
-    kept = (" " if character in "\n\t\r" else character for character in text)
-    return "".join(c for c in kept if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 
 
 def _row(index: int, leaf: bytes, log: Path, openings: Mapping[str, Opening]) -> Row:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from comity.cli.plain import clean_lines
+
 # gRPC's own lines on standard error would stand before ours, which say the same for a person.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -57,6 +59,14 @@ class _Lazy(click.Group):
             ) from error
         command: click.Command = getattr(module, attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what an error tells of others' documents is shown without control characters."""
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error).update(message=clean_lines(error.message))
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -17,6 +17,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from comity.certs.errors import CertsError, DocumentInvalid
+from comity.cli.plain import clean_lines
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +70,7 @@ def refused_as_usage(command: Callable[P, R]) -> Callable[P, R]:
 def stop(text: str, *, status: int = 2) -> NoReturn:
     """Print one line of error and end with `status`."""
     context = click.get_current_context(silent=True)
-    click.echo(f"{context.command_path if context else 'comity'}: {text}", err=True)
+    click.echo(f"{context.command_path if context else 'comity'}: {clean_lines(text)}", err=True)
     sys.exit(status)
 
 
