@@ -344,6 +344,17 @@ async def test_a_published_log_that_was_changed_does_not_open(tmp_path: Path, na
         await opened(tmp_path)
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"", b"lapd.example/adapter+00000000+AQ==\n"])
+async def test_a_log_whose_vkey_was_changed_does_not_open(tmp_path: Path, data: bytes) -> None:
+    """Whatever stands there in the place of the key's line, text or not, it is the log that is named."""
+    log = await opened(tmp_path)
+    await log.append(asked(0))
+    await log.close()
+    (tmp_path / "log/vkey").write_bytes(data)
+    with pytest.raises(LogDamaged, match="`vkey` names another key"):
+        await opened(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["vkey", "checkpoint"])
 async def test_a_log_without_its_head_does_not_open(tmp_path: Path, name: str) -> None:
     """Removing `vkey` or `checkpoint` doesn't make a log begin anew over its own entries."""

@@ -242,3 +242,11 @@ def test_gateway_that_may_hold_less_than_one_answer_is_refused(gateway_toml: Pat
         ConfigInvalid, match=r"`max_held_bytes` must be `max_answer_bytes`, 16777216, or more"
     ):
         load_config(gateway_toml)
+
+
+def test_configuration_in_another_encoding_is_told_in_one_line(gateway_toml: Path) -> None:
+    """A file that an editor wrote as UTF-16 is no TOML: said with its name, as of any other fault."""
+    gateway_toml.write_text(CONFIG, encoding="utf-16")
+    with pytest.raises(ConfigInvalid, match="is not TOML") as caught:
+        load_config(gateway_toml)
+    assert str(gateway_toml) in str(caught.value) and "\n" not in str(caught.value)

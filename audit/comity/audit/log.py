@@ -169,7 +169,7 @@ class _Store:
             if (self.log / "checkpoint").exists():
                 raise LogDamaged(f"log `{self.key.origin}`: `vkey` is missing beside its checkpoint")
             self._write_vkey(self.key)
-        elif path.read_text() not in [f"{line}\n" for line in self.keys.lines]:
+        elif path.read_bytes() not in [f"{line}\n".encode() for line in self.keys.lines]:
             raise LogDamaged(f"log `{self.key.origin}`: `vkey` names another key than those at hand")
 
     def _write_vkey(self, key: LogKey) -> None:
