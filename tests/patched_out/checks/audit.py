@@ -355,6 +355,11 @@ CHECKS = (
         ),
     ),
     check(
+        "audit: reconciliation holds a log's earlier partial tiles to its tree",
+        Body("comity.audit.reconciling.earlier:_fault", "return ''"),
+        RECONCILE("test_partial_tile_of_an_earlier_size_is_held_to_the_tree[3]"),
+    ),
+    check(
         "audit: an entry that is reconciled is of a known kind and a possible time",
         Without("comity.audit.reconciling.gathering:_Gathering._entry", "if kind not in KINDS"),
         RECONCILE(
