@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from comity.audit import merkle
-from comity.audit.entry import seal_entry
+from comity.audit.entry import Entry, seal_entry
 from comity.audit.reconciling import gathering, running
 from comity.audit.reconciling.judging import CLASSES, Bounds, Case, LogView, judge
 from comity.audit.reconciling.running import Reconciler, Step
@@ -303,6 +303,24 @@ def test_checkpoint_for_which_a_peer_refused_a_log_tells_of_the_fork(tmp_path: P
     assert f"{BROKER.origin}: entry {place} {kind}: signed with the same key" in evidence
     (finding,) = reconciler.logs[2].findings
     assert finding.startswith("forked") and f"entry {place} of {BROKER.origin}" in finding
+
+
+@pytest.mark.parametrize("end", ["requester", "broker"])
+def test_contradiction_that_is_about_no_log_is_no_finding_about_the_end_that_tells_it(
+    tmp_path: Path, end: str
+) -> None:
+    """A gateway that logs findings about an answer, or a broker a second receipt, has forged nothing."""
+    ledger = Ledger.of(2)
+    told: dict[str, dict[str, object]] = {
+        "requester": {"agency": "sheriff", "findings": ["broker: account: names another exchange"]},
+        "broker": {"peer": "lapd", "statement": "00" * 32},
+    }
+    entry = Entry(kind="contradiction", at=BEGIN, exchange=ledger.exchanges[0], public=told[end])  # type: ignore[arg-type]
+    ledger.logs[end].append(entry)
+    ledger.write(tmp_path / "logs")
+    exit_code, said = command(tmp_path)
+    assert [log["findings"] for log in said["logs"]] == [[], [], []]
+    assert (exit_code, said["counts"]) == (0, {"matched": 2})
 
 
 def test_promise_is_not_covered_by_a_checkpoint_that_was_never_proven(tmp_path: Path) -> None:

@@ -280,10 +280,10 @@ class _Gathering:
 
     def _saw(self, place: int, at: int, record: dict[str, JsonValue], stretch: _Stretch) -> None:
         origin, note = record.get("peer_origin"), record.get("note")
-        if not isinstance(note, str) and record["kind"] == UNPROVEN:
-            return  # no checkpoint of that log was ever shown
         try:
             if not isinstance(origin, str) or not isinstance(note, str):
+                if record["kind"] != CHECKPOINT_SEEN:
+                    return  # what contradicts is something else than a log, or none was ever shown
                 raise NoteInvalid("the checkpoint that was seen is missing")
             checkpoint, signers = self._trust.history(origin).open_signed(note.encode())
         except (NoteInvalid, UnicodeEncodeError) as problem:
