@@ -10,9 +10,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from click.testing import CliRunner
 from pypdf import PdfReader
 from rich.console import Console
 
+from comity.cli import query
 from comity.cli.answer_files import write_answer
 from comity.cli.asking import Answer
 from comity.cli.rendering import NO_BANNER, show, to_json
@@ -128,6 +130,30 @@ def test_file_that_is_there_is_not_overwritten(tmp_path: Path, capsys: pytest.Ca
         write_answer(an_answer(), {}, xlsx=None, pdf=path)
     assert path.read_text() == "another"
     assert "nothing is overwritten" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--pdf", "there.pdf"), "--pdf: `there.pdf` is there already"),
+        (("--xlsx", "nowhere/answer.xlsx"), "--xlsx: there is no folder `nowhere`"),
+        (("--xlsx", "answer", "--pdf", "answer"), "both name `answer`"),
+    ],
+)
+def test_file_that_cannot_be_written_is_said_before_anybody_is_asked(
+    options: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question is logged and counts towards budgets: none is asked whose answer has nowhere to go."""
+    asked: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(query, "load_client", lambda path: asked.append(str(path)))
+    (tmp_path / "there.pdf").write_text("another")
+    (tmp_path / "client.toml").write_text("")
+    line = "8ABC123 --state CA --days 3 --reason NARCOTICS --case 1 --text x --client client.toml --user a"
+    result = CliRunner().invoke(query.command, [*line.split(), *options])
+    assert (result.exit_code, asked) == (2, [])
+    assert said in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["client.toml", "there.pdf"]
 
 
 def test_reads_without_the_answers_marking_are_shown_nowhere(tmp_path: Path) -> None:

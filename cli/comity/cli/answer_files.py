@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -45,6 +47,7 @@ OUTCOMES = (
     Column(head="vouched by", share=3),
     Column(head="what it says", share=20),
 )
+_EXTRA = "needs the libraries of the extra `export`: pip install 'comity[export]'"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 xlsx_option = click.option(
@@ -82,6 +85,30 @@ def answer_document(answer: Answer, asked: Mapping[str, str]) -> Document:
     )
 
 
+def check_files(*, xlsx: Path | None, pdf: Path | None) -> None:
+    """Raise `click.UsageError` if an answer can't be written there: said before anybody is asked.
+
+    A question is logged, and counts towards budgets, whether its answer is kept or not.
+    """
+    for option, path, module in (("--xlsx", xlsx, "xlsx"), ("--pdf", pdf, "pdf")):
+        if path is None:
+            continue
+        if path.exists():
+            raise click.UsageError(
+                f"{option}: `{path}` is there already, nothing is overwritten: name a new file"
+            )
+        if not path.parent.is_dir():
+            raise click.UsageError(f"{option}: there is no folder `{path.parent}`: make it, or name another")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise click.UsageError(f"{option}: the folder `{path.parent}` can't be written to")
+        try:
+            import_module(f"comity.cli.exporting.{module}")
+        except ImportError as error:
+            raise click.UsageError(f"{option} {_EXTRA}") from error
+    if xlsx is not None and pdf is not None and xlsx.absolute() == pdf.absolute():
+        raise click.UsageError(f"--xlsx and --pdf: both name `{xlsx}`: give each a file of its own")
+
+
 def write_answer(answer: Answer, asked: Mapping[str, str], *, xlsx: Path | None, pdf: Path | None) -> None:
     """Write the files that are wanted; ends the command with one line if that isn't possible."""
     document = answer_document(answer, asked)
@@ -90,25 +117,26 @@ def write_answer(answer: Answer, asked: Mapping[str, str], *, xlsx: Path | None,
             make_file(path, produce)
         except FileExistsError:
             stop(f"`{path}` is there already, and nothing is overwritten: choose another name")
-        except (OSError, ValueError) as problem:
+        except OSError as problem:
+            stop(f"`{path}`: {(problem.strerror or 'unwritable').lower()}")
+        except ValueError as problem:
             stop(f"`{path}`: {problem}")
         click.echo(f"{path}: the answer, marked {document.banner}", err=True)
 
 
 def _wanted(document: Document, xlsx: Path | None, pdf: Path | None) -> Iterator[tuple[Path, Produce]]:
     """Yield what is to be made; the libraries are imported for what is wanted alone."""
-    extra = "needs the libraries of the extra `export`: pip install 'comity[export]'"
     if xlsx is not None:
         try:
             from comity.cli.exporting.xlsx import write_xlsx
         except ImportError:
-            stop(f"`--xlsx` {extra}")
+            stop(f"`--xlsx` {_EXTRA}")
         yield xlsx, lambda path, scratch: write_xlsx(document, path, scratch)
     if pdf is not None:
         try:
             from comity.cli.exporting.pdf import write_pdf
         except ImportError:
-            stop(f"`--pdf` {extra}")
+            stop(f"`--pdf` {_EXTRA}")
         yield pdf, lambda path, scratch: write_pdf(document, path)
 
 

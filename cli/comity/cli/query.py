@@ -16,7 +16,7 @@ from rich.text import Text
 from comity.certs.clock import utc_now
 from comity.certs.errors import CertsError
 from comity.certs.identity_provider import DemoIdentityProvider
-from comity.cli.answer_files import pdf_option, write_answer, xlsx_option
+from comity.cli.answer_files import check_files, pdf_option, write_answer, xlsx_option
 from comity.cli.asking import AskingFailed, Client, ask, load_client
 from comity.cli.parameters import REASONS, ReasonType, TimeType, assertion_option, client_option, user_option
 from comity.cli.rendering import MAX_ROWS, rule_json, show, terminal, to_json
@@ -190,6 +190,7 @@ def command(
         offence=offence,
         readings=_listed(other_readings),
     )
+    check_files(xlsx=xlsx, pdf=pdf)
     try:
         client = load_client(client_file)
         assertion = said_by(client, user, assertion_file)
