@@ -418,6 +418,43 @@ def test_notice_to_who_has_not_the_agreement_is_not_accepted(comity: Comity, fed
     assert "give --ends DATE, or --at-expiry" in neither.stderr
 
 
+def test_notice_is_shown_before_it_is_accepted(comity: Comity, fed: Path) -> None:
+    """Who is handed a notice reads it first; no command takes it for the agreement that it ends (A2)."""
+    draft(comity)
+    comity("agreement sign moa.json --dir fed/agencies/lahd")
+    for name in ("lapd", "lahd"):
+        comity(f"agreement accept moa.json --dir fed/agencies/{name}")
+    ends = (utc_now() + timedelta(days=1)).date()
+    comity(f"agreement terminate moa.json --dir fed/agencies/lapd --ends {ends}")
+    told = f"agreement `moa` ends {ends}T00:00:00Z, terminated by notice of lapd"
+    before = comity("agreement show moa-notice.json --dir fed/agencies/lahd")
+    assert (before.exit_code, told in before.stdout) == (1, True)
+    assert "comity agreement accept moa-notice.json --dir fed/agencies/lahd" in before.stderr
+    assert comity("agreement accept moa-notice.json --dir fed/agencies/lahd").exit_code == 0
+    after = comity("agreement show moa-notice.json --dir fed/agencies/lahd --json")
+    assert (after.exit_code, json.loads(after.stdout)["counts_here"]) == (0, True)
+    for line in ("terminate {} --ends 2098-01-01", "extend {} --until 2105-01-01", "sign {}"):
+        taken = comity(f"agreement {line.format('moa-notice.json')} --dir fed/agencies/lahd")
+        assert taken.exit_code == 1
+        assert "`moa-notice.json` is a notice that an agreement ends" in taken.stderr
+    public = comity("agreement show moa-notice.json --public fed/public")
+    assert (public.exit_code, "give --dir" in public.stderr) == (2, True)
+
+
+def test_accepting_says_whether_it_is_in_force(comity: Comity, fed: Path) -> None:
+    """One that both signed, and whose time is over, does nothing: whoever accepts it is told (A2)."""
+    for name, effective, expires, said in (
+        ("past", "2020-01-01", "2021-01-01", "no: it ended 2021-01-01T00:00:00Z"),
+        ("next", "2098-01-01", "2099-01-01", "not yet: from 2098-01-01T00:00:00Z to 2099-01-01T00:00:00Z"),
+        ("now", "2020-01-01", "2099-01-01", "yes, until 2099-01-01T00:00:00Z"),
+    ):
+        draft(comity, "--id", name, "--effective", effective, "--expires", expires)
+        comity(f"agreement sign {name}.json --dir fed/agencies/lahd")
+        accepted = comity(f"agreement accept {name}.json --dir fed/agencies/lapd")
+        assert accepted.exit_code == 0
+        assert f"in force       {said}" in accepted.stdout
+
+
 def test_next_agreement_is_drawn_up_from_the_last(comity: Comity, fed: Path) -> None:
     """Same terms from its expiry on: signed by one side, it does nothing until the other signs."""
     draft(comity)

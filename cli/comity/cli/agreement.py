@@ -47,6 +47,7 @@ from comity.cli.agreement_files import (
     new_file,
     notices_in,
     public_option,
+    read_agreement,
     read_document,
     roster_of,
 )
@@ -225,7 +226,7 @@ def sign_command(file: Path, home: Path, public: Path | None, as_json: bool) -> 
     """Sign the agreement in FILE for the agency of --dir: read it first with `comity agreement show`."""
     agency = AgencyHome.load(home)
     federation = roster_of(agency, public)
-    envelope = sign(read_document(file), federation, agency.identity())
+    envelope = sign(read_agreement(file), federation, agency.identity())
     write_public(file, to_json(envelope))
     _report(envelope, federation, as_json, file)
 
@@ -260,7 +261,13 @@ def accept_command(file: Path, home: Path, public: Path | None, as_json: bool) -
     if path.exists() and read_document(path).payload != envelope.payload:
         raise SetupRefused(f"`{path}` holds other terms of that id: give the new agreement an id of its own")
     write_public(path, to_json(envelope))
-    _report(envelope, federation, as_json, path)
+    _report(
+        envelope,
+        federation,
+        as_json,
+        path,
+        f"in force       {agreement_ending.when_in_force(agency, agreement, federation)}",
+    )
 
 
 @group.command(
@@ -280,7 +287,7 @@ def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_
     """
     agency = AgencyHome.load(home)
     federation = roster_of(agency, public)
-    envelope = read_document(file)
+    envelope = read_agreement(file)
     verified = verify_agreement(envelope, federation)
     agreement_id = verified.agreement_id
     notices = [found for _, found in notices_in(agency.agreements) if agreement_of(found) == verified.digest]
@@ -306,7 +313,8 @@ def lodge_command(file: Path, home: Path, public: Path | None, broker: Path, as_
 def show_command(file: Path, home: Path | None, public: Path | None, as_json: bool) -> None:
     """Show the terms of the agreement in FILE, and who signed it.
 
-    Exit status 1 unless both signed it with the keys it pins and it is in force.
+    Or, with --dir, what a notice that one ends says. Exit status 1 unless both signed the agreement with the
+    keys it pins and it is in force; for a notice, unless it counts at that agency.
     """
     if (home is None) == (public is None):
         raise click.UsageError("give --dir or --public, to know the members' keys")
@@ -315,11 +323,16 @@ def show_command(file: Path, home: Path | None, public: Path | None, as_json: bo
     if home is not None:
         agency = AgencyHome.load(home)
         federation = roster_of(agency, None)
+        if is_notice(named := read_document(file)):
+            agreement_ending.show_notice(file, named, agency, federation, as_json)
+            return
         notices = [found for _, found in notices_in(agency.agreements)]
         kept = AgreementBook.load(agency.agreements, federation, own=agency.agency).kept
     else:
         federation = Federation.load(public or Path(), now=utc_now())
-    envelope = read_document(file)
+        if is_notice(read_document(file)):
+            raise click.UsageError("give --dir: a notice is shown beside the agreement that it ends")
+    envelope = read_agreement(file)
     agreement = read_proposal(envelope, federation, kept)
     signers = signed_by(envelope, agreement)
     for notice in notices:

@@ -21,8 +21,8 @@ from comity.certs.files import write_public
 from comity.certs.notices import agreement_of
 from comity.certs.roster import Federation
 from comity.cli.agency_calendar import done_in
-from comity.cli.agreement_files import FILE, dir_option, new_file, public_option, read_document, roster_of
-from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled
+from comity.cli.agreement_files import FILE, dir_option, new_file, public_option, read_agreement, roster_of
+from comity.cli.reporting import Day, Json, json_option, refused_as_usage, report, spelled, stop
 from comity.v1.envelope_pb2 import Envelope
 
 _DAY = Day()
@@ -58,7 +58,7 @@ def terminate(
         raise click.UsageError("give --ends DATE, or --at-expiry")
     agency = AgencyHome.load(home)
     federation = roster_of(agency, public)
-    agreement = verify_agreement(read_document(file), federation)
+    agreement = verify_agreement(read_agreement(file), federation)
     notice = give_notice(
         agreement,
         agency.identity(),
@@ -107,7 +107,7 @@ def extend(
     """
     agency = AgencyHome.load(home)
     federation = roster_of(agency, public)
-    envelope = read_document(file)
+    envelope = read_agreement(file)
     agreement = verify_agreement(envelope, federation)
     last = midnight(until.date())
     named = agreement_id or f"{agreement.agreement_id}-{agreement.expires_at.year}"
@@ -174,9 +174,7 @@ def list_command(home: Path, public: Path | None, days: int, as_json: bool) -> N
 
 def accept_notice(envelope: Envelope, agency: AgencyHome, federation: Federation, as_json: bool) -> None:
     """Put a notice into force at an agency that has the agreement; raise `AgreementInvalid` if it is none."""
-    book = AgreementBook.load(agency.agreements, federation, own=agency.agency)
-    found = [each for each in book.agreements if each.digest == agreement_of(envelope)]
-    ended = with_notice(found[0] if found else None, envelope)
+    ended = with_notice(_named_by(envelope, agency, federation), envelope)
     path = _keep(agency, ended, envelope)
     report(
         as_json,
@@ -184,6 +182,44 @@ def accept_notice(envelope: Envelope, agency: AgencyHome, federation: Federation
         f"agreement `{ended.agreement_id}` ends {spelled(ended.ends_at)}, {how_it_ends(ended)}",
         f"in force here  {path}",
     )
+
+
+def show_notice(
+    file: Path, envelope: Envelope, agency: AgencyHome, federation: Federation, as_json: bool
+) -> None:
+    """Show what a notice says, and whether it counts at the agency; status 1 unless it does."""
+    agreement = _named_by(envelope, agency, federation)
+    ended = with_notice(agreement, envelope)
+    counts = agreement is not None and ended == agreement
+    report(
+        as_json,
+        {**_noticed(ended), "counts_here": counts},
+        f"notice      agreement `{ended.agreement_id}` ends {spelled(ended.ends_at)}, {how_it_ends(ended)}",
+        f"counts      at `{agency.agency}`: {'yes' if counts else 'no'}",
+    )
+    if not counts:
+        accepts = f"comity agreement accept {file} --dir {agency.home}"
+        stop(f"the notice does nothing at `{agency.agency}` until it is accepted: {accepts}", status=1)
+
+
+def when_in_force(agency: AgencyHome, accepted: AgreementView, federation: Federation) -> str:
+    """Return whether what an agency accepted is in force there now, and from or until when."""
+    book = AgreementBook.load(agency.agreements, federation, own=agency.agency)
+    agreement = next((each for each in book.agreements if each.digest == accepted.digest), accepted)
+    now = utc_now()
+    if now >= agreement.ends_at:
+        return f"no: it ended {spelled(agreement.ends_at)}"
+    if now < agreement.effective_at:
+        return f"not yet: from {spelled(agreement.effective_at)} to {spelled(agreement.ends_at)}"
+    if resting := agreement.why_resting(now):
+        return f"no: {resting}"
+    return f"yes, until {spelled(agreement.ends_at)}"
+
+
+def _named_by(notice: Envelope, agency: AgencyHome, federation: Federation) -> AgreementView | None:
+    """Return the agreement that a notice names, as the agency has it, with the notices that are there."""
+    book = AgreementBook.load(agency.agreements, federation, own=agency.agency)
+    return next((each for each in book.agreements if each.digest == agreement_of(notice)), None)
 
 
 def _print(book: AgreementBook, agency: str, now: datetime) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from comity.certs.acceptances import is_acceptance
 from comity.certs.agency import AgencyHome
 from comity.certs.clock import utc_now
 from comity.certs.envelope import from_json
-from comity.certs.errors import EnvelopeInvalid, SetupRefused
+from comity.certs.errors import AgreementInvalid, EnvelopeInvalid, SetupRefused
 from comity.certs.files import read_public
 from comity.certs.notices import is_notice
 from comity.certs.roster import Federation
@@ -29,6 +30,20 @@ def read_document(file: Path) -> Envelope:
         return from_json(read_public(file))
     except EnvelopeInvalid as error:
         raise EnvelopeInvalid(f"file `{file}`: {error}") from error
+
+
+def read_agreement(file: Path) -> Envelope:
+    """Return the signed document in `file`; raise `AgreementInvalid` if it is one about an agreement."""
+    envelope = read_document(file)
+    if is_notice(envelope):
+        raise AgreementInvalid(
+            f"file `{file}` is a notice that an agreement ends: name the agreement's own file"
+        )
+    if is_acceptance(envelope):
+        raise AgreementInvalid(
+            f"file `{file}` is the acceptance of an identity key: name the agreement's own file"
+        )
+    return envelope
 
 
 def new_file(path: Path) -> Path:
