@@ -38,9 +38,14 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     metavar="TEXT",
     help="Why an older version follows, or another text under the same version. Logged with your account.",
 )
+@click.option(
+    "--untested",
+    is_flag=True,
+    help="Also without cases, as the bundles that the adapter kept are, or with cases that do not hold.",
+)
 @json_option
 @refused_as_usage
-def command(folder: Path, home: Path, because: str | None, as_json: bool) -> None:
+def command(folder: Path, home: Path, because: str | None, untested: bool, as_json: bool) -> None:
     """Have the adapter of --end decide by the bundle in FOLDER from now on.
 
     Checks bundle, cases and signature, enters the approval and your account in the adapter's log, and puts
@@ -52,7 +57,7 @@ def command(folder: Path, home: Path, because: str | None, as_json: bool) -> Non
         member = load_own_end(home).federation.member(config.agency)
         bundle = PolicyBundle.load(folder)
         check_adopted(bundle, config, member)
-        cases = hold_all(folder, bundle)
+        cases = 0 if untested else hold_all(folder, bundle)
         before = _law(home)
         if before is not None and before.policy == bundle.digest.hex() and _stands(config, bundle):
             known = f"version {bundle.version} of {bundle.agency} is in force since entry {before.index}"
