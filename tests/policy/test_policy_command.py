@@ -42,6 +42,13 @@ def test_check_of_a_bundle_that_is_not_valid_exits_1_and_names_the_line(folder: 
     assert json.loads(CliRunner().invoke(group, ["check", "--json", str(folder)]).stdout)["valid"] is False
 
 
+def test_folder_without_a_bundle_is_named(tmp_path: Path) -> None:
+    """Another folder, such as the adapter's own: what is missing there is said, not how reading it failed."""
+    result = CliRunner().invoke(group, ["check", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{tmp_path}/bundle.toml: is missing: `{tmp_path.name}` is no folder of a policy" in result.stderr
+
+
 def test_folder_that_is_not_there_is_wrong_use() -> None:
     """Wrong use: exit 2."""
     assert CliRunner().invoke(group, ["check", "/nowhere/at/all"]).exit_code == 2

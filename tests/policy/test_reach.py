@@ -38,7 +38,6 @@ NEVER = {
     "conditions that exclude each other": (
         'forbid (principal, action, resource) when { principal.office == "A" && principal.office == "B" };'
     ),
-    "group that no agency is in": ('forbid (principal in AgencyGroup::"moa-partys", action, resource);'),
     "number of days that can't be": (
         "forbid (principal, action, resource) when { context.query.periodDays < 0 };"
     ),
@@ -74,6 +73,20 @@ def test_policy_that_can_never_apply_is_told(with_policy: Write, fault: str) -> 
     found = list(unreached(with_policy(NEVER[fault])))
     assert [each.policy.policy_id for each in found] == ["odd"]
     assert "can never apply" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("arm", "said"),
+    [
+        ("", "can never apply: `entities.json` doesn't list "),
+        (' || context.query.reason == Reason::"NARCOTICS"', "names "),
+    ],
+)
+def test_group_that_is_not_listed_is_told(with_policy: Write, arm: str, said: str) -> None:
+    """A misspelt group holds nobody: a forbid of it lets in whom it was to keep out."""
+    law = f'forbid (principal, action, resource) when {{ principal in AgencyGroup::"moa-partys"{arm} }};'
+    (found,) = unreached(with_policy(law))
+    assert f'forbid `odd` {said}`AgencyGroup::"moa-partys"`' in found.text
 
 
 @pytest.mark.parametrize("story", ALIVE)

@@ -44,8 +44,8 @@ def group() -> None:
 def check(folder: Path, as_json: bool) -> None:
     """Check that the bundle in FOLDER may be activated, and that each of its policies can apply.
 
-    Prints its digest. Exit status 1 if it may not, or if a policy can never apply: it is activated all the
-    same, and does not say what its author meant. File and line are named.
+    Prints its digest. Exit status 1 if it may not, or if a policy can never apply or names a group that isn't
+    listed: it is activated all the same, and does not say what its author meant. File and line are named.
     """
     if is_house(folder):
         policy_house.check_house(folder, as_json=as_json)

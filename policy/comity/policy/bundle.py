@@ -152,6 +152,10 @@ def read_files(folder: Path) -> dict[str, bytes]:
         BundleInvalid: one is missing, cannot be read, or something else stands among the policies.
     """
     names = [MANIFEST, SCHEMA, ENTITIES]
+    if not (folder / MANIFEST).exists():
+        raise BundleInvalid(
+            folder / MANIFEST, 0, f"is missing: `{folder.name}` is no folder of a policy bundle"
+        )
     try:
         for path in sorted((folder / POLICIES).iterdir()):
             if path.suffix != ".cedar" or not path.is_file():

@@ -2,11 +2,13 @@
 
 A misspelt group, two conditions that exclude each other, a permit that a forbid always overrules: each
 validates against the schema and means nothing. Here every policy is tried with all values of the facts
-that it looks at (`variations`); what doesn't apply to any of these questions is told.
+that it looks at (`variations`); what doesn't apply to any of these questions is told. So is who names a
+group that the bundle doesn't list, though the rest of it applies: one arm of it never does.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,7 @@ from comity.policy.variations import REQUESTER, Asked, Named, favourable, named_
 MOST_QUESTIONS: Final = 5_000
 """Questions that a policy is tried with; of more than these, so many are drawn, always the same ones."""
 
+_GROUP: Final = "AgencyGroup"
 _MET: Final = 20
 _NOW: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
 _ATTRIBUTES: Final = {
@@ -40,14 +43,25 @@ class Unreached:
     """Questions that were tried."""
     overruled_by: tuple[str, ...] = ()
     """For a permit that applies and is overruled each time: ids of the forbids."""
+    unlisted: tuple[str, ...] = ()
+    """Groups that it names and `entities.json` doesn't: nobody is in them."""
+    applies: bool = False
+    """Whether it is told for those groups alone, and applies otherwise."""
 
     @property
     def text(self) -> str:
         """What is wrong, in one line."""
         effect = "permit" if self.policy.permits else "forbid"
+        groups = ", ".join(f'`AgencyGroup::"{name}"`' for name in self.unlisted)
         if self.overruled_by:
             forbids = ", ".join(f"`{name}`" for name in self.overruled_by)
             return f"{effect} `{self.policy.policy_id}` never takes effect: always overruled by {forbids}"
+        if self.unlisted and self.applies:
+            return f"{effect} `{self.policy.policy_id}` names {groups}, which `entities.json` doesn't list"
+        if self.unlisted:
+            return (
+                f"{effect} `{self.policy.policy_id}` can never apply: `entities.json` doesn't list {groups}"
+            )
         return (
             f"{effect} `{self.policy.policy_id}` can never apply: it met none of {self.tried} questions "
             "made of the values that it compares with"
@@ -55,20 +69,31 @@ class Unreached:
 
 
 def unreached(bundle: PolicyBundle) -> Iterator[Unreached]:
-    """Yield the policies of a bundle that can never apply, in the bundle's order."""
+    """Yield the policies of a bundle that can never apply, or name a group that isn't there, in its order."""
     everything = PreparedPolicies(
         {policy.policy_id: policy.json_text for policy in bundle.policies},
         bundle.schema_text,
         bundle.entities_text,
     )
+    listed = _groups(bundle)
     for policy in bundle.policies:
         tried, met = _met(bundle, policy)
+        named = named_in([policy.json_text]).entities.get(_GROUP, frozenset())
+        if unlisted := tuple(sorted(named - listed)):
+            yield Unreached(policy=policy, tried=tried, unlisted=unlisted, applies=bool(met))
+            continue
         if not met:
             yield Unreached(policy=policy, tried=tried)
         elif policy.permits:
             forbids = _overruled(bundle, policy, everything, met)
             if forbids:
                 yield Unreached(policy=policy, tried=tried, overruled_by=forbids)
+
+
+def _groups(bundle: PolicyBundle) -> frozenset[str]:
+    """Return the groups that a bundle lists."""
+    uids = [entity["uid"] for entity in json.loads(bundle.entities_text)]
+    return frozenset(uid["id"] for uid in uids if uid["type"] == _GROUP)
 
 
 def _met(bundle: PolicyBundle, policy: Policy) -> tuple[int, list[Asked]]:
