@@ -494,6 +494,7 @@ def test_calendar_says_what_is_due_and_what_is_overdue(comity: Comity, fed: Path
     calm = comity("agency calendar --dir fed/agencies/lapd --ics due.ics")
     assert calm.exit_code == 0, calm.output
     assert "0 overdue, 2 due in the next 60 days" in calm.output
+    assert "due.ics: 2 dates" in calm.stderr
     lines = (fed.parent / "due.ics").read_bytes().split(b"\r\n")
     assert lines[0] == b"BEGIN:VCALENDAR" and lines.count(b"BEGIN:VEVENT") == 2
     assert max(map(len, lines)) <= 75 and b"r.diaz" not in b"".join(lines)

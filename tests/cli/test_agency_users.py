@@ -113,10 +113,23 @@ def test_acts_are_signed_and_name_nobody_outside(made: FederationOnDisk) -> None
     assert act.terminates and act.user == user
     back = run("readmit-user", "no.body", "--dir", made.home("lapd"), "--recertified", "2026-01-01")
     assert back.exit_code == 0 and "check the spelling" in back.output
+    alone = run("readmit-user", user, "--dir", made.home("lapd"))
+    assert "a provider's suspension may want --recertified TIME" in alone.output
     ahead = run("readmit-user", user, "--dir", made.home("lapd"), "--recertified", "2999-01-01")
     assert ahead.exit_code == 2 and "has not come yet" in ahead.output
     lines = run("terminate-user", "two\nlines", "--dir", made.home("lapd"))
     assert lines.exit_code != 0 and "Traceback" not in lines.output
+
+
+def test_agency_without_a_demonstration_provider_is_asked_for_its_list(
+    made: FederationOnDisk, tmp_path: Path
+) -> None:
+    """An agency that brings its own: the option that gives its users is named (L9)."""
+    root = shutil.copytree(made.root, tmp_path / "f")
+    home = FederationOnDisk(root=root, spec=made.spec).home("lapd")
+    shutil.rmtree(home / "idp")
+    result = run("users", "--dir", home)
+    assert (result.exit_code, "--list FILE" in " ".join(result.output.split())) == (2, True)
 
 
 def test_act_under_a_revoked_key_is_refused_with_what_mends_it(

@@ -101,6 +101,13 @@ def _act(user: str, home: Path, *, terminates: bool, recertified: datetime | Non
     ]
     if terminates:
         lines.append("next           close the account at your identity provider")
+    elif recertified is None:
+        lines.append(
+            "note           a provider's suspension may want --recertified TIME, after it began (Q8)"
+        )
+        lines.append(f"next           comity agency suspensions --dir {home}")
+    else:
+        lines.append(f"next           comity agency suspensions --dir {home}: whose access has returned")
     if not _is_known(agency, user):
         lines.append(f"note           no user `{user}` is in the identity provider: check the spelling")
     report(

@@ -90,6 +90,7 @@ def command(
     )
     if ics is not None:
         write_public(ics, "".join(f"{line}\r\n" for line in _calendar(agency.agency, found, now)).encode())
+        click.echo(f"{ics}: {len(found)} date{'s' * (len(found) != 1)}, without names of users", err=True)
     overdue = sum(one.overdue for one in found)
     if as_json:
         listed: list[Json] = [_values(one) for one in found]

@@ -187,6 +187,10 @@ def _listed(
     """Return the list with its training records: those of `training` alone, where it is given."""
     found: Mapping[str, ListedUser]
     if list_file is None:
+        if not (agency.home / "idp").is_dir():
+            raise click.UsageError(
+                f"agency `{agency.agency}` brings its own identity provider: give its users with --list FILE"
+            )
         provider = agency.identity_provider()
         found = {
             name: ListedUser(
