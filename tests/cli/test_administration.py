@@ -341,21 +341,22 @@ def test_banner_becomes_a_marking(banner: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "banner",
+    ("banner", "said"),
     [
-        "",
-        "SECRET",
-        "CUI//SP-LEI",
-        "CUI//LEI//EVERYBODY",
-        "CUI//FED ONLY//LEI",
-        "CUI // LEI",
-        "LAW ENFORCEMENT SENSITIVE // DEA",
-        "LAW ENFORCEMENT SENSITIVE // NO SHARING // LAPD",
+        ("", "level"),
+        ("SECRET", "level `SECRET` is none of"),
+        ("CUI//SP-LEI", "category `SP-LEI`"),
+        ("CUI//LEI//EVERYBODY", "control `EVERYBODY` is none of"),
+        ("CUI//EVERYTHING//FED ONLY", "category `EVERYTHING` is none of"),
+        ("CUI//FED ONLY//LEI", "expected `CUI//LEI//FED ONLY`"),
+        ("CUI // LEI", "level `CUI // LEI`|category ` LEI`"),
+        ("LAW ENFORCEMENT SENSITIVE // DEA", "expected `LAW ENFORCEMENT SENSITIVE // LAPD`"),
+        ("LAW ENFORCEMENT SENSITIVE // NO SHARING // LAPD", "control `NO SHARING` is none of"),
     ],
 )
-def test_banner_that_is_not_read_as_something_else(banner: str) -> None:
-    """A word that the scheme doesn't know is never dropped: the marking would be milder than was meant."""
-    with pytest.raises(ValueError, match="banner"):
+def test_banner_that_is_not_read_as_something_else(banner: str, said: str) -> None:
+    """A word that the scheme doesn't know is never dropped, and is named: a milder marking isn't proposed."""
+    with pytest.raises(ValueError, match=f"banner .*{said}"):
         make_ceiling("lapd", "reads", banner)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from comity.policy.errors import MarkingInvalid
-from comity.policy.markings import CUI_CONTROLS, PLAIN_CONTROLS, make_marking
+from comity.policy.markings import BASIC_CATEGORIES, CUI_CONTROLS, PLAIN_CONTROLS, make_marking
 from comity.v1.result_pb2 import MARKING_SCHEME_CUI, MARKING_SCHEME_PLAIN, Marking
 
 
@@ -25,23 +25,29 @@ def make_ceiling(provider: str, nature: str, banner: str) -> bytes:
 
 def _cui(provider: str, nature: str, banner: str) -> Marking:
     """Return a CUI marking: categories, then limited dissemination controls."""
-    words = [word for part in banner.split("//")[1:] for word in part.split("/")]
+    sections = [part.split("/") for part in banner.split("//")[1:]]
+    strange = [word for part in sections[1:] for word in part if word not in BASIC_CATEGORIES]
+    words = [word for part in sections for word in part]
+    controls = {*strange, *CUI_CONTROLS}
     return make_marking(
         provider=provider,
         nature=nature,
         scheme=MARKING_SCHEME_CUI,
-        categories=[word for word in words if word not in CUI_CONTROLS],
-        controls=[word for word in words if word in CUI_CONTROLS],
+        categories=[word for word in words if word not in controls],
+        controls=[word for word in words if word in controls],
     )
 
 
 def _plain(provider: str, nature: str, banner: str) -> Marking:
     """Return a marking of the plain scheme: level, controls, provider."""
     level, *rest = banner.split(" // ")
+    words = [word for part in rest for word in part.split(" / ")]
+    if words and words[-1] not in PLAIN_CONTROLS:
+        words.pop()  # the provider's name; another one shows as the banner is compared
     return make_marking(
         provider=provider,
         nature=nature,
         scheme=MARKING_SCHEME_PLAIN,
         level=level,
-        controls=[word for part in rest for word in part.split(" / ") if word in PLAIN_CONTROLS],
+        controls=words,
     )
