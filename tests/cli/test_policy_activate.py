@@ -19,6 +19,7 @@ from comity.certs.clock import utc_now
 from comity.cli.policy import group
 from comity.policy.adopting import write_adoption
 from comity.policy.bundle import PolicyBundle, shipped
+from comity.policy.house.bundle import shipped as shipped_house
 from tests.support.federation import FederationOnDisk, build_federation
 
 NOW = utc_now()
@@ -114,6 +115,8 @@ def test_bundle_that_may_not_be_activated_changes_nothing(made: FederationOnDisk
         assert (told.exit_code, said in told.output) == (1, True), told.output
     told = activate(tmp_path / "one", made)
     assert (told.exit_code, "version 1 is older than version 2" in told.output) == (1, True)
+    told = activate(shipped_house("ice"), made)
+    assert (told.exit_code, "its `[house_rules]` names" in told.output) == (2, True)
     assert (approvals(made), in_place(made)) == ([], "2")
 
 

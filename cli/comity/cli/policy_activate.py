@@ -23,6 +23,7 @@ from comity.cli.reporting import Json, json_option, refused_as_usage, report, st
 from comity.policy.adopting import check_succession
 from comity.policy.bundle import PolicyBundle, digest_of, read_files
 from comity.policy.errors import BundleInvalid, PolicyError
+from comity.policy.house.bundle import is_house
 
 WAIT_SECONDS = 15.0
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -52,6 +53,8 @@ def command(folder: Path, home: Path, because: str | None, untested: bool, as_js
     the files in the place of its policy folder. A running adapter takes them within a second: no exchange is
     dropped, each is answered by the law that decided it. One that doesn't run takes them when it starts.
     """
+    if is_house(folder):
+        stop("these are house rules: a gateway takes them from the folder that its `[house_rules]` names")
     try:
         config = load_config(home / "adapter.toml")
         member = load_own_end(home).federation.member(config.agency)
