@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -64,6 +65,15 @@ def test_names_that_cannot_be_are_refused(tmp_path: Path, words: dict[str, objec
     """Nothing is written into a law that isn't a name."""
     with pytest.raises(StartInvalid, match=said):
         _write(tmp_path, "federal", **words)
+
+
+def test_start_prints_json_on_request(tmp_path: Path) -> None:
+    """One object: whose law, its digest, and that its cases hold."""
+    words = ["start", str(tmp_path / "law"), "--from", "house", "--agency", "harbor", "--json"]
+    told = json.loads(CliRunner().invoke(group, words).stdout)
+    checked = json.loads(CliRunner().invoke(group, ["check", str(tmp_path / "law"), "--json"]).stdout)
+    assert (told["agency"], told["digest"]) == ("harbor", checked["digest"])
+    assert told["held"] == told["cases"] > 0
 
 
 def test_bundle_that_exists_is_never_overwritten(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from comity.cli.reporting import json_option, report
 from comity.policy.bundle import PolicyBundle
 from comity.policy.cases import load_cases, run
 from comity.policy.decision import PolicyEngine
@@ -35,7 +36,10 @@ from comity.policy.starting import TEMPLATES, StartInvalid, start
     help="An agency to share with; may be repeated. House rules have none, any other template at least one.",
 )
 @click.option("--state", default="CA", show_default=True, help="The agency's own state.")
-def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], state: str) -> None:
+@json_option
+def command(
+    folder: Path, name: str, agency: str, partners: tuple[str, ...], state: str, as_json: bool
+) -> None:
     """Write a new policy bundle into FOLDER, from a template, and run its cases.
 
     \b
@@ -71,12 +75,24 @@ def command(folder: Path, name: str, agency: str, partners: tuple[str, ...], sta
         house = HouseBundle.load(folder)
         rules = HouseRules(house, {})
         results = [run_house(rules, case).differences for case in load_house_cases(folder)]
-        what = f"{len(house.policies)} house rules"
+        digest, count, what = house.digest, len(house.policies), "house rules"
     else:
         bundle = PolicyBundle.load(folder)
         engine = PolicyEngine(bundle)
         results = [run(engine, case).differences for case in load_cases(folder)]
-        what = f"{len(bundle.policies)} policies"
+        digest, count, what = bundle.digest, len(bundle.policies), "policies"
     held = sum(not differences for differences in results)
-    click.echo(f"{folder}: {what} of {agency}, {held} of {len(results)} cases hold")
-    click.echo(f"now make it your own, and run `comity policy test {folder}`")
+    report(
+        as_json,
+        {
+            "folder": str(folder),
+            "agency": agency,
+            "template": name,
+            "digest": digest.hex(),
+            "policies": count,
+            "cases": len(results),
+            "held": held,
+        },
+        f"{folder}: {count} {what} of {agency}, {held} of {len(results)} cases hold",
+        f"now make it your own, and run `comity policy test {folder}`",
+    )
