@@ -191,6 +191,10 @@ class Stage:
         return [parse_entry(leaf) for _, leaf in TileFolder(folder).all_entries(size)]
 
 
+OVERTAKEN = (grpc.StatusCode.INTERNAL, "")
+"""What gRPC tells, now and then, of a refusal that came before the greeting had left."""
+
+
 async def say(call: Any, hello: link_pb2.Hello) -> None:
     """Greet by hand. Who is refused may be so before its greeting has left."""
     with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -478,8 +482,12 @@ async def test_resumed_tls_opens_no_link(stage: Stage) -> None:
     stranger = {"spiffe_id": "spiffe://lapd.example/adapter"}
     first = await stage.refused("lapd", "gateway", ticket, **stranger)
     assert first[1] not in ("", "RESUMED")
-    again = await stage.refused("lapd", "gateway", ticket, **stranger)
+    for _ in range(20):
+        again = await stage.refused("lapd", "gateway", ticket, **stranger)
+        if again != OVERTAKEN:
+            break
     assert again == (grpc.StatusCode.UNAUTHENTICATED, "RESUMED")
+    assert not [entry for entry in stage.logged() if entry.kind == "link_opened"]
 
 
 @pytest.mark.long
@@ -509,9 +517,10 @@ async def test_link_over_tls_1_2_is_refused(stage: Stage, most: ssl.TLSVersion) 
             return
         code = await call.code()
         status = await rpc_status.aio.from_call(call)
-    if versions:  # gRPC was in use in this process before it was told to refuse the handshake
+    if versions and code is not OVERTAKEN[0]:
+        # gRPC was in use in this process before it was told to refuse the handshake
         assert versions == ["TLSv1.2"] and status is not None and "TLS_VERSION" in str(status.details[0])
-    assert code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED)
+    assert code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED, OVERTAKEN[0])
     assert not [entry for entry in stage.logged() if entry.kind == "link_opened"]
 
 
