@@ -47,10 +47,15 @@ class Redacted:
     entries: int
     opened: int
     closed: int
-    unknown: tuple[str, ...] = ()
-    """Names that were to be opened, and that no entry has."""
-    known: tuple[str, ...] = ()
+    wanted: frozenset[str]
+    """Names that were to be opened."""
+    known: tuple[str, ...]
     """Names of the private fields that entries have; of evidence, those that are open in it."""
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names that were to be opened, and that no entry has."""
+        return tuple(sorted(self.wanted.difference(self.known)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +113,7 @@ def redact_log(log: Path, state: Path, out: Path, names: Collection[str]) -> Red
         entries=size,
         opened=opened,
         closed=closed,
-        unknown=tuple(sorted(set(names) - seen)),
+        wanted=frozenset(names),
         known=tuple(sorted(seen)),
     )
 
@@ -247,7 +252,7 @@ def _redact_records(source: Path, out: Path, names: Collection[str]) -> Redacted
         entries=entries,
         opened=opened,
         closed=closed,
-        unknown=tuple(sorted(set(names) - seen)),
+        wanted=frozenset(names),
         known=tuple(sorted(seen)),
     )
 
@@ -284,7 +289,7 @@ def _redact_evidence(source: Path, out: Path, names: Collection[str]) -> Redacte
         entries=len(document["entries"]),
         opened=opened,
         closed=closed - opened,
-        unknown=tuple(sorted(set(names) - seen)),
+        wanted=frozenset(names),
         known=tuple(sorted(seen)),
     )
 

@@ -11,7 +11,7 @@ import click
 
 from comity.cli.asking import Answer
 from comity.cli.exporting.document import Column, Document, DocumentTable
-from comity.cli.exporting.files import Produce, make_file
+from comity.cli.exporting.files import EXTRA, Produce, make_file
 from comity.cli.rendering import (
     banner_of,
     clean,
@@ -47,7 +47,6 @@ OUTCOMES = (
     Column(head="vouched by", share=3),
     Column(head="what it says", share=20),
 )
-_EXTRA = "needs the libraries of the extra `export`: pip install 'comity[export]'"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 xlsx_option = click.option(
@@ -104,13 +103,13 @@ def check_files(*, xlsx: Path | None, pdf: Path | None) -> None:
         try:
             import_module(f"comity.cli.exporting.{module}")
         except ImportError as error:
-            raise click.UsageError(f"{option} {_EXTRA}") from error
+            raise click.UsageError(f"{option} {EXTRA}") from error
     if xlsx is not None and pdf is not None and xlsx.absolute() == pdf.absolute():
         raise click.UsageError(f"--xlsx and --pdf: both name `{xlsx}`: give each a file of its own")
 
 
 def write_answer(answer: Answer, asked: Mapping[str, str], *, xlsx: Path | None, pdf: Path | None) -> None:
-    """Write the files that are wanted; ends the command with one line if that isn't possible."""
+    """Write the files that are wanted, after `check_files`; ends the command with one line if it can't."""
     document = answer_document(answer, asked)
     for path, produce in _wanted(document, xlsx, pdf):
         try:
@@ -127,16 +126,12 @@ def write_answer(answer: Answer, asked: Mapping[str, str], *, xlsx: Path | None,
 def _wanted(document: Document, xlsx: Path | None, pdf: Path | None) -> Iterator[tuple[Path, Produce]]:
     """Yield what is to be made; the libraries are imported for what is wanted alone."""
     if xlsx is not None:
-        try:
-            from comity.cli.exporting.xlsx import write_xlsx
-        except ImportError:
-            stop(f"`--xlsx` {_EXTRA}")
+        from comity.cli.exporting.xlsx import write_xlsx
+
         yield xlsx, lambda path, scratch: write_xlsx(document, path, scratch)
     if pdf is not None:
-        try:
-            from comity.cli.exporting.pdf import write_pdf
-        except ImportError:
-            stop(f"`--pdf` {_EXTRA}")
+        from comity.cli.exporting.pdf import write_pdf
+
         yield pdf, lambda path, scratch: write_pdf(document, path)
 
 

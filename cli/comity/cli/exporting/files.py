@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 from comity.audit.acts import Act, can_act, enter
 from comity.audit.log import Promise
 
+EXTRA = "needs the libraries of the extra `export`: pip install 'comity[export]'"
+"""What is said of a form whose library isn't installed."""
 HOUSE = "house"
 """Whom an export is for if no other agency is named."""
 

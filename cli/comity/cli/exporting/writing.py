@@ -14,10 +14,8 @@ from comity.audit.log import Promise
 from comity.certs.errors import CertsError
 from comity.cli.exporting.document import Document
 from comity.cli.exporting.end import EndFolder
-from comity.cli.exporting.files import Leaving, Produce, export_file, export_text
+from comity.cli.exporting.files import EXTRA, Leaving, Produce, export_file, export_text
 from comity.cli.reporting import stop
-
-_EXTRA = "needs the libraries of the extra `export`: pip install 'comity[export]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +136,11 @@ def _wanted(
         try:
             from comity.cli.exporting.xlsx import write_xlsx
         except ImportError:
-            stop(f"`--xlsx` {_EXTRA}")
+            stop(f"`--xlsx` {EXTRA}")
         yield xlsx, "xlsx", lambda path, scratch: write_xlsx(document(True), path, scratch)
     if pdf is not None:
         try:
             from comity.cli.exporting.pdf import write_pdf
         except ImportError:
-            stop(f"`--pdf` {_EXTRA}")
+            stop(f"`--pdf` {EXTRA}")
         yield pdf, "pdf", lambda path, scratch: write_pdf(document(False), path)
